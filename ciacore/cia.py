@@ -1,0 +1,102 @@
+"""Contrastive identity-aware learning: the paper on one page (Liu et al. 2023)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ciacore.config import Config
+from ciacore.credits import credits as credits_by_autograd
+from ciacore.types import Forward, Spec, refuse
+
+
+def similarities(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]) -> Float[Tensor, "B K K"]:
+    """G[b, k, j] = w_k · x^j, row: identity, column: whose credits; x is padded with zeros from T to N.
+
+    (Liu et al. 2023, Eq. 3 and the similarity matrix below Eq. 6.)
+
+    Raises:
+        InvalidInputError: T exceeds N, or the number of agents differs.
+    """
+    n_agents, horizon = identities.shape
+    if credits.dim() != 3 or credits.shape[2] != n_agents or credits.shape[1] > horizon:
+        expected = f"shape [B, T, {n_agents}] with T at most {horizon}"
+        refuse("credits", expected, list(credits.shape), "Identities must be [K, N] with N the longest episode.")
+    x = F.pad(credits, (0, 0, 0, horizon - credits.shape[1]))  # [B, N, K]
+    return identities @ x
+
+
+def cia_loss(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]) -> Float[Tensor, ""]:
+    """L_CL = -mean over b, k of log softmax_j(w_k · x^j)[k]: which agent's credits belong to identity k?
+
+    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so log K - L_CL bounds the mutual information between
+    credits and identities from below (Eq. 5), and a bias of the identity layer would cancel.
+    """
+    log_p = similarities(credits, identities).log_softmax(dim=2)  # over the columns: whose credits
+    return -log_p.diagonal(dim1=1, dim2=2).mean()
+
+
+def cc_loss(
+    credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"], bias: Float[Tensor, "K"] | None = None
+) -> Float[Tensor, ""]:
+    """The credit-classification ablation: which identity do agent k's credits belong to?
+
+    (Liu et al. 2023, Ablation Study; Algorithm 1 without the transpose of line 25.) The softmax runs over identities.
+    """
+    logits = similarities(credits, identities)
+    if bias is not None:
+        logits = logits + bias.unsqueeze(-1)
+    log_p = logits.log_softmax(dim=1)  # over the rows: which identity
+    return -log_p.diagonal(dim1=1, dim2=2).mean()
+
+
+def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
+    """The credits the losses look at, with the derivative, gradient path and padding that the Config names."""
+    utilities = record.utilities
+    if config.credit_detach:
+        utilities = utilities._replace(chosen=utilities.chosen.detach())
+    if config.credit_derivative == "published":
+        credits = record.mixer.credits(utilities, record.states, derivative="published")
+    else:
+        credits = credits_by_autograd(record.mixer, utilities, record.states, create_graph=True)
+    if config.credit_padding == "masked":
+        return credits * record.weights.unsqueeze(-1)
+    in_batch = record.weights.amax(0) > 0  # [T]: the published code cuts a batch to its longest episode
+    return credits * in_batch.unsqueeze(-1)
+
+
+def uniform_parameter(*shape: int, bound: float) -> nn.Parameter:
+    """A parameter drawn from U(-bound, bound)."""
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+class CIA(nn.Module):
+    """L_CL with its learnable identities W [K, N], started as torch.nn.Linear(N, K) (Liu et al. 2023, Eq. 6 and 7).
+
+    The published layer also has a bias, which cancels in this loss and is left out.
+    """
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.coefficient = config.cia_coefficient
+        self.identities = uniform_parameter(spec.n_agents, spec.horizon, bound=spec.horizon**-0.5)
+
+    def forward(self, record: Forward) -> Float[Tensor, ""]:
+        return cia_loss(temporal_credits(record, self.config), self.identities)
+
+
+class CC(nn.Module):
+    """L_CC with the same identities, and the bias that matters here (Liu et al. 2023, Ablation Study)."""
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.coefficient = config.cia_coefficient
+        self.identities = uniform_parameter(spec.n_agents, spec.horizon, bound=spec.horizon**-0.5)
+        self.bias = uniform_parameter(spec.n_agents, bound=spec.horizon**-0.5)
+
+    def forward(self, record: Forward) -> Float[Tensor, ""]:
+        return cc_loss(temporal_credits(record, self.config), self.identities, self.bias)

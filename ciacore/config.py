@@ -1,0 +1,123 @@
+"""Config: everything an experiment is, in one frozen value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from ciacore.types import refuse
+
+CHOICES = {
+    "optimizer": ("rmsprop", "adam"),
+    "credit_derivative": ("published", "exact"),
+    "credit_padding": ("published", "masked"),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """One method with its hyper-parameters. The defaults are those the paper and its code share.
+
+    A method is a Config (`ciacore.METHODS`), a variation is `config.but(field=value)`, a study is a list of them.
+    Seeds, the game and the result folder are arguments of `train`, not part of the method.
+
+    Raises:
+        InvalidInputError: a field has the wrong type or an impossible value.
+    """
+
+    method: str = "qmix"  # label: the key in METHODS this value started from
+    mixer: str = "qmix"  # key in MIXERS
+    terms: tuple[str, ...] = ()  # keys in TERMS: losses added to the temporal-difference loss
+
+    env_steps: int = 2_050_000  # training ends after the first episode that exceeds this many environment steps
+    n_games: int = 1  # games played at once per seed; more than one acts with older parameters
+    batch: int = 32  # episodes per update
+    buffer: int = 5_000  # episodes kept in the replay
+    target_interval: int = 200  # episodes between copies of the online to the target networks
+    evaluation_interval: int = 10_000  # environment steps between evaluations
+    evaluation_games: int = 32  # greedy episodes per evaluation
+
+    gamma: float = 0.99  # discount per step
+    double_q: bool = True  # the online agents choose the target's actions
+    optimizer: str = "rmsprop"  # "rmsprop" or "adam"
+    learning_rate: float = 5e-4
+    rmsprop_smoothing: float = 0.99
+    rmsprop_epsilon: float = 1e-5
+    gradient_clip: float = 10.0  # joint L2 norm over all parameters
+
+    epsilon_start: float = 1.0
+    epsilon_end: float = 0.05
+    epsilon_steps: int = 50_000  # environment steps of the linear decay
+
+    hidden_size: int = 64  # H, width of the agent network
+    mixing_size: int = 32  # E, width of the mixing network
+    hypernetwork_size: int = 64  # hidden width of the hypernetworks; 0: a single linear layer
+
+    cia_coefficient: float = 0.0  # alpha, weight of the CIA (or CC) loss; 0 turns it off
+    credit_derivative: str = "exact"  # "exact": autograd, any mixer; "published": QMIX's closed form with its ELU' slip
+    credit_detach: bool = True  # True: the CIA gradient stops before the agents, as published
+    credit_padding: str = "published"  # "published" keeps the credits of padded steps, "masked" zeroes them
+
+    def __post_init__(self) -> None:
+        if isinstance(self.terms, list):  # as JSON and notebooks write it
+            object.__setattr__(self, "terms", tuple(self.terms))
+        for field in fields(self):
+            check_field(field.name, field.type, getattr(self, field.name))
+        if self.batch > self.buffer:
+            refuse("batch", f"at most buffer = {self.buffer}", self.batch, "Lower batch or raise buffer.")
+
+    def but(self, **changes: Any) -> Config:
+        """This Config with some fields changed.
+
+        Raises:
+            InvalidInputError: a name is not a field, or a value is impossible.
+        """
+        names = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in names:
+                known_name(name, names, "overrides")
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them; `Config(**config.to_dict()) == config`."""
+        return {**asdict(self), "terms": list(self.terms)}
+
+
+POSITIVE = ("env_steps", "n_games", "batch", "buffer", "target_interval", "evaluation_interval", "evaluation_games")
+POSITIVE += ("epsilon_steps", "hidden_size", "mixing_size", "learning_rate", "gradient_clip", "rmsprop_epsilon")
+SHARES = ("gamma", "epsilon_start", "epsilon_end", "rmsprop_smoothing")
+
+
+def known_name(name: object, names: Iterable[str], argument: str) -> str:
+    """`name`, if it is one of `names`; otherwise an error that lists them and suggests the nearest."""
+    names = list(names)
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=1)
+        cure = f"Did you mean {near[0]!r}?" if near else "Choose one of these."
+        refuse(argument, "one of " + ", ".join(names), name, cure)
+    return str(name)
+
+
+def check_field(name: str, kind: str, value: Any) -> None:
+    """Refuses a value of the wrong type or outside the field's range."""
+    if kind == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+        refuse(name, "a whole number", value, "Write it without a fraction or quotes, e.g. 10000.")
+    if kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float) or value != value):
+        refuse(name, "a number", value, "Write it without quotes, e.g. 0.02.")
+    if kind == "bool" and not isinstance(value, bool):
+        refuse(name, "True or False", value, "Write it without quotes.")
+    if kind == "str" and not (isinstance(value, str) and value):
+        refuse(name, "a non-empty string", value, "Write it in quotes.")
+    is_names = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if kind.startswith("tuple") and not is_names:
+        refuse(name, "a list of names", value, 'Write e.g. ["cia"].')
+    if name in CHOICES:
+        known_name(value, CHOICES[name], name)
+    if name in POSITIVE and value <= 0:
+        refuse(name, "a number above 0", value, "Choose a positive value.")
+    if kind in ("int", "float") and value < 0:
+        refuse(name, "a number of at least 0", value, "Choose 0 to turn it off, or a positive value.")
+    if name in SHARES and value > 1:
+        refuse(name, "a number between 0 and 1", value, "Choose a value in [0, 1].")

@@ -1,0 +1,36 @@
+"""Credits of any mixer: x_k = dQ_tot / dQ_k (Liu et al. 2023, Eq. 2)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ciacore.types import Mixer, Utilities, refuse
+
+
+def credits(
+    mixer: Mixer, utilities: Utilities, state: Float[Tensor, "... S"], create_graph: bool = False
+) -> Float[Tensor, "... K"]:
+    """The gradient of the joint value with respect to every agent's utility, by automatic differentiation.
+
+    Args:
+        mixer: any (utilities, state) -> Mixed.
+        utilities: where to differentiate; only `chosen` is differentiated.
+        state: [..., S], the leading axes of the utilities.
+        create_graph: True keeps the result differentiable: with respect to the mixer's parameters and, unless the
+            utilities come detached, through them to the agents (the paper's pseudo-code).
+
+    Raises:
+        InvalidInputError: the leading axes of utilities and state differ.
+    """
+    chosen = utilities.chosen
+    if chosen.shape[:-1] != state.shape[:-1]:
+        expected = f"leading axes {list(state.shape[:-1])}, those of the state"
+        refuse("utilities", expected, list(chosen.shape[:-1]), "Pass utilities and states of the same steps.")
+    with torch.enable_grad():
+        if not (create_graph and chosen.requires_grad):
+            chosen = chosen.detach().requires_grad_()
+        q_tot = mixer(utilities._replace(chosen=chosen), state).q_tot
+        (gradient,) = torch.autograd.grad(q_tot.sum(), chosen, create_graph=create_graph)
+    return gradient

@@ -1,0 +1,87 @@
+"""One-step matrix games: the smallest place to see what a mixer can and cannot represent."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ciacore.types import Spec, Step, refuse
+
+
+class MatrixState(NamedTuple):
+    """N games that all look alike."""
+
+    t: Int[Tensor, "N"]
+
+
+class MatrixGame:
+    """A one-step game given by its payoff table.
+
+    Story:
+        K agents choose one action each, at the same time, see nothing, and share one payoff.
+    Agents and actions:
+        As many agents as `payoff` has axes, as many actions as each axis is long.
+    Observation, State:
+        One constant number (there is nothing to see).
+    Rewards:
+        `payoff[u_1, ..., u_K]`.
+    Episode end:
+        Terminated after one step.
+    Start:
+        Always the same.
+    Scale:
+        Whatever the table says.
+    Differences:
+        None.
+    References:
+        Claus & Boutilier (1998); the non-monotonic 3x3 game of Son et al. (2019, QTRAN), Table 1.
+    """
+
+    name = "matrix"
+
+    def __init__(self, payoff: Float[Tensor, "..."]) -> None:
+        """
+        Args:
+            payoff: a table with one axis per agent, all equally long.
+
+        Raises:
+            InvalidInputError: fewer than two axes, or axes of different lengths.
+        """
+        payoff = torch.as_tensor(payoff, dtype=torch.float32)
+        if payoff.dim() < 2 or len(set(payoff.shape)) != 1:
+            refuse("payoff", "a table with two or more axes of equal length", list(payoff.shape), "Use e.g. 3x3.")
+        self.payoff = payoff
+        self.spec = Spec(
+            n_agents=payoff.dim(),
+            n_actions=payoff.shape[0],
+            observation_size=1,
+            state_size=1,
+            unit_size=0,
+            horizon=1,
+        )
+
+    def reset(self, n_games: int, rng: torch.Generator) -> MatrixState:
+        """N fresh games on the generator's device."""
+        return MatrixState(torch.zeros(n_games, dtype=torch.int64, device=rng.device))
+
+    def step(self, state: MatrixState, actions: Int[Tensor, "N K"], rng: torch.Generator) -> Step:
+        """Pays the joint action and ends every game."""
+        over = torch.ones_like(state.t, dtype=torch.bool)
+        rewards = self.payoff.to(actions.device)[actions.unbind(-1)]
+        return Step(MatrixState(state.t + 1), rewards, over, torch.zeros_like(over), {"valid": over})
+
+    def observe(self, state: MatrixState) -> Float[Tensor, "N K 1"]:
+        """A constant."""
+        return torch.ones(len(state.t), self.spec.n_agents, 1, device=state.t.device)
+
+    def global_state(self, state: MatrixState) -> Float[Tensor, "N 1"]:
+        """A constant."""
+        return torch.ones(len(state.t), 1, device=state.t.device)
+
+    def available(self, state: MatrixState) -> Bool[Tensor, "N K A"]:
+        """All actions."""
+        shape = (len(state.t), self.spec.n_agents, self.spec.n_actions)
+        return torch.ones(shape, dtype=torch.bool, device=state.t.device)

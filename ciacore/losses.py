@@ -1,0 +1,49 @@
+"""Targets and temporal-difference losses as pure functions."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ciacore.types import Utilities
+
+
+def greedy_actions(action_values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]) -> Int[Tensor, "..."]:
+    """argmax_u Q(u) over the available actions; 0 in padding, where none is available."""
+    return action_values.masked_fill(~available, -float("inf")).argmax(-1)
+
+
+def value_of(action_values: Float[Tensor, "... A"], actions: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Q(u)."""
+    return action_values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+
+def utilities_of(
+    action_values: Float[Tensor, "... K A"], actions: Int[Tensor, "... K"], available: Bool[Tensor, "... K A"]
+) -> Utilities:
+    """What the agents hand to the mixer when they take `actions`."""
+    return Utilities(
+        chosen=value_of(action_values, actions),
+        greedy=value_of(action_values, greedy_actions(action_values, available)),
+        actions=F.one_hot(actions, action_values.shape[-1]).float(),
+    )
+
+
+def td_targets(
+    rewards: Float[Tensor, "B T"], discounts: Float[Tensor, "B T"], next_values: Float[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """y = r + discount · Q_tot(s', u'), without gradient (Liu et al. 2023, Eq. 1); the discount is 0 at an end."""
+    return (rewards + discounts * next_values).detach()
+
+
+def weighted_mean(values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
+    """sum(weights · values) / sum(weights)."""
+    return (weights * values).sum() / weights.sum()
+
+
+def td_loss(
+    q_tot: Float[Tensor, "B T"], targets: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]
+) -> Float[Tensor, ""]:
+    """L_TD = mean over real steps of (Q_tot - y)² (Liu et al. 2023, Eq. 1)."""
+    return weighted_mean((q_tot - targets) ** 2, weights)

@@ -1,0 +1,64 @@
+"""Averages and intervals over seeds, the paper's and those the field now asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from ciacore.types import refuse
+
+
+class Interval(NamedTuple):
+    """A statistic with its lower and upper bound, each [...]."""
+
+    value: ndarray
+    low: ndarray
+    high: ndarray
+
+
+def mean(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."]:
+    """The mean over runs."""
+    return scores.mean(0)
+
+
+def iqm(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."]:
+    """The interquartile mean over runs: the mean without the lowest and highest quarter (Agarwal et al. 2021).
+
+    As many runs are cut at each end as fit whole into a quarter, so fewer than four runs give the plain mean.
+    """
+    cut = len(scores) // 4
+    return np.sort(scores, axis=0)[cut : len(scores) - cut].mean(0)
+
+
+def bootstrap(
+    statistic: Callable[[ndarray], ndarray],
+    scores: Float[ndarray, "runs ..."],
+    level: float,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """A percentile-bootstrap interval of a statistic over runs; the runs are resampled, with replacement.
+
+    With one game this is the stratified bootstrap of Agarwal et al. (2021), whose strata are the games.
+
+    Args:
+        statistic: maps [runs, ...] to [...], e.g. `mean` or `iqm`.
+        level: coverage, e.g. 0.5 for the paper's band or 0.95.
+        samples: resamples; seed: of their generator, so that a figure never changes by itself.
+
+    Raises:
+        InvalidInputError: no runs, or a level outside (0, 1).
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim == 0 or len(scores) == 0:
+        refuse("scores", "at least one run", scores.shape, "Pass an array with runs on its first axis.")
+    if not 0 < level < 1:
+        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
+    drawn = np.random.default_rng(seed).integers(len(scores), size=(samples, len(scores)))
+    values = np.stack([statistic(scores[rows]) for rows in drawn])
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Interval(statistic(scores), low, high)

@@ -1,0 +1,154 @@
+"""The run folder: config, metrics, final weights and provenance of one seed, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.torch import load as parse_weights
+from safetensors.torch import save as format_weights
+from torch import Tensor
+
+from ciacore.config import Config
+from ciacore.types import InvalidInputError, refuse
+
+FORMAT = 1  # raised whenever the meaning of a file changes
+BODY = ("config.json", "metrics.json", "weights.safetensors")  # what provenance.json seals with sha256
+
+
+class Run(NamedTuple):
+    """One method on one game with one seed, trained."""
+
+    config: Config
+    game: str
+    seed: int
+    metrics: dict[str, list]  # one entry per evaluation in each list; `episode_return` holds a list of returns
+    weights: dict[str, Tensor]  # final online networks
+    provenance: dict[str, Any]
+
+
+def run_folder(results: str | Path, game: str, method: str, seed: int) -> Path:
+    """<results>/<game>/<method>/seed_<seed>"""
+    return Path(results) / game / method / f"seed_{seed}"
+
+
+def check_free(folder: Path) -> None:
+    """Refuses a run folder that exists already or cannot be made, before any time is spent on training.
+
+    Raises:
+        InvalidInputError: the folder exists, or its parent cannot be written.
+    """
+    if folder.exists():
+        refuse("results", "a folder without this run", str(folder), "Choose another folder or move that run away.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        refuse("results", "a folder that can be written", f"{folder.parent} ({error.strerror})", "Choose another folder.")
+
+
+def write_run(folder: Path, run: Run) -> Path:
+    """Writes a run beside its place and renames it there, so that it appears whole or not at all.
+
+    Raises:
+        InvalidInputError: the folder exists, or its parent cannot be written.
+    """
+    check_free(folder)
+    spec = {"format": FORMAT, "game": run.game, "seed": run.seed, "config": run.config.to_dict()}
+    body = {
+        "config.json": format_json(spec),
+        "metrics.json": format_json(run.metrics),
+        "weights.safetensors": format_weights({name: value.contiguous() for name, value in run.weights.items()}),
+    }
+    seal = {**run.provenance, "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}}
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, data in {**body, "provenance.json": format_json(seal)}.items():
+            with open(work / name, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        work.chmod(0o755)
+        work.rename(folder)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return folder
+
+
+def read_run(folder: str | Path) -> Run:
+    """Reads a run after checking every file against its seal; nothing in it is executed.
+
+    Raises:
+        InvalidInputError: the folder or a file is missing, truncated, changed, foreign or of another format.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        refuse("run", "a run folder", str(folder), "Train it first, or correct the path.")
+    seal = parse_json(folder / "provenance.json", read_bytes(folder / "provenance.json"))
+    digests = seal.get("sha256") if isinstance(seal, dict) else None
+    if not isinstance(digests, dict):
+        refuse("run", "a provenance.json with sha256 digests", str(folder), "This is not a run of ciacore.")
+    body = {name: read_bytes(folder / name) for name in BODY}
+    for name, data in body.items():
+        if hashlib.sha256(data).hexdigest() != digests.get(name):
+            refuse("run", "a file with the recorded sha256", str(folder / name), "It was damaged or edited: retrain it.")
+    spec = parse_json(folder / "config.json", body["config.json"])
+    if spec.get("format") != FORMAT:
+        refuse("run", f"format {FORMAT}", spec.get("format"), "Read it with the version of ciacore that wrote it.")
+    return Run(
+        config=Config(**spec["config"]),
+        game=spec["game"],
+        seed=spec["seed"],
+        metrics=parse_json(folder / "metrics.json", body["metrics.json"]),
+        weights=parse_weights(body["weights.safetensors"]),
+        provenance=seal,
+    )
+
+
+def read_runs(results: str | Path, game: str, methods: Iterable[str]) -> dict[str, list[Run]]:
+    """All runs of some methods, in order of their seeds.
+
+    Raises:
+        InvalidInputError: a method has no run, or a run is damaged.
+    """
+    found = {}
+    for method in methods:
+        folders = sorted((Path(results) / game / method).glob("seed_*"), key=lambda path: int(path.name[5:]))
+        if not folders:
+            refuse("results", f"runs of {method} on {game}", str(results), "Train it with notebooks/train.ipynb.")
+        found[method] = [read_run(folder) for folder in folders]
+    return found
+
+
+def format_json(value: Any) -> bytes:
+    """JSON as it is written here: readable, a list of numbers on one line, no NaN."""
+    if isinstance(value, dict):
+        rows = [f"  {json.dumps(key)}: {json.dumps(item, allow_nan=False)}" for key, item in value.items()]
+        return ("{\n" + ",\n".join(rows) + "\n}\n").encode()
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def parse_json(path: Path, data: bytes) -> Any:
+    """The value in a JSON file, or an error that names the file."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        refuse("run", "valid JSON", str(path), "The file is truncated or foreign: retrain the run.")
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content, or an error that names what is missing."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(
+            f"run: expected the file {path}, got {error.strerror!r}. The run is incomplete: retrain it."
+        ) from error

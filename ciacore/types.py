@@ -1,0 +1,110 @@
+"""The words every file shares: the records that pass between games, agents, mixers and losses.
+
+Axes always come in the order B (batch of episodes) or N (parallel games), T (time), K (agents), then
+features; there is no trailing axis of length one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class InvalidInputError(ValueError):
+    """An argument that cannot be used; the message says which, what was expected, what came, and the cure."""
+
+
+def refuse(argument: str, expected: str, got: object, cure: str) -> NoReturn:
+    """Raises InvalidInputError with the four parts every message of this library has."""
+    raise InvalidInputError(f"{argument}: expected {expected}, got {got!r}. {cure}")
+
+
+class Spec(NamedTuple):
+    """The sizes of a game."""
+
+    n_agents: int  # K
+    n_actions: int  # A, the same for every agent
+    observation_size: int  # O
+    state_size: int  # S
+    unit_size: int  # leading features per agent in the state (Qatten reads them); 0: the state has no such block
+    horizon: int  # longest episode, in steps (the paper's N)
+    dtype: torch.dtype = torch.float32  # smallest type that stores observations and states without loss
+
+
+class Step(NamedTuple):
+    """What one step of N games returns."""
+
+    state: Any  # opaque to everything but the game
+    rewards: Float[Tensor, "N"]
+    terminated: Bool[Tensor, "N"]  # the rules ended the episode
+    truncated: Bool[Tensor, "N"]  # the time limit ended it
+    info: dict[str, Tensor]  # [N] tensors: `valid` always, `won` where a game can be won
+
+
+class Game(Protocol):
+    """Rules on N games at once. A game holds no state: what `reset` returns is passed back to every other method."""
+
+    name: str
+    spec: Spec
+
+    def reset(self, n_games: int, rng: torch.Generator) -> Any: ...
+
+    def step(self, state: Any, actions: Int[Tensor, "N K"], rng: torch.Generator) -> Step: ...
+
+    def observe(self, state: Any) -> Float[Tensor, "N K O"]: ...
+
+    def global_state(self, state: Any) -> Float[Tensor, "N S"]: ...
+
+    def available(self, state: Any) -> Bool[Tensor, "N K A"]: ...
+
+
+class Episodes(NamedTuple):
+    """B whole episodes on fixed-size axes; slot T holds the observation after the last transition."""
+
+    observations: Tensor  # [B, T+1, K, O], stored in Spec.dtype
+    states: Tensor  # [B, T+1, S], stored in Spec.dtype
+    actions: Int[Tensor, "B T K"]  # 0 in padding
+    available: Bool[Tensor, "B T+1 K A"]  # all False in padding
+    rewards: Float[Tensor, "B T"]  # 0 in padding
+    discounts: Float[Tensor, "B T"]  # gamma, or 0 where the episode ended
+    weights: Float[Tensor, "B T"]  # 1 for a real transition, 0 for padding
+
+    def on(self, device: torch.device | str) -> Episodes:
+        """The same episodes on another device."""
+        return Episodes(*(field.to(device) for field in self))
+
+
+class Utilities(NamedTuple):
+    """What the agents hand to a mixer."""
+
+    chosen: Float[Tensor, "... K"]  # Q_k(tau_k, u_k), the utility of the action taken
+    greedy: Float[Tensor, "... K"]  # max_u Q_k(tau_k, u) over the available actions
+    actions: Float[Tensor, "... K A"]  # the actions taken, one-hot
+
+
+class Mixed(NamedTuple):
+    """What a mixer returns."""
+
+    q_tot: Float[Tensor, "..."]
+    penalty: Float[Tensor, ""]  # a regulariser of the mixer's own, 0 for most
+
+
+Mixer = Callable[[Utilities, Tensor], Mixed]
+
+
+class Forward(NamedTuple):
+    """One online pass over a batch, with everything a loss term may want to look at."""
+
+    action_values: Float[Tensor, "B T+1 K A"]  # Q_k(tau_k, .) of the online agents
+    hidden: Float[Tensor, "B T+1 K H"]  # their recurrent states
+    utilities: Utilities  # of the actions taken, t = 0..T-1
+    states: Float[Tensor, "B T S"]
+    mixer: Mixer  # the online mixer: q_tot = mixer(utilities, states).q_tot
+    q_tot: Float[Tensor, "B T"]
+    penalty: Float[Tensor, ""]
+    targets: Float[Tensor, "B T"]  # y, without gradient
+    weights: Float[Tensor, "B T"]

@@ -1,0 +1,60 @@
+"""Writes the lock files of this folder from pyproject.toml: `make lock`.
+
+pip resolves (`--dry-run --report`), nothing is installed. The packages torch brings for CUDA are left out: they
+belong to one build of torch, which pins them itself, and a CPU-only machine does not want them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from datetime import date
+from pathlib import Path
+
+ENV = Path(__file__).resolve().parent
+PROJECT = tomllib.loads((ENV.parent / "pyproject.toml").read_text())["project"]
+CUDA = re.compile(r"(nvidia|cuda)-|triton$")
+HEADER = """\
+# {what}
+# Made by `make lock` on {today}, with Python {python}, from pyproject.toml and env/held.txt. Do not edit by hand.
+"""
+
+
+def canonical(name: str) -> str:
+    """The name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def resolve(requirements: list[str], constraints: Path) -> dict[str, str]:
+    """Name -> version of everything pip would install for these requirements in an empty environment."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
+    report = subprocess.run([*command, "-c", constraints, *requirements], check=True, capture_output=True, text=True)
+    found = [entry["metadata"] for entry in json.loads(report.stdout)["install"]]
+    pins = {canonical(package["name"]): package["version"].split("+")[0] for package in found}
+    return {name: version for name, version in pins.items() if not CUDA.match(name)}
+
+
+def write_lock(path: Path, what: str, pins: dict[str, str]) -> None:
+    """One `name==version` per line, sorted."""
+    header = HEADER.format(what=what, today=date.today(), python=sys.version.split()[0])
+    path.write_text(header + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins)))
+    print(f"{path.name}: {len(pins)} pins")
+
+
+def main() -> None:
+    """Locks core + book + tests first, then what battles adds to exactly those pins."""
+    extras = PROJECT["optional-dependencies"]
+    build = ["setuptools", "wheel"]  # `pip install --no-build-isolation -e .` needs them
+    lock = ENV / "requirements.txt"
+    pins = resolve([*PROJECT["dependencies"], *extras["book"], *extras["tests"], *build], ENV / "held.txt")
+    write_lock(lock, "Library, book and tests, every package pinned; for Python 3.11 and 3.12.", pins)
+    battles = resolve([*PROJECT["dependencies"], *extras["battles"]], lock)
+    added = {name: version for name, version in battles.items() if name not in pins}
+    write_lock(ENV / "requirements-battles.txt", "What the battles extra adds to requirements.txt.", added)
+
+
+if __name__ == "__main__":
+    main()
