@@ -24,10 +24,10 @@ class RecurrentAgent(nn.Module):
         self.fc_out = nn.Linear(config.hidden_size, spec.n_actions)
         self.register_buffer("identity", torch.eye(spec.n_agents), persistent=False)
 
-    def unroll(self, episodes: Episodes) -> tuple[Float[Tensor, "B T+1 K A"], Float[Tensor, "B T+1 K H"]]:
-        """Action values and hidden states along whole episodes, in one fused call."""
+    def unroll(self, episodes: Episodes) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
+        """Action values and hidden states along whole episodes (T+1 slots), in one fused call."""
         x = self.embed(episodes.observations.float(), self.last_actions(episodes))  # [B, T+1, K, H]
-        batch, slots, n_agents, _ = x.shape
+        batch, _, n_agents, _ = x.shape
         sequences = x.transpose(0, 1).flatten(1, 2)  # [T+1, B·K, H]
         hidden, _ = self.gru(sequences)
         hidden = hidden.unflatten(1, (batch, n_agents)).transpose(0, 1)  # [B, T+1, K, H]
@@ -52,7 +52,7 @@ class RecurrentAgent(nn.Module):
         identity = self.identity.expand(*observations.shape[:-2], -1, -1)
         return F.relu(self.fc_in(torch.cat([observations, last_actions, identity], dim=-1)))
 
-    def last_actions(self, episodes: Episodes) -> Float[Tensor, "B T+1 K A"]:
+    def last_actions(self, episodes: Episodes) -> Float[Tensor, "B slots K A"]:
         """One-hot u_{t-1}; all zeros at t = 0 and after padding (where no action is available)."""
         one_hot = F.one_hot(episodes.actions, self.spec.n_actions)
         filled = episodes.available[:, :-1].any(-1, keepdim=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -65,8 +67,13 @@ class Config:
             object.__setattr__(self, "terms", tuple(self.terms))
         for field in fields(self):
             check_field(field.name, field.type, getattr(self, field.name))
-        if self.batch > self.buffer:
-            refuse("batch", f"at most buffer = {self.buffer}", self.batch, "Lower batch or raise buffer.")
+        for name in ("batch", "n_games"):
+            if getattr(self, name) > self.buffer:
+                refuse(name, f"at most buffer = {self.buffer}", getattr(self, name), f"Lower {name} or raise buffer.")
+        if not re.fullmatch(r"\w[\w.+-]*", self.method):
+            refuse("method", "a name of letters, digits and . _ + -", self.method, "It becomes the name of a folder.")
+        if len(set(self.terms)) != len(self.terms):
+            refuse("terms", "different names", list(self.terms), "Name every term once.")
 
     def but(self, **changes: Any) -> Config:
         """This Config with some fields changed.
@@ -104,8 +111,8 @@ def check_field(name: str, kind: str, value: Any) -> None:
     """Refuses a value of the wrong type or outside the field's range."""
     if kind == "int" and (isinstance(value, bool) or not isinstance(value, int)):
         refuse(name, "a whole number", value, "Write it without a fraction or quotes, e.g. 10000.")
-    if kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float) or value != value):
-        refuse(name, "a number", value, "Write it without quotes, e.g. 0.02.")
+    if kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+        refuse(name, "a finite number", value, "Write it without quotes, e.g. 0.02.")
     if kind == "bool" and not isinstance(value, bool):
         refuse(name, "True or False", value, "Write it without quotes.")
     if kind == "str" and not (isinstance(value, str) and value):

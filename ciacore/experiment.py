@@ -76,7 +76,7 @@ def train(
         A Run per seed, in the order given.
 
     Raises:
-        InvalidInputError: unusable seeds, an unknown name in the Config, a result folder that exists or cannot be written.
+        InvalidInputError: unusable seeds, an unknown name in the Config, a folder that exists or cannot be written.
         FloatingPointError: the loss stopped being a finite number.
     """
     check_seeds(seeds)
@@ -114,9 +114,7 @@ def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
     }
 
 
-def train_seed(
-    config: Config, game: Game, seed: int, device: torch.device, progress: Callable[..., None]
-) -> Run:
+def train_seed(config: Config, game: Game, seed: int, device: torch.device, progress: Callable[..., None]) -> Run:
     """One seed: play one iteration, update, copy targets, evaluate; until the env steps are spent."""
     started = now()
     rngs = streams(seed, device)

@@ -20,12 +20,8 @@ METHODS = {
     for config in (
         Config(method="vdn", mixer="vdn"),
         Config(method="qmix", mixer="qmix"),
-        Config(
-            method="qmix_cc", mixer="qmix", terms=("cc",), cia_coefficient=0.02, credit_derivative="published"
-        ),
-        Config(
-            method="qmix_cia", mixer="qmix", terms=("cia",), cia_coefficient=0.02, credit_derivative="published"
-        ),
+        Config(method="qmix_cc", mixer="qmix", terms=("cc",), cia_coefficient=0.02, credit_derivative="published"),
+        Config(method="qmix_cia", mixer="qmix", terms=("cia",), cia_coefficient=0.02, credit_derivative="published"),
     )
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -10,14 +10,13 @@ from torch import Tensor
 from ciacore.types import Episodes, Game
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Chooses actions from observations and a memory of its own."""
 
     def begin(self, observations: Tensor) -> Any: ...
 
-    def act(
-        self, observations: Tensor, available: Tensor, memory: Any, rng: torch.Generator
-    ) -> tuple[Tensor, Any]: ...
+    def act(self, observations: Tensor, available: Tensor, memory: Any, rng: torch.Generator) -> tuple[Tensor, Any]: ...
 
 
 @torch.no_grad()
@@ -44,7 +43,13 @@ def play(game: Game, policy: Policy, n_games: int, rng: torch.Generator, gamma: 
 
 
 def pad(
-    observations: Tensor, states: Tensor, actions: Tensor, available: Tensor, rewards: Tensor, ended: Tensor, gamma: float
+    observations: Tensor,
+    states: Tensor,
+    actions: Tensor,
+    available: Tensor,
+    rewards: Tensor,
+    ended: Tensor,
+    gamma: float,
 ) -> Episodes:
     """Episodes with zeros behind each first `ended` [N, T]; the slot after the last transition stays."""
     alive = (ended.cumsum(1) - ended.long()) == 0  # [N, T]: no end before t

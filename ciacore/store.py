@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_weights
 from safetensors.torch import save as format_weights
 from torch import Tensor
@@ -51,7 +52,9 @@ def check_free(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder.parent):
             pass
     except OSError as error:
-        refuse("results", "a folder that can be written", f"{folder.parent} ({error.strerror})", "Choose another folder.")
+        refuse(
+            "results", "a folder that can be written", f"{folder.parent} ({error.strerror})", "Choose another folder."
+        )
 
 
 def write_run(folder: Path, run: Run) -> Path:
@@ -99,18 +102,22 @@ def read_run(folder: str | Path) -> Run:
     body = {name: read_bytes(folder / name) for name in BODY}
     for name, data in body.items():
         if hashlib.sha256(data).hexdigest() != digests.get(name):
-            refuse("run", "a file with the recorded sha256", str(folder / name), "It was damaged or edited: retrain it.")
+            refuse(
+                "run", "a file with the recorded sha256", str(folder / name), "It was damaged or edited: retrain it."
+            )
     spec = parse_json(folder / "config.json", body["config.json"])
-    if spec.get("format") != FORMAT:
-        refuse("run", f"format {FORMAT}", spec.get("format"), "Read it with the version of ciacore that wrote it.")
-    return Run(
-        config=Config(**spec["config"]),
-        game=spec["game"],
-        seed=spec["seed"],
-        metrics=parse_json(folder / "metrics.json", body["metrics.json"]),
-        weights=parse_weights(body["weights.safetensors"]),
-        provenance=seal,
-    )
+    found = spec.get("format") if isinstance(spec, dict) else None
+    if found != FORMAT:
+        refuse("run", f"format {FORMAT}", f"{found} in {folder}", "Read it with the version of ciacore that wrote it.")
+    try:
+        config, game, seed = Config(**spec["config"]), spec["game"], spec["seed"]
+        weights = parse_weights(body["weights.safetensors"])
+    except SafetensorError as error:
+        refuse("run", "safetensors", f"{folder / 'weights.safetensors'} ({error})", "The file is foreign: retrain it.")
+    except (KeyError, TypeError, InvalidInputError) as error:
+        cure = "Read it with the version of ciacore that wrote it."
+        refuse("run", "a config this version knows", f"{folder / 'config.json'} ({error})", cure)
+    return Run(config, game, seed, parse_json(folder / "metrics.json", body["metrics.json"]), weights, seal)
 
 
 def read_runs(results: str | Path, game: str, methods: Iterable[str]) -> dict[str, list[Run]]:
@@ -121,7 +128,11 @@ def read_runs(results: str | Path, game: str, methods: Iterable[str]) -> dict[st
     """
     found = {}
     for method in methods:
-        folders = sorted((Path(results) / game / method).glob("seed_*"), key=lambda path: int(path.name[5:]))
+        folders = list((Path(results) / game / method).glob("seed_*"))
+        for folder in folders:
+            if not folder.name[5:].isdecimal():
+                refuse("results", "run folders named seed_<number>", str(folder), "Rename it or move it away.")
+        folders.sort(key=lambda path: int(path.name[5:]))
         if not folders:
             refuse("results", f"runs of {method} on {game}", str(results), "Train it with notebooks/train.ipynb.")
         found[method] = [read_run(folder) for folder in folders]

@@ -7,7 +7,7 @@ features; there is no trailing axis of length one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -45,6 +45,7 @@ class Step(NamedTuple):
     info: dict[str, Tensor]  # [N] tensors: `valid` always, `won` where a game can be won
 
 
+@runtime_checkable
 class Game(Protocol):
     """Rules on N games at once. A game holds no state: what `reset` returns is passed back to every other method."""
 

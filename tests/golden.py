@@ -16,7 +16,7 @@ GAMMA = 0.99
 
 
 def group(file: str, prefix: str = "") -> dict[str, torch.Tensor]:
-    """All arrays of a file whose key starts with `prefix/`, without the prefix; floats as float32, the rest as int64."""
+    """The arrays of a file whose key starts with `prefix/`, without the prefix; floats stay, the rest becomes int64."""
     prefix = f"{prefix}/" if prefix else ""
     with np.load(FOLDER / f"{file}.npz") as arrays:
         found = {key[len(prefix) :]: torch.from_numpy(arrays[key]) for key in arrays if key.startswith(prefix)}

@@ -169,7 +169,7 @@ def compare(learner, recorded, when, groups, read, tolerance):
         ours = dict(learner.online[name].named_parameters())
         assert set(ours) == set(expected)
         for key, value in expected.items():
-            assert_close(read(ours[key]), value, **tolerance, msg=lambda text, key=key: f"{when} {name}.{key}: {text}")
+            assert_close(read(ours[key]), value, **tolerance, msg=f"{when} {name}.{key}")
 
 
 def check_forward(learner: Learner, batch, recorded: dict):

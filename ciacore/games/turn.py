@@ -28,7 +28,7 @@ class Tables(NamedTuple):
 
     agents: Int[Tensor, "2"]  # 0, 1
     moves: Int[Tensor, "6 2"]  # (row, column) change of each action
-    windows: Float[Tensor, "D D 9"]  # what a 3x3 window shows of an object at an offset; D = 2 size - 1 offsets, wrapped
+    windows: Float[Tensor, "D D 9"]  # a 3x3 window for each of D = 2 size - 1 offsets, negative ones wrapped
     cells: Float[Tensor, "size size size²"]  # one-hot cells
     turns: Float[Tensor, "2 2"]  # one-hot free agent
 

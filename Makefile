@@ -1,0 +1,48 @@
+# One target per job. Every target that needs the environment makes it first; a second call installs nothing.
+PY = .venv/bin/python
+EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
+
+.DEFAULT_GOAL = help
+.PHONY: help setup test test-long book recheck lint format strip lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins of env/requirements.txt
+	@sh env/bootstrap.sh
+
+test: setup ## run every check in one pytest run; ARGS="-k turn" narrows it
+	@$(PY) -m pytest $(ARGS)
+
+test-long: setup ## run the long tests too; writes tests/reports/test-long.txt
+	@$(PY) tests/reports/write.py
+
+book: setup ## train the two example runs and build the book; prints the page to open
+	@$(PY) book/build.py
+
+recheck: ## retrain the first evaluations of a committed run and compare: RUN=book/results/...
+	@test -d "$(RUN)" || { echo "recheck: RUN=$(RUN) is not a run folder; name one, e.g. make recheck RUN=book/results/<run>." >&2; exit 2; }
+	@sh env/bootstrap.sh
+	@mkdir -p _build/recheck
+	@run=$$(cd "$(RUN)" && pwd) && $(PY) -m papermill notebooks/recheck.ipynb _build/recheck/recheck.ipynb \
+		--cwd notebooks --kernel python3 --parameters run "$$run"
+	@echo "The verdict is the last output of _build/recheck/recheck.ipynb"
+
+lint: setup ## check style, formatting and import floors
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+format: setup ## format the code and sort its imports
+	@$(PY) -m ruff check --select I --fix
+	@$(PY) -m ruff format
+
+strip: setup ## remove outputs and run metadata from the notebooks
+	@$(PY) -m nbstripout --keep-id --extra-keys "$(EXTRA_KEYS)" notebooks/*.ipynb
+
+lock: setup ## resolve the pins of env/ again from pyproject.toml
+	@$(PY) env/lock.py
+
+clean: ## remove what was built; .venv and runs/ stay
+	@rm -rf _build build ciacore.egg-info .pytest_cache .ruff_cache .grimp_cache
+	@find ciacore notebooks book tests env -name __pycache__ -prune -exec rm -rf {} +

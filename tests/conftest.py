@@ -1,0 +1,28 @@
+"""Checks annotations while the tests run, and skips the tests that need what this machine lacks.
+
+There are no other skips; `-ra` lists these with their reasons.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("ciacore", "beartype.beartype")  # shapes and types in signatures; before anything imports ciacore
+
+NEEDS = {
+    "gpu": ("no NVIDIA GPU", torch.cuda.is_available),
+    "sc2": ("no StarCraft II: SC2_Linux is not on the PATH", lambda: shutil.which("SC2_Linux")),
+    "slurm": ("no SLURM: sbatch is not on the PATH", lambda: shutil.which("sbatch")),
+    "browser": ("no Chromium: chromium is not on the PATH", lambda: shutil.which("chromium")),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips by marker."""
+    for marker, (reason, present) in NEEDS.items():
+        if item.get_closest_marker(marker) and not present():
+            pytest.skip(reason)

@@ -1,0 +1,41 @@
+"""Runs every test, the long ones included, and writes test-long.txt beside this file: commit, date, summary."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+REPORT = Path(__file__).with_name("test-long.txt")
+ROOT = REPORT.parents[2]
+
+
+def git(*arguments: str) -> str:
+    """What git prints, "" where it fails."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> int:
+    """Shows pytest's output while it runs; returns its exit code."""
+    dirty = " with uncommitted changes" if git("status", "--porcelain") else ""
+    header = [
+        f"commit: {git('rev-parse', 'HEAD') or 'none'}{dirty}",
+        f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"machine: Python {platform.python_version()} on {platform.platform()}",
+    ]
+    command = [sys.executable, "-m", "pytest", "-m", "", "--durations=10", *sys.argv[1:]]
+    lines = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as pytest:
+        for line in pytest.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    starts = [index for index, line in enumerate(lines) if line.startswith("=") and "slowest" in line]
+    REPORT.write_text("\n".join([*header, "", *lines[starts[-1] if starts else -1 :]]) + "\n")
+    print(f"Written: {REPORT.relative_to(ROOT)}")
+    return pytest.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The contributor page's mixer, taken from the page: one new file and one line, and it trains."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+from toys import Stroll, random_utilities, rng, small
+
+import ciacore.mixers
+from ciacore import MIXERS, train
+from ciacore.credits import credits
+from ciacore.types import Spec
+
+PAGE = Path(__file__).resolve().parent.parent / "book" / "contributing.md"
+
+
+def shown(start: str) -> str:
+    """The page's only Python block that begins with `start`."""
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if code.startswith(start)]
+    return block
+
+
+@pytest.fixture
+def state_sum(tmp_path, monkeypatch):
+    """Adds the page's file to the package (in a folder of its own) and runs the page's registration."""
+    (tmp_path / "state_sum.py").write_text(shown('"""A state-weighted sum'))
+    monkeypatch.setattr(ciacore.mixers, "__path__", [*ciacore.mixers.__path__, str(tmp_path)])
+    monkeypatch.setattr(ciacore.mixers, "MIXERS", dict(MIXERS))
+    monkeypatch.setattr("ciacore.methods.MIXERS", ciacore.mixers.MIXERS)
+    name, (line, *more) = "ciacore.mixers.state_sum", shown("MIXERS[").splitlines()
+    assert not more  # one line
+    module = importlib.import_module(name)
+    exec(line, {"MIXERS": ciacore.mixers.MIXERS, "StateSum": module.StateSum})
+    yield ciacore.mixers.MIXERS["state_sum"]
+    del sys.modules[name], ciacore.mixers.state_sum
+
+
+def fresh(mixer_class, n_agents: int = 3):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return mixer_class(Spec(n_agents, 2, 1, 5, 0, 1), small())
+
+
+def test_its_credits_are_its_weights_and_it_is_monotone(state_sum):
+    mixer, given = fresh(state_sum), random_utilities(20, 3)
+    states = torch.randn(20, 5, generator=rng(1))
+    found = credits(mixer, given, states)
+    assert_close(found, mixer.weights(states).abs().detach())
+    assert (found > 0).all() and found.std(0).min() > 0.01  # they depend on the state
+    for k in range(3):
+        raised = given.chosen.clone()
+        raised[:, k] += 1
+        rise = mixer(given._replace(chosen=raised), states).q_tot - mixer(given, states).q_tot
+        assert_close(rise.detach(), found[:, k], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("terms", [(), ("cia",)])
+def test_it_trains(state_sum, terms):
+    config = small(method="state_sum", mixer="state_sum", terms=terms, cia_coefficient=0.1)
+    (run,) = train(config, Stroll(), [1])
+    (start,) = train(config.but(env_steps=1), Stroll(), [1])
+    assert run.metrics["updates"][-1] >= 3
+    moved = [name for name in run.weights if not torch.equal(run.weights[name], start.weights[name])]
+    assert set(moved) == set(run.weights) and any(name.startswith("mixer.") for name in moved)
+
+
+def test_without_the_line_it_is_unknown():
+    assert "state_sum" not in MIXERS

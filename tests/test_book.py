@@ -1,0 +1,171 @@
+"""The book builds without a warning, works without network, and a failed notebook never gets into it."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "link": "href",
+}
+
+
+class Page(HTMLParser):
+    """The start tags of one rendered page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path, self.text, self.tags = path, path.read_text(encoding="utf-8"), []
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def all(self, *names: str) -> list[dict]:
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+    @property
+    def anchors(self) -> set[str]:
+        return {attributes[key] for _, attributes in self.tags for key in ("id", "name") if attributes.get(key)}
+
+
+@cache
+def parse(path: Path) -> Page:
+    return Page(path)
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory) -> Path:
+    """The whole chain with a very short training; every Sphinx warning is an error in book/build.py."""
+    output = tmp_path_factory.mktemp("book")
+    command = [sys.executable, str(ROOT / "book" / "build.py"), "--env-steps", "2000", "--output", str(output)]
+    result = subprocess.run(command, cwd=output, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    index = output / "_build" / "html" / "index.html"
+    assert f"Open {index}" in result.stdout
+    return index.parent
+
+
+@pytest.fixture(scope="module")
+def build():
+    """book/build.py as a module."""
+    spec = importlib.util.spec_from_file_location("build", ROOT / "book" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def pages(html: Path, build) -> dict[str, Page]:
+    """The pages of the table of contents."""
+    return {name: parse(html / f"{name}.html") for name in build.read_toc()}
+
+
+def test_every_page_of_the_toc_is_rendered(pages):
+    for name, page in pages.items():
+        assert len(page.all("h1")) == 1, name
+
+
+def test_every_image_says_what_it_shows(pages):
+    for name, page in pages.items():
+        for image in page.all("img"):
+            alt = (image.get("alt") or "").strip()
+            assert alt and not re.fullmatch(r"\S+\.(png|svg|gif)", alt), f"{name}: {image}"
+
+
+def test_nothing_is_loaded_from_the_network(html: Path):
+    for path in html.rglob("*.html"):
+        for tag, attributes in parse(path).tags:
+            if tag == "link" and attributes.get("rel") not in ("stylesheet", "icon", "preload", "modulepreload"):
+                continue
+            address = attributes.get(LOADED.get(tag, ""), "") or ""
+            assert not address.startswith(("http:", "https:", "//")), f"{path.relative_to(html)}: {address}"
+
+
+def test_internal_links_and_anchors_resolve(html: Path):
+    dead = []
+    for path in html.rglob("*.html"):
+        for link in parse(path).all("a"):
+            parts = urlsplit(link.get("href") or "")
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            fragment = unquote(parts.fragment)
+            if not target.is_file() or (
+                fragment and target.suffix == ".html" and fragment not in parse(target).anchors
+            ):
+                dead.append(f"{path.relative_to(html)} -> {link['href']}")
+    assert not dead, "\n".join(dead)
+
+
+def test_search_finds_what_the_book_is_about(html: Path):
+    index = (html / "searchindex.js").read_text(encoding="utf-8").lower()
+    for word in ("credit", "turn", "infonc"):  # the index holds stems
+        assert re.search(rf'[{{,]"?{word}"?:', index), word
+
+
+def test_figures_and_equations_have_numbers_of_their_own(pages):
+    seen = {}
+    for name, page in pages.items():
+        figures = re.findall(r'<span class="caption-number">Fig\. ([\d.]+) ?</span>', page.text)
+        equations = re.findall(r'<span class="eqno">\(([\d.]+)\)', page.text)
+        captioned = len(re.findall(r"<figcaption", page.text))
+        assert len(figures) == captioned, f"{name}: {captioned} captions, {len(figures)} numbers"
+        for number in [f"Fig. {n}" for n in figures] + [f"({n})" for n in equations]:
+            assert seen.setdefault(number, name) == name, f"{number} is on {seen[number]} and on {name}"
+    assert any(number.startswith("Fig. ") for number in seen) and any(number.startswith("(") for number in seen)
+
+
+def test_pages_name_no_path_of_this_machine(pages):
+    for name, page in pages.items():
+        assert f"{ROOT}{os.sep}" not in page.text, name
+
+
+def test_every_module_is_in_the_reference():
+    modules = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "ciacore").rglob("*.py")]
+    names = {".".join(path.parts).removesuffix(".__init__") for path in modules}
+    documented = re.findall(r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8"))
+    assert set(documented) == names
+
+
+def notebook(folder: Path, *cells: str):
+    """A notebook whose first cell is its parameters cell."""
+    cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    cells[0].metadata["tags"] = ["parameters"]
+    path = folder / "page.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3"}}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [("1 / 0", "cell [3] raised ZeroDivisionError: division by zero"), ("import time; time.sleep(60)", "timed out")],
+)
+def test_a_failed_notebook_never_reaches_the_book(build, tmp_path: Path, cell: str, reason: str):
+    job = build.Job(notebook(tmp_path, "x: int = 1", "x", cell), tmp_path / "stage.ipynb", {})
+    (tmp_path / "unfinished").mkdir()
+    with pytest.raises(build.BuildError, match=r"1 of 1 notebooks failed") as failure:
+        build.execute_all([job], build.partial(build.execute, unfinished=tmp_path / "unfinished", timeout=3))
+    assert "page.ipynb" in str(failure.value) and reason in str(failure.value)
+    assert not job.target.exists()
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(build, tmp_path: Path):
+    job = build.Job(notebook(tmp_path, "x: int = 1"), tmp_path / "stage.ipynb", {"y": 2})
+    with pytest.raises(build.BuildError, match=r"page\.ipynb does not declare y\. It declares: x\."):
+        build.check_parameters([job])

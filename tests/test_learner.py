@@ -1,0 +1,223 @@
+"""One update: targets and losses by hand, padding, where gradients may flow, and a batch learned by heart."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+from toys import SPEC, gradients, learner, random_episodes, small
+
+from ciacore.losses import greedy_actions, td_loss, td_targets, utilities_of, value_of
+from ciacore.methods import TERMS, assemble
+from ciacore.types import Episodes
+
+FULL, SHORT = [8, 8, 8, 8], [8, 3, 5, 1]
+CIA = {"mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
+
+# -------------------------------------------------------------------------------- losses by hand
+
+
+def test_greedy_actions_look_at_available_actions_only():
+    values = torch.tensor([[5.0, 3.0, 9.0], [-7.0, -8.0, -9.0], [1.0, 2.0, 3.0]])
+    available = torch.tensor([[True, True, False], [False, True, True], [False, False, False]])
+    assert greedy_actions(values, available).tolist() == [0, 1, 0]  # 0 in padding
+    assert value_of(values, torch.tensor([2, 0, 1])).tolist() == [9.0, -7.0, 2.0]
+    given = utilities_of(values, torch.tensor([1, 2, 0]), available)
+    assert given.chosen.tolist() == [3.0, -9.0, 1.0]
+    assert given.greedy.tolist() == [5.0, -8.0, 1.0]
+    assert given.actions.tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+def test_targets_and_loss_by_hand():
+    rewards, discounts = torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([[0.9, 0.0, 0.0]])
+    next_values = torch.tensor([[10.0, 1e6, 1e6]], requires_grad=True)
+    targets = td_targets(rewards, discounts, next_values)
+    assert targets.tolist() == [[10.0, 2.0, 0.0]] and not targets.requires_grad
+    q_tot, weights = torch.tensor([[11.0, 4.0, 999.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    assert float(td_loss(q_tot, targets, weights)) == (1 + 4) / 2  # squares of 1 and 2 over two real steps
+
+
+@pytest.mark.parametrize(("double_q", "expected"), [(True, 1 + 0.5 * (20 + 8)), (False, 1 + 0.5 * (30 + 9))])
+def test_double_q_by_hand(double_q, expected):
+    """At t = 1 the online agents prefer actions 1 and 1 (0 is not available to agent 1); the target agents judge."""
+    ours = learner(small(mixer="vdn", double_q=double_q))
+    online = torch.tensor([[[0.0, 0.0, 0.0]] * 2, [[1.0, 2.0, 0.0], [5.0, 4.0, 3.0]], [[9.0, 9.0, 9.0]] * 2])
+    judged = torch.tensor([[[0.0, 0.0, 0.0]] * 2, [[10.0, 20.0, 30.0], [99.0, 8.0, 9.0]], [[50.0, 50.0, 50.0]] * 2])
+    available = torch.ones(1, 3, 2, 3, dtype=torch.bool)
+    available[0, 1, 1, 0] = False
+    episodes = random_episodes([2])._replace(
+        available=available, rewards=torch.tensor([[1.0, -3.0]]), discounts=torch.tensor([[0.5, 0.0]])
+    )
+    ours.target["agent"].unroll = lambda _: (judged.unsqueeze(0), torch.zeros(1, 3, 2, 8))
+    targets = ours.targets(episodes, online.unsqueeze(0), episodes.states)
+    assert targets.tolist() == [[expected, -3.0]]  # no bootstrap where the episode ended
+
+
+def test_agent_unrolled_at_once_equals_step_by_step():
+    ours, episodes = learner(small(mixer="vdn")), random_episodes(SHORT)
+    agent = ours.online["agent"]
+    values, hiddens = agent.unroll(episodes)
+    last, hidden = agent.last_actions(episodes), agent.initial(len(SHORT), torch.device("cpu"))
+    assert (last[:, 0] == 0).all()
+    for t in range(values.shape[1]):
+        stepped, hidden = agent.step(episodes.observations[:, t], last[:, t], hidden)
+        assert_close(values[:, t], stepped, rtol=0, atol=1e-5)
+        assert_close(hiddens[:, t].flatten(0, 1), hidden, rtol=0, atol=1e-5)
+    assert values.std() > 0.01
+
+
+def test_agents_share_weights_but_not_their_identity():
+    agent, observations = learner(small(mixer="vdn")).online["agent"], torch.ones(1, 2, 4)
+    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.initial(1, torch.device("cpu")))
+    assert not torch.equal(values[:, 0], values[:, 1])  # same sight, another one-hot identity
+    agent.fc_in.weight.data[:, -2:] = 0
+    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.initial(1, torch.device("cpu")))
+    assert_close(values[:, 0], values[:, 1])
+
+
+# -------------------------------------------------------------------------------- padding
+
+
+def test_what_lies_in_padding_is_never_learned():
+    ours, episodes = learner(small(mixer="qmix")), random_episodes(SHORT)
+    spoiled = Episodes(*(field.clone() for field in episodes))
+    for row, length in enumerate(SHORT):
+        spoiled.observations[row, length + 1 :] = 1e3
+        spoiled.states[row, length + 1 :] = 1e3
+        spoiled.rewards[row, length:] = 1e3
+    clean = copy.deepcopy(ours).update(episodes)
+    assert spoiled.rewards.sum() > 1e3
+    for name, value in copy.deepcopy(ours).update(spoiled).items():
+        assert_close(value, clean[name], msg=name)
+
+
+@pytest.mark.parametrize("derivative", ["exact", "published"])
+def test_masked_and_published_padding_differ_on_short_episodes_only(derivative):
+    losses = {}
+    for padding in ("published", "masked"):
+        ours = learner(small(**CIA, credit_padding=padding, credit_derivative=derivative))
+        for name, lengths in {"full": FULL, "short": SHORT, "equal": [5, 5, 5, 5]}.items():
+            losses[name, padding] = ours.online["terms"]["cia"](ours.forward(random_episodes(lengths))).detach()
+    assert torch.equal(losses["full", "published"], losses["full", "masked"])
+    assert torch.equal(losses["equal", "published"], losses["equal", "masked"])  # cut to the longest of the batch
+    assert abs(losses["short", "published"] - losses["short", "masked"]) > 1e-5
+
+
+@pytest.mark.parametrize("padding", ["published", "masked"])
+def test_common_padding_of_a_batch_changes_no_loss(padding):
+    """Episodes of at most 5 steps, stored on 5 or on 8 steps."""
+    ours, episodes = learner(small(**CIA, credit_padding=padding)), random_episodes([5, 2, 4, 5])
+    pads = {"observations": (0, 0, 0, 0, 0, 3), "states": (0, 0, 0, 3), "actions": (0, 0, 0, 3)}
+    pads |= {"available": (0, 0, 0, 0, 0, 3), "rewards": (0, 3), "discounts": (0, 3), "weights": (0, 3)}
+    fields = {name: torch.nn.functional.pad(getattr(episodes, name), size) for name, size in pads.items()}
+    short, long = copy.deepcopy(ours).update(episodes), copy.deepcopy(ours).update(Episodes(**fields))
+    for name, value in short.items():
+        assert_close(long[name], value, msg=name)
+
+
+# -------------------------------------------------------------------------------- gradient flow
+
+
+def term_gradients(lengths=SHORT, **fields) -> tuple[float, dict[str, dict]]:
+    ours = learner(small(**{**CIA, **fields}))
+    (term,) = ours.online["terms"].values()
+    loss = term(ours.forward(random_episodes(lengths)))
+    loss.backward()
+    found = {name: gradients(ours.online[name]) for name in ("agent", "mixer")} | {"term": gradients(term)}
+    return float(loss.detach()), found
+
+
+@pytest.mark.parametrize("term", list(TERMS))
+@pytest.mark.parametrize("derivative", ["exact", "published"])
+def test_detached_credits_teach_the_mixing_weights_only(derivative, term):
+    _, found = term_gradients(credit_derivative=derivative, terms=(term,))
+    assert not any(found["agent"].values())  # None or exactly 0
+    for name, gradient in found["mixer"].items():
+        assert bool(gradient) != name.startswith("value."), name
+        assert name.split(".")[0] in ("hyper_w1", "hyper_b1", "hyper_w2", "value")
+    assert all(found["term"].values())
+
+
+@pytest.mark.parametrize("derivative", ["exact", "published"])
+def test_attached_credits_teach_the_agents_too(derivative):
+    _, found = term_gradients(credit_derivative=derivative, credit_detach=False)
+    assert all(found["agent"].values())
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_vdn_has_nothing_to_tell_agents_apart_by(detach):
+    loss, found = term_gradients(mixer="vdn", credit_detach=detach)
+    assert_close(loss, math.log(2))
+    assert not any(found["agent"].values())
+    assert found["term"]["identities"] < 1e-6
+
+
+def test_detaching_changes_the_gradient_but_not_the_loss():
+    assert term_gradients(credit_detach=True)[0] == term_gradients(credit_detach=False)[0]
+
+
+@pytest.mark.parametrize("term", list(TERMS))
+@pytest.mark.parametrize("derivative", ["exact", "published"])
+def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
+    """While no gradient is clipped: a zero more in the joint norm may round its last bit another way."""
+    plain = learner(small(mixer="qmix", gradient_clip=1e9))
+    with_term = learner(
+        small(mixer="qmix", gradient_clip=1e9, terms=(term,), cia_coefficient=0.0, credit_derivative=derivative)
+    )
+    for seed in range(3):
+        plain.update(random_episodes(SHORT, seed=seed))
+        with_term.update(random_episodes(SHORT, seed=seed))
+    for name in ("agent", "mixer"):
+        for key, value in plain.online[name].state_dict().items():
+            assert torch.equal(with_term.online[name].state_dict()[key], value), key
+
+
+def test_total_loss_is_the_weighted_sum():
+    ours = learner(small(**CIA))
+    losses = ours.update(random_episodes(SHORT))
+    assert_close(losses["loss"], losses["td_loss"] + 0.5 * losses["cia"])
+
+
+# -------------------------------------------------------------------------------- updates
+
+
+def test_gradients_are_clipped_jointly():
+    norms = []
+    for clip in (1e9, 0.1):
+        ours = learner(small(**CIA, gradient_clip=clip))
+        reported = ours.update(random_episodes(SHORT))["gradient_norm"]
+        used = torch.stack([p.grad.norm() for p in ours.parameters if p.grad is not None]).norm()
+        norms.append((float(reported), float(used)))
+    assert norms[0][0] == norms[1][0] > 0.1  # the norm before clipping is reported
+    assert_close(norms[0][1], norms[0][0], rtol=1e-5, atol=0)
+    assert_close(norms[1][1], 0.1, rtol=1e-4, atol=0)
+
+
+def test_target_networks_follow_only_when_copied():
+    ours = learner(small(mixer="qmix"))
+    before = copy.deepcopy(ours.target.state_dict())
+    ours.update(random_episodes(FULL))
+    online = ours.online.state_dict()
+    assert all(torch.equal(ours.target.state_dict()[key], value) for key, value in before.items())
+    assert any(not torch.equal(online[key], value) for key, value in before.items())
+    ours.copy_target()
+    assert all(torch.equal(online[key], value) for key, value in ours.target.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in ours.target.parameters())
+
+
+@pytest.mark.parametrize("fields", [{"mixer": "vdn"}, {"mixer": "qmix"}, CIA], ids=["vdn", "qmix", "qmix_cia"])
+def test_one_batch_can_be_overfitted(fields):
+    config = small(**{"learning_rate": 0.01, "optimizer": "adam", "hidden_size": 32, **fields})
+    ours, episodes = learner(config), random_episodes(SHORT)
+    first = float(ours.update(episodes)["td_loss"])
+    for _ in range(60):
+        last = float(ours.update(episodes)["td_loss"])
+    assert last < first / 10
+
+
+def test_identities_start_like_a_linear_layer():
+    _, _, terms = assemble(SPEC._replace(horizon=100), small(**CIA))
+    identities = terms["cia"].identities
+    assert identities.shape == (2, 100)
+    assert 0.09 < identities.abs().max() <= 0.1  # U(-1/sqrt(N), 1/sqrt(N))

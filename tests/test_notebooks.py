@@ -1,0 +1,52 @@
+"""Every notebook runs from top to bottom with small parameters, and the asserts in it hold."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import papermill
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+
+# Small parameters, where the defaults take long or need what `make book` writes. Paths start at notebooks/.
+SMOKE = {
+    "train": {"env_steps": 1_000, "results": "../runs"},
+    "first_experiment": {"env_steps": 1_000},
+    "your_own_run": {"runs": "../book/results"},
+    "recheck": {"evaluations": 1},
+}
+
+
+def prepare(name: str, folder: Path) -> Path:
+    """The notebook with its small parameters, beside folder/book, so that `../book/...` is there."""
+    parameters = SMOKE.get(name, {})
+    if parameters:
+        declared = papermill.inspect_notebook(str(NOTEBOOKS[name]))
+        assert set(parameters) <= set(declared), f"SMOKE[{name!r}] names a parameter that the notebook does not declare"
+    prepared = folder / "notebooks" / f"{name}.ipynb"
+    prepared.parent.mkdir()
+    (folder / "book").symlink_to(ROOT / "book")
+    papermill.execute_notebook(str(NOTEBOOKS[name]), str(prepared), parameters, prepare_only=True, progress_bar=False)
+    return prepared
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs(name: str, tmp_path: Path):
+    prepared = prepare(name, tmp_path)
+    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-p", "no:cacheprovider", "-q"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *nbval, prepared.name],
+        cwd=prepared.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, f"notebooks/{name}.ipynb fails:\n{result.stdout[-6000:]}"
+
+
+def test_every_smoke_entry_has_its_notebook():
+    assert set(SMOKE) <= set(NOTEBOOKS)

@@ -1,0 +1,185 @@
+"""The repository as a whole: style, import floors, size, pins, notebooks, make targets."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LIBRARY = sorted((ROOT / "ciacore").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
+    """What a command that must succeed prints."""
+    env = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version of a lock file in env/."""
+    lines = (ROOT / "env" / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def non_blank(file: Path) -> int:
+    return sum(bool(line.strip()) for line in file.read_text().splitlines())
+
+
+# style and imports
+
+
+def test_ruff_check() -> None:
+    run(sys.executable, "-m", "ruff", "check")
+
+
+def test_ruff_format() -> None:
+    run(sys.executable, "-m", "ruff", "format", "--check")
+
+
+def test_import_floors() -> None:
+    run(sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+
+
+def test_library_loads_uninstalled_and_alone(tmp_path: Path) -> None:
+    """A bare copy of the folder imports, and brings in none of the packages of the extras."""
+    shutil.copytree(ROOT / "ciacore", tmp_path / "ciacore")
+    program = "import sys, ciacore, ciacore.games; print(ciacore.__file__, *sys.modules)"
+    file, *modules = run(sys.executable, "-c", program, cwd=tmp_path).split()
+    assert Path(file).is_relative_to(tmp_path)
+    heavy = {"pandas", "matplotlib", "seaborn", "pettingzoo", "papermill", "jax", "beartype", "IPython"}
+    assert not heavy & set(modules)  # torch itself loads tqdm where it is installed
+
+
+def test_skips_only_through_markers() -> None:
+    """A test is skipped by conftest.py, through its markers, or not at all."""
+    skipping = re.compile(r"pytest\.skip\(|importorskip\(|mark\.(skip|xfail)|SkipTest")
+    files = [file for file in (ROOT / "tests").rglob("*.py") if file.name != "conftest.py"]
+    assert not [file.name for file in files if file != Path(__file__) and skipping.search(file.read_text())]
+
+
+# size
+
+
+def test_size_of_the_library() -> None:
+    assert sum(map(non_blank, LIBRARY)) < 3500
+    assert sum(map(non_blank, (ROOT / "ciacore" / "games").rglob("*.py"))) < 1000
+
+
+@pytest.mark.parametrize("file", LIBRARY, ids=lambda file: str(file.relative_to(ROOT)))
+def test_size_of_files_and_functions(file: Path) -> None:
+    text = file.read_text()
+    assert len(text.splitlines()) <= 300
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [node.name for node in functions if node.end_lineno - node.lineno >= 60]
+
+
+def test_size_of_the_tree() -> None:
+    files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    assert sum((ROOT / file).stat().st_size for file in files if (ROOT / file).is_file()) < 40 * 2**20
+
+
+# pins
+
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        ("requirements.txt", PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["tests"]),
+        ("requirements-battles.txt", EXTRAS["battles"]),
+    ],
+)
+def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None:
+    pins = locked(lock)
+    for requirement in map(Requirement, requirements):
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin and requirement.specifier.contains(pin), f"{requirement}: pinned to {pin}"
+
+
+def test_locks_are_sorted_and_agree() -> None:
+    main, battles = locked("requirements.txt"), locked("requirements-battles.txt")
+    assert [*main] == sorted(main) and [*battles] == sorted(battles)
+    assert not main.keys() & battles.keys()
+    for held in map(Requirement, re.findall(r"^[^#\n]+", (ROOT / "env" / "held.txt").read_text(), re.MULTILINE)):
+        assert held.specifier.contains(main[canonicalize_name(held.name)])
+
+
+def test_environment_yml_is_thin() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = ["-r env/requirements.txt", "-e ."]
+    assert environment["channels"] == ["conda-forge"]
+    assert environment["dependencies"] == [f"python {PROJECT['requires-python']}", "pip", {"pip": pip}]
+
+
+def test_smac_is_never_required() -> None:
+    """The PyPI package `smac` is SMAC3, an unrelated optimiser; README says so."""
+    lists = [PROJECT["dependencies"], *EXTRAS.values(), locked("requirements.txt"), locked("requirements-battles.txt")]
+    assert "smac" not in {canonicalize_name(Requirement(item).name) for items in lists for item in items}
+    text = "\n".join(file.read_text() for file in [ROOT / "environment.yml", *(ROOT / "env").glob("*.txt")])
+    assert not re.search(r"^[\s-]*smac\b", text, re.MULTILINE | re.IGNORECASE)
+    assert "SMAC3" in (ROOT / "README.md").read_text()
+
+
+# notebooks
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+def test_notebooks_are_stripped() -> None:
+    """What `make strip` would do has been done."""
+    keys = re.search(r"^EXTRA_KEYS = (.+)$", MAKEFILE, re.MULTILINE)[1]
+    run(sys.executable, "-m", "nbstripout", "--verify", "--keep-id", "--extra-keys", keys, *NOTEBOOKS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_parameters(path: Path) -> None:
+    """One kernel name; at most one parameters cell, every parameter in it typed and explained."""
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(cells) <= 1
+    for cell in cells:
+        lines = cell.source.splitlines()
+        for node in ast.parse(cell.source).body:
+            assert isinstance(node, ast.AnnAssign), f"no type: {ast.unparse(node)}"
+            assert "#" in "".join(lines[node.lineno - 1 : node.end_lineno]), f"no comment: {node.target.id}"
+
+
+# make
+
+
+def test_make_help_lists_every_target() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+    listed = {line.split()[1] for line in run("make", "--no-print-directory", "help").splitlines()}
+    assert listed == targets == set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[1].split())
+
+
+def test_make_recheck_needs_a_run() -> None:
+    done = subprocess.run(["make", "recheck"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.startswith("recheck: RUN= is not a run folder; name one")
+
+
+def test_ci_calls_make_test() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-1] == "make test"

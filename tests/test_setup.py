@@ -1,0 +1,140 @@
+"""env/bootstrap.sh with stand-ins for Python: what it refuses, what it repeats, what it leaves alone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ("awk", "cat", "cp", "df", "dirname", "mkdir", "mv", "rm", "sh", "tail")  # all that the script may use
+STAND_IN = """#!/bin/sh
+case "$*" in
+*version_info*) echo {version} ;;
+*"import ensurepip"*) exit {venv} ;;
+*"import pip"*) ;;
+*"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+*"-m pip"*)
+    echo "$*" >>pip.log
+    if [ -e pip-fails ]; then echo "ERROR: no network"; exit 1; fi ;;
+*) exec {real} "$@" ;;
+esac
+"""
+
+
+class Machine:
+    """A folder with the files of an install, and a PATH with nothing but the tools and the stand-ins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree, self.bin = folder / "tree", folder / "bin"
+        (self.tree / "env").mkdir(parents=True)
+        self.bin.mkdir()
+        for name in ("pyproject.toml", "env/bootstrap.sh", "env/requirements.txt"):
+            shutil.copy(ROOT / name, self.tree / name)
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(shutil.which(tool))
+
+    def python(self, name: str, version: str, venv: bool = True) -> None:
+        """Puts an interpreter on the PATH."""
+        self.script(name, STAND_IN.format(version=version, venv=int(not venv), real=sys.executable))
+
+    def script(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def setup(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": str(self.bin), "MIN_FREE_GB": "0", **environment}
+        return subprocess.run(["sh", "env/bootstrap.sh"], cwd=self.tree, env=env, capture_output=True, text=True)
+
+    def refusal(self, **environment: str) -> str:
+        """The one sentence it stops with."""
+        done = self.setup(**environment)
+        assert done.returncode != 0
+        assert done.stderr.startswith("setup: ") and done.stderr.count("\n") == 1
+        return done.stderr
+
+    def pip_calls(self) -> list[str]:
+        log = self.tree / "pip.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_no_python(machine: Machine) -> None:
+    message = machine.refusal()
+    assert "Python 3.11 or 3.12 is needed" in message and "python3 is missing" in message
+    assert "install python3.12" in message
+
+
+def test_wrong_python(machine: Machine) -> None:
+    machine.python("python3", "3.13")
+    assert "python3 is 3.13" in machine.refusal()
+    machine.python("python3.12", "3.12")
+    assert "(python3 is 3.13)" in machine.refusal(PYTHON="python3")
+
+
+def test_no_venv_module(machine: Machine) -> None:
+    machine.python("python3.11", "3.11", venv=False)
+    message = machine.refusal()
+    assert "python3.11 has no venv module" in message and "apt install python3-venv" in message
+
+
+def test_no_disk_space(machine: Machine) -> None:
+    machine.python("python3.11", "3.11")
+    message = machine.refusal(MIN_FREE_GB="1000000000")
+    assert "1000000000 GB of free disk" in message and "move the repository" in message
+    assert not (machine.tree / ".venv").exists()
+
+
+def test_folder_cannot_be_written(machine: Machine) -> None:
+    machine.python("python3.11", "3.11")
+    (machine.tree / ".venv").touch()  # a file in the way; permissions do not stop root
+    assert "cannot write to" in machine.refusal()
+
+
+def test_a_shim_without_its_python_is_passed_over(machine: Machine) -> None:
+    machine.script("python3.12", "#!/bin/sh\necho 'python3.12: command not found' >&2\nexit 127\n")
+    machine.python("python3.11", "3.11")
+    assert machine.setup().returncode == 0
+
+
+def test_second_call_installs_nothing(machine: Machine) -> None:
+    machine.python("python3.12", "3.12")
+    assert machine.setup().returncode == 0
+    first = machine.pip_calls()
+    assert ["-r env/requirements.txt" in first[0], "--no-deps" in first[1], len(first)] == [True, True, 2]
+    assert machine.setup().returncode == 0
+    assert machine.pip_calls() == first
+
+
+@pytest.mark.parametrize("name", ["env/requirements.txt", "pyproject.toml"])
+def test_changed_pins_are_installed(machine: Machine, name: str) -> None:
+    machine.python("python3.12", "3.12")
+    machine.setup()
+    with (machine.tree / name).open("a") as file:
+        file.write("# changed\n")
+    assert machine.setup().returncode == 0
+    assert len(machine.pip_calls()) == 4
+
+
+def test_interrupted_install_is_finished(machine: Machine) -> None:
+    machine.python("python3.12", "3.12")
+    (machine.tree / "pip-fails").touch()
+    message = machine.refusal()
+    assert "ERROR: no network" in message and "repeat the command" in message
+    (machine.tree / "pip-fails").unlink()
+    assert machine.setup().returncode == 0
+    assert machine.setup().stdout == ""
+
+
+def test_broken_venv_is_made_again(machine: Machine) -> None:
+    machine.python("python3.12", "3.12")
+    (machine.tree / ".venv" / "bin").mkdir(parents=True)
+    assert machine.setup().returncode == 0
+    assert (machine.tree / ".venv" / "installed").exists()

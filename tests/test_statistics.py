@@ -1,0 +1,64 @@
+"""Averages and intervals against numbers worked by hand and an oracle of its own."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from ciacore.statistics import bootstrap, iqm, mean
+
+
+def trimmed_mean(values: list[float]) -> float:
+    """The rule of scipy.stats.trim_mean(values, 0.25), written out."""
+    ordered = sorted(values)
+    cut = int(0.25 * len(ordered))
+    kept = ordered[cut : len(ordered) - cut]
+    return sum(kept) / len(kept)
+
+
+def test_by_hand():
+    scores = np.array([100.0, 1.0, 4.0, 3.0, 2.0, 6.0, 5.0, -50.0])
+    assert mean(scores) == 71 / 8
+    assert iqm(scores) == (2 + 3 + 4 + 5) / 4
+    assert_allclose(iqm(np.stack([scores, -scores], axis=1)), [3.5, -3.5])
+    assert iqm(np.array([1.0, 2.0, 9.0])) == 4.0  # fewer than four runs: the plain mean
+
+
+@pytest.mark.parametrize("runs", range(1, 14))
+def test_iqm_is_the_trimmed_mean(runs):
+    scores = np.random.default_rng(runs).normal(size=(runs, 3))
+    assert_allclose(iqm(scores), [trimmed_mean(list(column)) for column in scores.T])
+
+
+def test_bootstrap_of_two_runs_by_hand():
+    """Means of two draws from {0, 1} are 0, 1/2, 1 with chances 1/4, 1/2, 1/4."""
+    scores = np.array([0.0, 1.0])
+    narrow, wide = (bootstrap(mean, scores, level, samples=2_000) for level in (0.4, 0.9))
+    assert (narrow.low, narrow.value, narrow.high) == (0.5, 0.5, 0.5)
+    assert (wide.low, wide.value, wide.high) == (0.0, 0.5, 1.0)
+
+
+def test_half_interval_of_the_mean_is_two_thirds_of_a_standard_error_wide():
+    scores = np.random.default_rng(0).normal(size=200)
+    low, high = bootstrap(mean, scores, 0.5, samples=4_000)[1:]
+    error = scores.std() / np.sqrt(200)
+    assert_allclose([low - scores.mean(), high - scores.mean()], [-0.674 * error, 0.674 * error], atol=0.05 * error)
+
+
+@pytest.mark.parametrize(("level", "statistic"), [(0.5, mean), (0.9, iqm)])
+def test_coverage(level, statistic):
+    rng, trials = np.random.default_rng(1), 200
+    scores = rng.normal(size=(30, trials))  # every column is an experiment of its own, around 0
+    low, high = bootstrap(statistic, scores, level, samples=500)[1:]
+    assert abs(((low < 0) & (high > 0)).mean() - level) < 0.1
+
+
+def test_bootstrap_is_reproducible_and_keeps_the_shape():
+    scores = np.random.default_rng(2).normal(size=(5, 7, 2))
+    one, again, other = (bootstrap(iqm, scores, 0.95, samples=200, seed=seed) for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not np.array_equal(one.low, other.low) and np.array_equal(one.value, other.value)
+    assert one.low.shape == (7, 2) and (one.low < one.value).all() and (one.value < one.high).all()
+
+
+def test_one_run_has_no_width():
+    assert [float(value) for value in bootstrap(mean, np.array([3.0]), 0.95, samples=10)] == [3.0, 3.0, 3.0]

@@ -1,0 +1,265 @@
+"""Turn: the rules worked by hand, what is seen, and what is random."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from ciacore.games import Turn
+from ciacore.games.scripted import Uniform, trace
+from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, TurnState
+from ciacore.types import InvalidInputError
+
+CELLS = list(product(range(5), repeat=2))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def board(agent0, agent1, apple, free=0, t=0) -> TurnState:
+    """One game."""
+    positions, apple = torch.tensor([[agent0, agent1]]), torch.tensor([apple])
+    return TurnState(positions, apple, torch.tensor([free]), torch.tensor([t]))
+
+
+def step(state, *actions, game=None):
+    return (game or Turn()).step(state, torch.tensor([actions]), generator())
+
+
+# ------------------------------------------------------------------------------------------------ rules
+
+
+def test_an_episode_starts_in_opposite_corners_with_agent_0_free():
+    state = Turn().reset(3, generator())
+    assert state.positions.tolist() == [[[0, 0], [4, 4]]] * 3
+    assert state.free.tolist() == [0, 0, 0]
+    assert state.t.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("free", "actions", "reward", "after"),
+    [
+        (0, (UP, STAY), 0, [[1, 2], [3, 3]]),
+        (0, (DOWN, STAY), 0, [[3, 2], [3, 3]]),
+        (0, (LEFT, STAY), 0, [[2, 1], [3, 3]]),
+        (0, (RIGHT, STAY), 0, [[2, 3], [3, 3]]),
+        (0, (STAY, STAY), 0, [[2, 2], [3, 3]]),
+        (0, (EAT, STAY), 0, [[2, 2], [3, 3]]),  # eating where there is no apple costs nothing ...
+        (0, (STAY, EAT), -1, [[2, 2], [3, 3]]),  # ... unless one is trapped
+        (0, (STAY, UP), -1, [[2, 2], [3, 3]]),  # a trapped agent pays and does not move
+        (0, (RIGHT, LEFT), -1, [[2, 3], [3, 3]]),
+        (1, (STAY, UP), 0, [[2, 2], [2, 3]]),
+        (1, (STAY, EAT), 0, [[2, 2], [3, 3]]),
+        (1, (DOWN, RIGHT), -1, [[2, 2], [3, 4]]),
+        (1, (EAT, LEFT), -1, [[2, 2], [3, 2]]),
+    ],
+)
+def test_moves_and_their_costs(free, actions, reward, after):
+    result = step(board((2, 2), (3, 3), (0, 4), free), *actions)
+    assert result.rewards.tolist() == [reward]
+    assert result.state.positions.tolist() == [after]
+    assert result.state.apple.tolist() == [[0, 4]]
+    assert result.state.free.tolist() == [free]
+    assert result.state.t.tolist() == [1]
+    assert result.info["eaten"].tolist() == [False]
+
+
+@pytest.mark.parametrize(("cell", "action"), [((0, 2), UP), ((4, 2), DOWN), ((2, 0), LEFT), ((2, 4), RIGHT)])
+def test_the_border_costs_one_and_holds(cell, action):
+    result = step(board(cell, (3, 3), (1, 1)), action, STAY)
+    assert result.rewards.tolist() == [-1]
+    assert result.state.positions.tolist() == [[list(cell), [3, 3]]]
+
+
+def test_a_trapped_agent_at_the_border_pays_once():
+    result = step(board((2, 2), (4, 4), (1, 1)), STAY, DOWN)
+    assert result.rewards.tolist() == [-1]
+
+
+def test_the_penalties_of_both_agents_add_up():
+    assert step(board((0, 0), (4, 4), (1, 1)), UP, UP).rewards.tolist() == [-2]
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_eating_pays_ten_and_passes_the_turn(free):
+    cells, actions = [(4, 4), (4, 4)], [STAY, STAY]
+    cells[free], actions[free] = (2, 1), EAT
+    result = step(board(*cells, apple=(2, 1), free=free), *actions)
+    assert result.rewards.tolist() == [10]
+    assert result.info["eaten"].tolist() == [True]
+    assert result.state.free.tolist() == [1 - free]
+    assert result.state.positions.tolist() == [[list(cell) for cell in cells]]
+    assert Turn().global_state(result.state)[0, -2:].tolist() == [float(free == 1), float(free == 0)]
+
+
+@pytest.mark.parametrize("illegal", [UP, DOWN, LEFT, RIGHT, EAT])
+def test_eating_while_the_other_acts_illegally_pays_nine(illegal):
+    assert step(board((2, 1), (4, 4), (2, 1)), EAT, illegal).rewards.tolist() == [9]
+
+
+def test_both_eat_on_the_same_apple_and_only_the_free_agent_gets_it():
+    result = step(board((2, 1), (2, 1), (2, 1), free=1), EAT, EAT)
+    assert result.rewards.tolist() == [9]
+    assert result.state.free.tolist() == [0]  # the turn passes once
+
+
+def test_the_trapped_agent_cannot_eat():
+    result = step(board((0, 0), (2, 1), (2, 1)), STAY, EAT)
+    assert result.rewards.tolist() == [-1]
+    assert result.state.apple.tolist() == [[2, 1]]
+    assert result.state.free.tolist() == [0]
+
+
+def test_agents_may_share_a_cell():
+    result = step(board((2, 2), (2, 3), (0, 0)), RIGHT, STAY)
+    assert result.rewards.tolist() == [0]
+    assert result.state.positions.tolist() == [[[2, 3], [2, 3]]]
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 100])
+def test_the_time_limit_truncates_at_the_last_step_only(horizon):
+    game, rng = Turn(horizon=horizon), generator()
+    state, ended = game.reset(1, rng), []
+    for _ in range(horizon):
+        result = game.step(state, torch.tensor([[STAY, STAY]]), rng)
+        state = result.state
+        ended.append(result.truncated.item())
+        assert not result.terminated
+    assert ended == [False] * (horizon - 1) + [True]
+
+
+# ------------------------------------------------------------------------------------------------ what is seen
+
+
+@pytest.mark.parametrize(
+    ("other", "apple", "seen"),
+    [
+        ((4, 4), (1, 1), [9]),  # apple up and left: first cell of the second window
+        ((4, 4), (2, 2), [13]),  # on the own cell
+        ((4, 4), (3, 3), [17]),
+        ((4, 4), (1, 3), [11]),
+        ((1, 2), (4, 4), [1]),  # the other agent straight above
+        ((2, 3), (4, 4), [5]),  # to the right
+        ((3, 1), (4, 4), [6]),  # down and left
+        ((2, 2), (2, 1), [4, 12]),
+        ((2, 4), (0, 2), []),  # two cells away: out of view
+    ],
+)
+def test_observation_by_hand(other, apple, seen):
+    observation = Turn().observe(board((2, 2), other, apple))[0, 0]
+    assert observation.nonzero().flatten().tolist() == seen
+    assert observation[seen].tolist() == [1.0] * len(seen)
+
+
+def test_the_other_agent_is_seen_from_the_opposite_side():
+    seen = Turn().observe(board((2, 2), (1, 2), (4, 4)))[0]
+    assert seen[0].nonzero().flatten().tolist() == [1]  # above agent 0
+    assert seen[1].nonzero().flatten().tolist() == [7]  # below agent 1
+
+
+def test_every_window_of_the_board():
+    game = Turn()
+    for agent, apple in product(CELLS, CELLS):  # also at the border: nothing wraps around
+        window = game.observe(board(agent, (0, 0), apple))[0, 0, 9:].view(3, 3)
+        for row, column in product((-1, 0, 1), repeat=2):
+            assert window[row + 1, column + 1].item() == (apple == (agent[0] + row, agent[1] + column))
+
+
+def test_observation_does_not_tell_whose_turn_it_is_or_the_time():
+    seen = [Turn().observe(board((2, 2), (3, 3), (2, 1), free, t)) for free in (0, 1) for t in (0, 99)]
+    assert all(torch.equal(seen[0], other) for other in seen)
+
+
+def test_state_is_four_one_hots():
+    state = Turn().global_state(board((0, 1), (3, 2), (4, 4), free=1))[0]
+    assert state.shape == (77,)
+    assert state.nonzero().flatten().tolist() == [4 * 5 + 4, 25 + 1, 50 + 3 * 5 + 2, 75 + 1]
+
+
+def test_all_actions_are_always_available():
+    assert Turn().available(Turn().reset(2, generator())).tolist() == [[[True] * 6] * 2] * 2
+
+
+# ------------------------------------------------------------------------------------------------ randomness
+
+
+def test_the_first_apple_is_uniform_over_all_cells():
+    apples = Turn().reset(10_000, generator(1)).apple
+    assert chi_square(apples) < 51.2  # the 99.9 % quantile with 24 degrees of freedom
+    assert len(apples.unique(dim=0)) == 25  # the agents' own cells too
+
+
+def test_the_next_apple_is_uniform_even_where_the_last_one_was():
+    state = Turn().reset(10_000, generator(1))
+    state = state._replace(apple=state.positions[:, 0])
+    result = Turn().step(state, torch.tensor([EAT, STAY]).expand(10_000, 2), generator(2))
+    assert result.info["eaten"].all()
+    assert chi_square(result.state.apple) < 51.2
+
+
+def chi_square(cells: torch.Tensor) -> float:
+    counts = torch.bincount(5 * cells[:, 0] + cells[:, 1], minlength=25)
+    expected = len(cells) / 25
+    return ((counts - expected) ** 2 / expected).sum().item()
+
+
+def test_same_seed_same_episodes():
+    first, again, other = (trace(Turn(horizon=40), Uniform(), 5, generator(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first.actions, again.actions)
+    assert torch.equal(first.rewards, again.rewards)
+    for mine, yours in zip(first.states, again.states, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, yours, strict=True))
+    assert not torch.equal(first.actions, other.actions)
+
+
+def test_a_game_does_not_notice_what_the_others_do():
+    game, apples = Turn(), []
+    for actions_of_game_1 in ([EAT, STAY], [STAY, STAY]):
+        rng = generator(5)
+        state = game.reset(2, rng)
+        state = state._replace(apple=torch.zeros_like(state.apple))  # under agent 0 in both games
+        state = game.step(state, torch.tensor([[EAT, STAY], actions_of_game_1]), rng).state
+        result = game.step(state, torch.tensor([[STAY, LEFT], actions_of_game_1]), rng)
+        assert result.rewards[0] == 0
+        assert result.state.positions[0].tolist() == [[0, 0], [4, 3]]
+        apples.append(result.state.apple.tolist())
+    assert apples[0][0] == apples[1][0]
+    assert apples[0][1] != apples[1][1]
+
+
+# ------------------------------------------------------------------------------------------------ other boards
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_other_board_sizes(size):
+    game = Turn(size=size)
+    state = game.reset(200, generator())
+    assert state.positions[0].tolist() == [[0, 0], [size - 1, size - 1]]
+    assert state.apple.min() == 0
+    assert state.apple.max() == size - 1
+    assert game.spec.state_size == 3 * size * size + 2
+    assert game.global_state(state).sum(-1).eq(4).all()
+    edge = board((size - 1, 0), (0, 0), (0, size - 1))
+    for action in (DOWN, LEFT):
+        assert step(edge, action, STAY, game=game).rewards.tolist() == [-1]
+    for action in (UP, RIGHT):
+        assert step(edge, action, STAY, game=game).rewards.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"size": 1}, "size: expected a whole number of at least 2, got 1"),
+        ({"horizon": 0}, "horizon: expected a whole number of at least 1, got 0"),
+    ],
+)
+def test_impossible_boards_are_refused(sizes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Turn(**sizes)
+
+
+@pytest.mark.parametrize("actions", [[[6, STAY]], [[STAY, -1]]])
+def test_actions_out_of_range_are_refused(actions):
+    with pytest.raises(InvalidInputError, match=r"actions: expected values from 0 to 5, got 'values from -?\d to \d'"):
+        Turn().step(board((0, 0), (4, 4), (1, 1)), torch.tensor(actions), generator())
