@@ -31,7 +31,7 @@ class Config:
 
     method: str = "qmix"  # label: the key in METHODS this value started from
     mixer: str = "qmix"  # key in MIXERS
-    terms: tuple[str, ...] = ()  # keys in TERMS: losses added to the temporal-difference loss
+    terms: tuple[str, ...] | list[str] = ()  # keys in TERMS: losses added to the temporal-difference loss
 
     env_steps: int = 2_050_000  # training ends after the first episode that exceeds this many environment steps
     n_games: int = 1  # games played at once per seed; more than one acts with older parameters

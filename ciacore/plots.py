@@ -82,7 +82,8 @@ def draw_board(axis: Axes, positions: np.ndarray, apple: np.ndarray, free: int, 
     for row in range(size):
         for column in range(size):
             axis.add_patch(Rectangle((column, row), 1, 1, facecolor="white", edgecolor="#999999"))
-    axis.plot(apple[1] + 0.5, apple[0] + 0.5, marker="D", markersize=9, color=APPLE_COLOUR, zorder=2)
+    corner = 0.2 if any((position == apple).all() for position in np.asarray(positions)) else 0.5  # beside an agent
+    axis.plot(apple[1] + corner, apple[0] + corner, marker="D", markersize=9, color=APPLE_COLOUR, zorder=5)
     for agent, ((row, column), colour) in enumerate(zip(positions, AGENT_COLOURS, strict=True)):
         shift = 0.5 if (positions[0] != positions[1]).any() else 0.3 + 0.4 * agent
         axis.plot(column + shift, row + 0.5, marker="o", markersize=17, color=colour, zorder=3)

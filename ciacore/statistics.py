@@ -20,12 +20,12 @@ class Interval(NamedTuple):
     high: ndarray
 
 
-def mean(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."]:
+def mean(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."] | np.floating:
     """The mean over runs."""
     return scores.mean(0)
 
 
-def iqm(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."]:
+def iqm(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."] | np.floating:
     """The interquartile mean over runs: the mean without the lowest and highest quarter (Agarwal et al. 2021).
 
     As many runs are cut at each end as fit whole into a quarter, so fewer than four runs give the plain mean.

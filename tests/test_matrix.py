@@ -50,3 +50,22 @@ def test_there_is_nothing_to_see_and_everything_is_allowed():
 def test_bad_tables_are_refused(shape):
     with pytest.raises(InvalidInputError, match="payoff: expected a table with two or more axes of equal length, got "):
         MatrixGame(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (torch.tensor([[0, 2]]), "actions: expected values from 0 to 1, got 'values from 0 to 2'"),
+        (torch.tensor([[-1, 0]]), "actions: expected values from 0 to 1, got 'values from -1 to 0'"),
+        (torch.tensor([[0, 0, 0]]), r"actions: expected shape \[1, 2\]"),
+    ],
+)
+def test_bad_actions_are_refused(actions, message):
+    game = MatrixGame([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(InvalidInputError, match=message):
+        game.step(game.reset(1, RNG), actions, RNG)
+
+
+def test_payoffs_must_be_finite():
+    with pytest.raises(InvalidInputError, match="payoff: expected finite numbers"):
+        MatrixGame([[1.0, float("nan")], [3.0, 4.0]])

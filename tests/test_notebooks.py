@@ -14,7 +14,7 @@ NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipy
 # Small parameters, where the defaults take long or need what `make book` writes. Paths start at notebooks/.
 SMOKE = {
     "train": {"env_steps": 1_000, "results": "../runs"},
-    "first_experiment": {"env_steps": 1_000},
+    "first_experiment": {"env_steps": 4_000},
     "your_own_run": {"runs": "../book/results"},
     "recheck": {"evaluations": 1},
 }

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ciacore.games.checks import check_actions, check_n_games
 from ciacore.types import Spec, Step, refuse
 
 
@@ -42,17 +43,19 @@ class MatrixGame:
 
     name = "matrix"
 
-    def __init__(self, payoff: Float[Tensor, "..."]) -> None:
+    def __init__(self, payoff: Float[Tensor, "..."] | list) -> None:
         """
         Args:
-            payoff: a table with one axis per agent, all equally long.
+            payoff: a table with one axis per agent, all equally long; nested lists will do.
 
         Raises:
-            InvalidInputError: fewer than two axes, or axes of different lengths.
+            InvalidInputError: fewer than two axes, axes of different lengths, or payoffs that are not finite.
         """
         payoff = torch.as_tensor(payoff, dtype=torch.float32)
-        if payoff.dim() < 2 or len(set(payoff.shape)) != 1:
+        if payoff.dim() < 2 or len(set(payoff.shape)) != 1 or not payoff.numel():
             refuse("payoff", "a table with two or more axes of equal length", list(payoff.shape), "Use e.g. 3x3.")
+        if not payoff.isfinite().all():
+            refuse("payoff", "finite numbers", payoff.tolist(), "Replace what is infinite or not a number.")
         self.payoff = payoff
         self.spec = Spec(
             n_agents=payoff.dim(),
@@ -65,10 +68,16 @@ class MatrixGame:
 
     def reset(self, n_games: int, rng: torch.Generator) -> MatrixState:
         """N fresh games on the generator's device."""
+        check_n_games(n_games)
         return MatrixState(torch.zeros(n_games, dtype=torch.int64, device=rng.device))
 
     def step(self, state: MatrixState, actions: Int[Tensor, "N K"], rng: torch.Generator) -> Step:
-        """Pays the joint action and ends every game."""
+        """Pays the joint action and ends every game.
+
+        Raises:
+            InvalidInputError: actions of the wrong shape or type, or outside the table.
+        """
+        check_actions(actions, len(state.t), self.spec)
         over = torch.ones_like(state.t, dtype=torch.bool)
         rewards = self.payoff.to(actions.device)[actions.unbind(-1)]
         return Step(MatrixState(state.t + 1), rewards, over, torch.zeros_like(over), {"valid": over})

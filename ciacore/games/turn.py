@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ciacore.games.checks import check_actions, check_n_games
 from ciacore.types import Spec, Step, refuse
 
 UP, DOWN, LEFT, RIGHT, EAT, STAY = range(6)
@@ -98,8 +99,7 @@ class Turn:
 
     def reset(self, n_games: int, rng: torch.Generator) -> TurnState:
         """N fresh boards on the generator's device."""
-        if not isinstance(n_games, int) or n_games < 1:
-            refuse("n_games", "a whole number of at least 1", n_games, "Play at least one game.")
+        check_n_games(n_games)
         corners = torch.tensor([[0, 0], [self.size - 1, self.size - 1]], device=rng.device)
         start = torch.zeros(n_games, dtype=torch.int64, device=rng.device)
         return TurnState(corners.repeat(n_games, 1, 1), self._new_apple(n_games, rng), start, start)
@@ -110,7 +110,7 @@ class Turn:
         Raises:
             InvalidInputError: actions of the wrong shape or type, or outside 0..5.
         """
-        self._check_actions(state, actions)
+        check_actions(actions, len(state.t), self.spec)
         positions, apple = state.positions, state.apple.unsqueeze(1)
         tables = self._on(positions.device)
         is_free = state.free.unsqueeze(1) == tables.agents  # [N, K]
@@ -165,13 +165,3 @@ class Turn:
 
     def _new_apple(self, n_games: int, rng: torch.Generator) -> Int[Tensor, "N 2"]:
         return torch.randint(self.size, (n_games, 2), generator=rng, device=rng.device)
-
-    def _check_actions(self, state: TurnState, actions: Tensor) -> None:
-        expected = (len(state.t), self.spec.n_agents)
-        if actions.shape != expected or actions.dtype != torch.int64:
-            got = f"{list(actions.shape)} of {actions.dtype}"
-            refuse("actions", f"shape {list(expected)} of torch.int64", got, "Pass one action index per agent.")
-        low, high = actions.aminmax()
-        if low < 0 or high >= self.spec.n_actions:
-            got = f"values from {low} to {high}"
-            refuse("actions", f"values from 0 to {self.spec.n_actions - 1}", got, "0-3 move, 4 eats, 5 stays.")
