@@ -13,7 +13,7 @@ from ciacore.types import Forward, Spec, refuse
 
 
 def similarities(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]) -> Float[Tensor, "B K K"]:
-    """G[b, k, j] = w_k · x^j, row: identity, column: whose credits; x is padded with zeros from T to N.
+    """G[b, k, j] = w_k · x^j, row: identity, column: whose credits; x is padded here from T to N.
 
     (Liu et al. 2023, Eq. 3 and the similarity matrix below Eq. 6.)
 
@@ -31,8 +31,9 @@ def similarities(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N
 def cia_loss(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]) -> Float[Tensor, ""]:
     """L_CL = -mean over b, k of log softmax_j(w_k · x^j)[k]: which agent's credits belong to identity k?
 
-    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so log K - L_CL bounds the mutual information between
-    credits and identities from below (Eq. 5), and a bias of the identity layer would cancel.
+    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so a bias of the identity layer would cancel. log K - L_CL says
+    how well one episode's credits can be handed back to their owners. It is the paper's lower bound on the mutual
+    information (Eq. 5) only where the other agents' credits are independent draws.
     """
     log_p = similarities(credits, identities).log_softmax(dim=2)  # over the columns: whose credits
     return -log_p.diagonal(dim1=1, dim2=2).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -80,7 +80,8 @@ def train(
         FloatingPointError: the loss stopped being a finite number.
     """
     check_seeds(seeds)
-    assemble(game.spec, config)  # an unknown name stops here, before any folder is made
+    with torch.random.fork_rng(devices=[]):
+        assemble(game.spec, config)  # an unknown name stops here, before anything is computed
     folders = [None if results is None else run_folder(results, game.name, config.method, seed) for seed in seeds]
     for folder in folders:
         if folder is not None:
@@ -95,7 +96,7 @@ def train(
 
 def check_seeds(seeds: Sequence[int]) -> None:
     """Refuses no seeds, duplicates, and anything but whole numbers from 0."""
-    if isinstance(seeds, str | int) or not len(seeds):
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds:
         refuse("seeds", "a list of whole numbers", seeds, "Write e.g. [1, 2, 3].")
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -136,6 +137,7 @@ def train_seed(config: Config, game: Game, seed: int, device: torch.device, prog
             log.evaluation(clock, epsilon, evaluate(learner, game, config, rngs["evaluation"]))
             clock = clock._replace(evaluated_at=clock.env_steps)
         progress(clock.env_steps, config.env_steps, epsilon=epsilon, **{"return": log.last_return})
+    log.means(clock)  # nothing that went wrong after the last evaluation is stored
     facts = {**provenance(device), "started": started, "finished": now(), "updates": clock.updates}
     weights = {name: value.detach().cpu() for name, value in learner.online.state_dict().items()}
     return Run(config, game.name, seed, log.metrics, weights, facts)
@@ -170,19 +172,23 @@ class Log:
         self.sums = {name: value + self.sums.get(name, 0.0) for name, value in values.items()}
         self.count += 1
 
-    def evaluation(self, clock: Clock, epsilon: float, returns: list[float]) -> None:
-        """Closes an entry.
+    def means(self, clock: Clock) -> dict[str, float]:
+        """The mean losses since the last evaluation.
 
         Raises:
-            FloatingPointError: a loss since the last evaluation was not finite.
+            FloatingPointError: one of them is not finite.
         """
-        self.last_return = sum(returns) / len(returns)
-        means: dict[str, Any] = {name: float(value) / self.count for name, value in self.sums.items()}
+        means = {name: float(value) / self.count for name, value in self.sums.items()}
         for name, value in means.items():
             if not math.isfinite(value):
                 raise FloatingPointError(f"{name} became {value} before {clock.env_steps} env steps")
+        return means
+
+    def evaluation(self, clock: Clock, epsilon: float, returns: list[float]) -> None:
+        """Closes an entry; a loss that is not finite raises FloatingPointError."""
+        self.last_return = sum(returns) / len(returns)
         counts = {"env_steps": clock.env_steps, "episodes": clock.episodes, "updates": clock.updates}
-        entry = {**counts, "epsilon": epsilon, "episode_return": returns, "losses": means or None}
+        entry = {**counts, "epsilon": epsilon, "episode_return": returns, "losses": self.means(clock) or None}
         for name, value in entry.items():
             self.metrics.setdefault(name, []).append(value)
         self.sums, self.count = {}, 0

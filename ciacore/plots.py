@@ -41,10 +41,10 @@ def scores(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pooled(steps: np.ndarray, values: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means over `group` neighbouring evaluations, as the paper's curves seem to be; a rest at the end is left out."""
-    count = len(steps) // group * group
-    shape = (*values.shape[:-1], count // group, group)
-    return steps[:count].reshape(-1, group)[:, -1], values[..., :count].reshape(shape).mean(-1)
+    """Means over `group` neighbouring evaluations, as the paper's curves seem to be; a rest at the start is left out."""
+    first = len(steps) % group
+    shape = (*values.shape[:-1], len(steps) // group, group)
+    return steps[first:].reshape(-1, group)[:, -1], values[..., first:].reshape(shape).mean(-1)
 
 
 def learning_curve(

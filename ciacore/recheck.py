@@ -56,10 +56,11 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
     torch.set_num_threads(run.provenance["threads"])
     try:
         facts = provenance(run.provenance["device"])
-        (again,) = train(run.config.but(env_steps=steps[-1] - 1), game, [run.seed], device=run.provenance["device"])
+        shorter = run.config.but(env_steps=max(1, steps[-1] - 1))
+        (again,) = train(shorter, game, [run.seed], device=run.provenance["device"])
     finally:
         torch.set_num_threads(threads)
-    stored, repeated = run.metrics["episode_return"][:evaluations], again.metrics["episode_return"]
+    stored, repeated = run.metrics["episode_return"][:evaluations], again.metrics["episode_return"][:evaluations]
     everyone = [[mean(returns) for returns in other.metrics["episode_return"][:evaluations]] for other in siblings]
     spread = [max(values) - min(values) for values in zip(*everyone, strict=True)]
     return Recheck(

@@ -40,21 +40,19 @@ def run_folder(results: str | Path, game: str, method: str, seed: int) -> Path:
 
 
 def check_free(folder: Path) -> None:
-    """Refuses a run folder that exists already or cannot be made, before any time is spent on training.
+    """Refuses a run folder that exists already or cannot be made, before any time is spent on training; makes nothing.
 
     Raises:
-        InvalidInputError: the folder exists, or its parent cannot be written.
+        InvalidInputError: the folder exists, or the nearest folder above it that exists cannot be written.
     """
     if folder.exists():
         refuse("results", "a folder without this run", str(folder), "Choose another folder or move that run away.")
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder.parent):
+        with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        refuse(
-            "results", "a folder that can be written", f"{folder.parent} ({error.strerror})", "Choose another folder."
-        )
+        refuse("results", "a folder that can be written", f"{place} ({error.strerror})", "Choose another folder.")
 
 
 def write_run(folder: Path, run: Run) -> Path:
@@ -71,6 +69,7 @@ def write_run(folder: Path, run: Run) -> Path:
         "weights.safetensors": format_weights({name: value.contiguous() for name, value in run.weights.items()}),
     }
     seal = {**run.provenance, "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}}
+    folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name, data in {**body, "provenance.json": format_json(seal)}.items():

@@ -90,6 +90,8 @@ def test_unknown_names_come_with_a_suggestion(names, argument, wrong, near):
 # -------------------------------------------------------------------------------- train
 
 TRAIN = {
+    "a fraction for seeds": ({}, 1.5, "seeds", "list of whole numbers", "1.5"),
+    "nothing for seeds": ({}, None, "seeds", "list of whole numbers", "None"),
     "mixer": ({"mixer": "qmxi"}, [1], "mixer", "vdn, qmix", "'qmxi'", "Did you mean 'qmix'?"),
     "term": ({"terms": ("cai",)}, [1], "terms", "cia, cc", "'cai'"),
     "published derivative on VDN": (

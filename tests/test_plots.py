@@ -1,0 +1,89 @@
+"""What the figures are drawn from, and what they show."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from ciacore import Config
+from ciacore.plots import AGENT_COLOURS, draw_board, learning_curve, learning_curves, pooled, scores
+from ciacore.store import Run
+from ciacore.types import InvalidInputError
+
+
+def run(seed, means, spacing=10):
+    """A run whose evaluations have two games, one above and one below each mean."""
+    metrics = {
+        "env_steps": [spacing * (index + 1) for index in range(len(means))],
+        "episode_return": [[value - 1, value + 1] for value in means],
+    }
+    return Run(Config(), "turn", seed, metrics, {}, {})
+
+
+@pytest.fixture
+def axis():
+    figure, axis = plt.subplots()
+    yield axis
+    plt.close(figure)
+
+
+def test_scores_are_means_cut_to_the_shortest_run():
+    steps, values = scores([run(1, [1.0, 2.0, 3.0]), run(2, [5.0, 6.0])])
+    assert steps.tolist() == [10, 20]
+    assert values.tolist() == [[1.0, 2.0], [5.0, 6.0]]
+
+
+def test_scores_of_different_schedules_are_refused():
+    with pytest.raises(InvalidInputError, match="evaluations at the same env steps"):
+        scores([run(1, [1.0]), run(2, [1.0], spacing=20)])
+
+
+def test_pooled_by_hand():
+    """Groups end at the last evaluation; the rest at the start is left out."""
+    steps, values = pooled(np.array([1, 2, 3, 4, 5]), np.array([[9.0, 1.0, 3.0, 5.0, 7.0]]), 2)
+    assert steps.tolist() == [3, 5]
+    assert values.tolist() == [[2.0, 6.0]]
+
+
+def test_curve_shows_the_mean_inside_its_band(axis):
+    runs = [run(seed, [seed, 2.0 * seed]) for seed in (1, 2, 6)]
+    interval = learning_curve(axis, runs, "QMIX")
+    (line,) = axis.get_lines()
+    assert line.get_ydata().tolist() == interval.value.tolist() == [3.0, 6.0]
+    assert (interval.low <= interval.value).all() and (interval.value <= interval.high).all()
+    assert (interval.low < interval.high).all()
+    assert line.get_xdata().tolist() == [10 / 1e6, 20 / 1e6]
+
+
+def test_iqm_band_is_wider_than_the_half_interval(axis):
+    runs = [run(seed, [float(seed**2)]) for seed in range(8)]
+    narrow, wide = (learning_curve(axis, runs, name, name) for name in ("mean", "iqm"))
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_legend_says_how_many_seeds(axis):
+    learning_curves(axis, {"QMIX": [run(1, [0.0])], "VDN": [run(1, [0.0]), run(2, [1.0])]})
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["QMIX (1 seed)", "VDN (2 seeds)"]
+    assert len({line.get_marker() for line in axis.get_lines()}) == 2  # not told apart by colour alone
+
+
+def test_board_puts_agents_apple_and_fence_in_their_cells(axis):
+    draw_board(axis, np.array([[0, 1], [4, 3]]), np.array([2, 2]), free=0)
+    apple, first, second = (line.get_xydata()[0].tolist() for line in axis.get_lines())
+    assert (apple, first, second) == ([2.5, 2.5], [1.5, 0.5], [3.5, 4.5])
+    assert [text.get_text() for text in axis.texts] == ["0", "1"]
+    (fence,) = [patch for patch in axis.patches if patch.get_hatch()]
+    assert (int(fence.get_x()), int(fence.get_y())) == (3, 4)  # around the trapped agent
+    assert axis.get_ylim() == (5, 0)  # row 0 on top
+    assert to_rgb(AGENT_COLOURS[0]) != to_rgb(AGENT_COLOURS[1])
+
+
+def test_board_shows_an_apple_under_an_agent(axis):
+    draw_board(axis, np.array([[2, 2], [4, 3]]), np.array([2, 2]), free=0)
+    apple, agent, _ = axis.get_lines()
+    assert apple.get_zorder() > agent.get_zorder()
+    assert apple.get_xydata()[0].tolist() != agent.get_xydata()[0].tolist()

@@ -1,0 +1,43 @@
+"""The progress bar: there in a terminal, silent elsewhere."""
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+
+import pytest
+
+PROGRAM = """
+from ciacore.progress import Progress
+with Progress() as progress:
+    progress(50, 100, epsilon=0.5, **{"return": -12.0})
+    progress(100, 100, epsilon=0.25, **{"return": 7.0})
+print("done")
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    return [sys.executable, str(script)]
+
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.getcwd()}
+
+
+def test_silent_without_a_terminal(command):
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_shown_in_a_terminal(command):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, env=ENVIRONMENT, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    for part in ("100/100", "env-steps/s", "return=7", "epsilon=0.25", "<"):  # "<" stands before the time left
+        assert part in shown, shown
