@@ -31,8 +31,8 @@ def similarities(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N
 def cia_loss(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]) -> Float[Tensor, ""]:
     """L_CL = -mean over b, k of log softmax_j(w_k · x^j)[k]: which agent's credits belong to identity k?
 
-    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so a bias of the identity layer would cancel. log K - L_CL says
-    how well one episode's credits can be handed back to their owners. It is the paper's lower bound on the mutual
+    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so a bias of the identity layer would cancel. log K - L_CL
+    says how well one episode's credits can be handed back to their owners. It is the paper's lower bound on the mutual
     information (Eq. 5) only where the other agents' credits are independent draws.
     """
     log_p = similarities(credits, identities).log_softmax(dim=2)  # over the columns: whose credits

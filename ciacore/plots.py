@@ -41,7 +41,7 @@ def scores(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pooled(steps: np.ndarray, values: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means over `group` neighbouring evaluations, as the paper's curves seem to be; a rest at the start is left out."""
+    """Means over `group` neighbouring evaluations, as the paper's curves seem to be; a rest at the start is left."""
     first = len(steps) % group
     shape = (*values.shape[:-1], len(steps) // group, group)
     return steps[first:].reshape(-1, group)[:, -1], values[..., first:].reshape(shape).mean(-1)

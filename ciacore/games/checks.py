@@ -24,5 +24,5 @@ def check_actions(actions: Tensor, n_games: int, spec: Spec) -> None:
     if low < 0 or high >= spec.n_actions:
         got = f"values from {low} to {high}"
         refuse(
-            "actions", f"values from 0 to {spec.n_actions - 1}", got, "The game's docstring says what each one does."
+            "actions", f"values from 0 to {spec.n_actions - 1}", got, "The game's docstring tells what each does."
         )

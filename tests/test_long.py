@@ -1,0 +1,75 @@
+"""What takes minutes: learning, killed processes, the published runs, pages in a browser. `make test-long` runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import papermill
+import pytest
+import torch
+
+from ciacore import METHODS, train
+from ciacore.games import Turn
+from ciacore.recheck import recheck
+from ciacore.store import read_run
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "book" / "results"
+RUNS = sorted(RESULTS.glob("*/*/seed_*"))
+CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"]
+CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+pytestmark = pytest.mark.long
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: "-".join(folder.parts[-3:]))
+def test_published_run_repeats(folder):
+    """Exactly on the lock and CPU it was made on, within the band elsewhere."""
+    run = read_run(folder)
+    siblings = [read_run(other) for other in sorted(folder.parent.glob("seed_*"))]
+    outcome = recheck(run, siblings, Turn(), evaluations=2)
+    assert outcome.passed, outcome
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_learns_not_to_waste(method):
+    """After 40 000 steps the greedy team no longer throws points away as a random one does (about -93)."""
+    (run,) = train(METHODS[method].but(env_steps=40_000), Turn(), seeds=[3])
+    last = torch.tensor(run.metrics["episode_return"][-2:])
+    assert last.mean() > -70
+
+
+def test_a_killed_training_leaves_nothing(tmp_path):
+    """SIGKILL in the middle of a run: no run folder, and the same command works afterwards."""
+    parameters = {"method": "qmix", "seeds": [1], "env_steps": 1_000_000, "results": str(tmp_path / "runs")}
+    prepared = tmp_path / "train.ipynb"
+    papermill.execute_notebook(
+        str(ROOT / "notebooks" / "train.ipynb"), str(prepared), parameters, prepare_only=True, progress_bar=False
+    )
+    command = [sys.executable, "-m", "papermill", str(prepared), str(tmp_path / "out.ipynb"), "-k", "python3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    time.sleep(20)
+    os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not list(tmp_path.rglob("seed_*"))
+    (run,) = train(METHODS["qmix"].but(env_steps=500), Turn(), seeds=[1], results=tmp_path / "runs")
+    assert read_run(tmp_path / "runs" / "turn" / "qmix" / "seed_1").metrics == run.metrics
+
+
+@pytest.mark.browser
+def test_pages_load_with_an_empty_console(tmp_path):
+    """Every page of the book as built last (`make book`), in headless Chromium without network."""
+    pages = sorted((ROOT / "_build" / "html").glob("*/*.html"))
+    assert pages, "build the book first: make book"
+    for page in pages:
+        options = ["--enable-logging=stderr", "--v=0", f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000"]
+        blocked = "--host-resolver-rules=MAP * ~NOTFOUND"
+        command = [*CHROMIUM, *options, blocked, "--dump-dom", page.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert "</html>" in done.stdout
+        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        assert not console, f"{page.name}: {console}"
