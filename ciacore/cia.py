@@ -68,13 +68,14 @@ def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
     return credits * in_batch.unsqueeze(-1)
 
 
-def uniform_parameter(*shape: int, bound: float) -> nn.Parameter:
-    """A parameter drawn from U(-bound, bound)."""
+def uniform_parameter(spec: Spec, *shape: int) -> nn.Parameter:
+    """A parameter drawn as torch.nn.Linear(N, K) draws its own: from U(-1, 1) / sqrt(N)."""
+    bound = spec.horizon**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
 class CIA(nn.Module):
-    """L_CL with its learnable identities W [K, N], started as torch.nn.Linear(N, K) (Liu et al. 2023, Eq. 6 and 7).
+    """L_CL with its learnable identities W [K, N] (Liu et al. 2023, Eq. 6 and 7).
 
     The published layer also has a bias, which cancels in this loss and is left out.
     """
@@ -83,7 +84,7 @@ class CIA(nn.Module):
         super().__init__()
         self.config = config
         self.coefficient = config.cia_coefficient
-        self.identities = uniform_parameter(spec.n_agents, spec.horizon, bound=spec.horizon**-0.5)
+        self.identities = uniform_parameter(spec, spec.n_agents, spec.horizon)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
         return cia_loss(temporal_credits(record, self.config), self.identities)
@@ -96,8 +97,8 @@ class CC(nn.Module):
         super().__init__()
         self.config = config
         self.coefficient = config.cia_coefficient
-        self.identities = uniform_parameter(spec.n_agents, spec.horizon, bound=spec.horizon**-0.5)
-        self.bias = uniform_parameter(spec.n_agents, bound=spec.horizon**-0.5)
+        self.identities = uniform_parameter(spec, spec.n_agents, spec.horizon)
+        self.bias = uniform_parameter(spec, spec.n_agents)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
         return cc_loss(temporal_credits(record, self.config), self.identities, self.bias)

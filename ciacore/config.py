@@ -70,6 +70,9 @@ class Config:
         for name in ("batch", "n_games"):
             if getattr(self, name) > self.buffer:
                 refuse(name, f"at most buffer = {self.buffer}", getattr(self, name), f"Lower {name} or raise buffer.")
+        if self.cia_coefficient > 0 and not self.terms:
+            cure = 'Start from METHODS["qmix_cia"], or add terms=("cia",).'
+            refuse("cia_coefficient", "0, as no loss term uses it", self.cia_coefficient, cure)
         if not re.fullmatch(r"\w[\w.+-]*", self.method):
             refuse("method", "a name of letters, digits and . _ + -", self.method, "It becomes the name of a folder.")
         if len(set(self.terms)) != len(self.terms):

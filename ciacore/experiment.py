@@ -80,6 +80,7 @@ def train(
         FloatingPointError: the loss stopped being a finite number.
     """
     check_seeds(seeds)
+    check_device(device)
     with torch.random.fork_rng(devices=[]):
         assemble(game.spec, config)  # an unknown name stops here, before anything is computed
     folders = [None if results is None else run_folder(results, game.name, config.method, seed) for seed in seeds]
@@ -105,6 +106,14 @@ def check_seeds(seeds: Sequence[int]) -> None:
         refuse("seeds", "different numbers", list(seeds), "Name every seed once.")
 
 
+def check_device(device: torch.device | str) -> None:
+    """Refuses a device that this PyTorch does not know or this machine does not have."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        refuse("device", "a device of this machine", f"{device} ({str(error).splitlines()[0]})", 'Use "cpu".')
+
+
 def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
     """Independent generators, one per purpose, all fixed by the seed."""
     numbers = np.random.SeedSequence(seed).generate_state(len(STREAMS))
@@ -117,7 +126,7 @@ def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
 
 def train_seed(config: Config, game: Game, seed: int, device: torch.device, progress: Callable[..., None]) -> Run:
     """One seed: play one iteration, update, copy targets, evaluate; until the env steps are spent."""
-    started = now()
+    facts = {**provenance(device), "started": now()}
     rngs = streams(seed, device)
     learner = make_learner(config, game, rngs["initial"], device)
     replay, clock, log = Replay(config.buffer), Clock(), Log()
@@ -138,7 +147,7 @@ def train_seed(config: Config, game: Game, seed: int, device: torch.device, prog
             clock = clock._replace(evaluated_at=clock.env_steps)
         progress(clock.env_steps, config.env_steps, epsilon=epsilon, **{"return": log.last_return})
     log.means(clock)  # nothing that went wrong after the last evaluation is stored
-    facts = {**provenance(device), "started": started, "finished": now(), "updates": clock.updates}
+    facts |= {"finished": now(), "updates": clock.updates}
     weights = {name: value.detach().cpu() for name, value in learner.online.state_dict().items()}
     return Run(config, game.name, seed, log.metrics, weights, facts)
 
@@ -181,7 +190,9 @@ class Log:
         means = {name: float(value) / self.count for name, value in self.sums.items()}
         for name, value in means.items():
             if not math.isfinite(value):
-                raise FloatingPointError(f"{name} became {value} before {clock.env_steps} env steps")
+                cure = "Lower learning_rate or gradient_clip."
+                when = f"before {clock.env_steps} env steps"
+                raise FloatingPointError(f"{name}: expected finite numbers, got {value} {when}. {cure}")
         return means
 
     def evaluation(self, clock: Clock, epsilon: float, returns: list[float]) -> None:

@@ -21,12 +21,14 @@ def check_parameters(namespace: dict[str, Any]) -> None:
     Raises:
         InvalidInputError: naming the parameter, what was expected, what came, and the cure.
     """
-    declared = namespace.get("__annotations__", {})
-    shell = namespace["get_ipython"]() if "get_ipython" in namespace else None
-    own = set(getattr(shell, "user_ns_hidden", ())) | {"check_parameters"}
-    for name in namespace:
-        if not name.startswith("_") and name not in own and name not in declared:
-            known_name(name, declared, "parameters")
+    declared = namespace.setdefault("_declared", dict(namespace.get("__annotations__", {})))
+    if "_known" not in namespace:  # when the cell is run again, later cells have left names of their own
+        shell = namespace["get_ipython"]() if "get_ipython" in namespace else None
+        own = set(getattr(shell, "user_ns_hidden", ())) | {"check_parameters"}
+        for name in namespace:
+            if not name.startswith("_") and name not in own and name not in declared:
+                known_name(name, declared, "parameters")
+    namespace["_known"] = True
     for name, kind in declared.items():
         check_type(name, kind, namespace[name])
 

@@ -41,7 +41,14 @@ def scores(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pooled(steps: np.ndarray, values: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means over `group` neighbouring evaluations, as the paper's curves seem to be; a rest at the start is left."""
+    """Means over `group` neighbouring evaluations, as the paper's curves seem to be, without a rest at the start.
+
+    Raises:
+        InvalidInputError: fewer than `group` evaluations.
+    """
+    if len(steps) < group:
+        cure = "Train longer, or with a smaller evaluation_interval."
+        refuse("runs", f"at least {group} evaluations", len(steps), cure)
     first = len(steps) % group
     shape = (*values.shape[:-1], len(steps) // group, group)
     return steps[first:].reshape(-1, group)[:, -1], values[..., first:].reshape(shape).mean(-1)

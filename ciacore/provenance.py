@@ -48,7 +48,7 @@ def git(*arguments: str) -> str | None:
 
 
 def dirty() -> list[str] | None:
-    """The tracked library files that differ from the commit; None where there is no repository."""
+    """Files of library, training notebook and env/ that differ from the commit; None where there is no repository."""
     status = git("status", "--porcelain", "--untracked-files=all", "--", "ciacore", "notebooks/train.ipynb", "env")
     return None if status is None else [line[2:].strip() for line in status.splitlines()]
 

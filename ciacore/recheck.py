@@ -13,7 +13,7 @@ from ciacore.provenance import provenance
 from ciacore.store import Run
 from ciacore.types import Game, refuse
 
-SAME = ("lock_sha256", "cpu", "device", "threads")  # where these agree, the numbers must too
+SAME = ("lock_sha256", "cpu", "device", "threads", "python", "torch", "numpy")  # where all agree, so must the returns
 
 
 class Recheck(NamedTuple):
@@ -68,9 +68,14 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
         stored=[mean(returns) for returns in stored],
         again=[mean(returns) for returns in repeated],
         band=[gap + 4 * math.sqrt(error(a) + error(b)) for gap, a, b in zip(spread, stored, repeated, strict=True)],
-        differing=[name for name in SAME if facts[name] != run.provenance[name]],
+        differing=[name for name in SAME if fact(facts, name) != fact(run.provenance, name)],
         exact=stored == repeated,
     )
+
+
+def fact(provenance: dict, name: str) -> object:
+    """An entry of a provenance, or the version of a package."""
+    return {**provenance, **provenance["versions"]}[name]
 
 
 def mean(values: Sequence[float]) -> float:

@@ -123,7 +123,7 @@ def read_runs(results: str | Path, game: str, methods: Iterable[str]) -> dict[st
     """All runs of some methods, in order of their seeds.
 
     Raises:
-        InvalidInputError: a method has no run, or a run is damaged.
+        InvalidInputError: a method has no run, a run is damaged, lies in another's place, or has another Config.
     """
     found = {}
     for method in methods:
@@ -135,7 +135,20 @@ def read_runs(results: str | Path, game: str, methods: Iterable[str]) -> dict[st
         if not folders:
             refuse("results", f"runs of {method} on {game}", str(results), "Train it with notebooks/train.ipynb.")
         found[method] = [read_run(folder) for folder in folders]
+        for folder, run in zip(folders, found[method], strict=True):
+            check_place(folder, run, found[method][0])
     return found
+
+
+def check_place(folder: Path, run: Run, first: Run) -> None:
+    """Refuses a run that lies where another belongs, or among runs of another Config; budgets may differ."""
+    name = "/".join(folder.parts[-3:])
+    own = "/".join(run_folder("", run.game, run.config.method, run.seed).parts)
+    if name != own:
+        refuse("results", f"the run {name}", f"{own} in its place", "Move it back to where it was written.")
+    if run.config.but(env_steps=1) != first.config.but(env_steps=1):
+        cure = 'Give a variation a name of its own, e.g. config.but(method="qmix_cia_strong", ...).'
+        refuse("results", f"runs of one Config in {folder.parent}", f"another one in {folder.name}", cure)
 
 
 def format_json(value: Any) -> bytes:

@@ -74,10 +74,6 @@ class Episodes(NamedTuple):
     discounts: Float[Tensor, "B T"]  # gamma, or 0 where the episode ended
     weights: Float[Tensor, "B T"]  # 1 for a real transition, 0 for padding
 
-    def on(self, device: torch.device | str) -> Episodes:
-        """The same episodes on another device."""
-        return Episodes(*(field.to(device) for field in self))
-
 
 class Utilities(NamedTuple):
     """What the agents hand to a mixer."""

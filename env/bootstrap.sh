@@ -49,6 +49,9 @@ install() { # pip's own index settings apply
         stop "pip stopped with '$(tail -n 1 .venv/install.log)'; check network and free disk and repeat the command, it goes on from here (all output: .venv/install.log)."
 }
 
+if [ -n "${PYTHON:-}" ] && [ -x .venv/bin/python ] && [ "$(version "$PYTHON")" != "$(version .venv/bin/python)" ]; then
+    stop ".venv is of Python $(version .venv/bin/python), not of $PYTHON; remove .venv to make a new one."
+fi
 if [ -f .venv/installed ] && [ "$(cat .venv/installed)" = "$(key .venv/bin/python)" ]; then
     exit 0
 fi

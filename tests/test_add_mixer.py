@@ -11,8 +11,9 @@ from torch.testing import assert_close
 from toys import Stroll, random_utilities, rng, small
 
 import ciacore.mixers
-from ciacore import MIXERS, train
+from ciacore import METHODS, MIXERS, train
 from ciacore.credits import credits
+from ciacore.games import Turn
 from ciacore.types import Spec
 
 PAGE = Path(__file__).resolve().parent.parent / "book" / "contributing.md"
@@ -60,12 +61,22 @@ def test_its_credits_are_its_weights_and_it_is_monotone(state_sum):
 
 @pytest.mark.parametrize("terms", [(), ("cia",)])
 def test_it_trains(state_sum, terms):
-    config = small(method="state_sum", mixer="state_sum", terms=terms, cia_coefficient=0.1)
+    config = small(method="state_sum", mixer="state_sum", terms=terms, cia_coefficient=0.1 if terms else 0.0)
     (run,) = train(config, Stroll(), [1])
     (start,) = train(config.but(env_steps=1), Stroll(), [1])
     assert run.metrics["updates"][-1] >= 3
     moved = [name for name in run.weights if not torch.equal(run.weights[name], start.weights[name])]
     assert set(moved) == set(run.weights) and any(name.startswith("mixer.") for name in moved)
+
+
+def test_the_page_trains_it(state_sum):
+    """The page's third block as it stands, on fewer steps."""
+    (block,) = re.findall(r"```\n(config = .*?)```", PAGE.read_text(), re.S)
+    names = {"METHODS": METHODS, "Turn": Turn}
+    names["train"] = lambda config, game, seeds: train(config.but(env_steps=1), game, seeds)
+    exec(block, names)
+    (run,) = names["runs"]
+    assert (run.config.mixer, run.config.method, run.seed) == ("state_sum", "state_sum_cia", 1)
 
 
 def test_without_the_line_it_is_unknown():

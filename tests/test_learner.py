@@ -173,6 +173,17 @@ def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
             assert torch.equal(with_term.online[name].state_dict()[key], value), key
 
 
+def test_cia_does_not_touch_the_agents_first_update():
+    """Published credits come detached: with the clip inactive, agents move as without CIA, and the mixer does not."""
+    plain = learner(small(gradient_clip=1e9))
+    contrastive = learner(small(gradient_clip=1e9, credit_derivative="published", **CIA))
+    for ours in (plain, contrastive):
+        ours.update(random_episodes(SHORT))
+    for part, equal in {"agent": True, "mixer": False}.items():
+        pairs = zip(plain.online[part].parameters(), contrastive.online[part].parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs) == equal
+
+
 def test_total_loss_is_the_weighted_sum():
     ours = learner(small(**CIA))
     losses = ours.update(random_episodes(SHORT))

@@ -18,7 +18,8 @@ def runs():
 
 
 def changed(run, **provenance):
-    return run._replace(provenance={**run.provenance, **provenance})
+    versions = {**run.provenance["versions"], **provenance}
+    return run._replace(provenance={**run.provenance, **provenance, "versions": versions})
 
 
 def with_returns(run, shift):

@@ -164,6 +164,31 @@ def test_notebook_parameters(path: Path) -> None:
             assert "#" in "".join(lines[node.lineno - 1 : node.end_lineno]), f"no comment: {node.target.id}"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_checks_its_parameters_first(path: Path) -> None:
+    """The first code cell declares the parameters, the second one checks them."""
+    first, second = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][:2]
+    assert "parameters" in first.metadata.get("tags", [])
+    lines = "from ciacore.parameters import check_parameters\n\ncheck_parameters(globals())"
+    assert second.source.startswith(lines)
+
+
+# prose
+
+
+def test_tests_named_in_prose_exist() -> None:
+    """A page that names a test or a test file names one that is there."""
+    pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md"), ROOT / "README.md", *(ROOT / "ciacore").rglob("*.py")]
+    prose = "\n".join(page.read_text() for page in pages)
+    files = {file.name: file.read_text() for file in (ROOT / "tests").glob("*.py")}
+    functions = set(re.findall(r"^def (test_\w+)", "\n".join(files.values()), re.MULTILINE))
+    named_files = set(re.findall(r"\btest_\w+\.py", prose))
+    named_functions = set(re.findall(r"`(test_\w+)`", prose))
+    assert named_files and named_functions
+    assert named_files <= set(files), named_files - set(files)
+    assert named_functions <= functions, named_functions - functions
+
+
 # make
 
 

@@ -23,6 +23,4 @@ def check_actions(actions: Tensor, n_games: int, spec: Spec) -> None:
     low, high = actions.aminmax()
     if low < 0 or high >= spec.n_actions:
         got = f"values from {low} to {high}"
-        refuse(
-            "actions", f"values from 0 to {spec.n_actions - 1}", got, "The game's docstring tells what each does."
-        )
+        refuse("actions", f"values from 0 to {spec.n_actions - 1}", got, "The game's docstring tells what each does.")

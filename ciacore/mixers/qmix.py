@@ -16,7 +16,7 @@ class QMIX(nn.Module):
     """Q_tot = W2(s) · ELU(W1(s) q + b1(s)) + V(s) with W1, W2 >= 0 (Rashid et al. 2018, Fig. 2).
 
     Non-negative weights make Q_tot monotone in every utility, which is sufficient for IGM. At a fixed state it is also
-    convex in the utilities, so it is less than any monotone function.
+    convex in the utilities, so it represents fewer functions than the monotone ones.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
