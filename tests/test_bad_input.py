@@ -245,3 +245,28 @@ def test_parameters(case):
 
 def test_assembling_checks_the_config():
     refused(lambda: assemble(Stroll().spec, Config(mixer="none")), "mixer", "'none'")
+
+
+def test_the_parameters_cell_can_be_run_again():
+    """Run All in a live notebook: names that later cells left are no parameters; types are checked every time."""
+    namespace = {**DECLARED, **GIVEN}
+    check_parameters(namespace)
+    namespace["torch"] = torch
+    check_parameters(namespace)
+    namespace[next(iter(GIVEN))] = object()
+    with pytest.raises(InvalidInputError):
+        check_parameters(namespace)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "abacus"])
+def test_a_device_that_is_not_there(device, tmp_path):
+    refused(
+        lambda: train(small(), Stroll(), [1], tmp_path / "runs", device=device), "device", "of this machine", device
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_coefficient_that_nothing_uses():
+    refused(
+        lambda: METHODS["qmix"].but(cia_coefficient=0.1), "cia_coefficient", "no loss term uses it", "0.1", "qmix_cia"
+    )

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import torch
 from test_bad_input import refused
 from test_store import made_up
+from toys import Stroll, small
 
-from ciacore import store
+from ciacore import store, train
 from ciacore.store import read_run, read_runs, write_run
 from ciacore.types import InvalidInputError
 
@@ -221,3 +223,20 @@ def test_papermill_stops_at_an_unknown_parameter(tmp_path):
 
 def test_refusals_are_value_errors():
     assert issubclass(InvalidInputError, ValueError)
+
+
+def test_a_run_in_the_place_of_another_is_refused(tmp_path):
+    """A copied folder must not count as another seed: its seal is whole, its place is not."""
+    train(small(method="qmix"), Stroll(), [1], results=tmp_path)
+    shutil.copytree(tmp_path / "stroll" / "qmix" / "seed_1", tmp_path / "stroll" / "qmix" / "seed_2")
+    with pytest.raises(InvalidInputError, match="expected the run stroll/qmix/seed_2, got 'stroll/qmix/seed_1"):
+        read_runs(tmp_path, "stroll", ["qmix"])
+
+
+def test_runs_of_different_configs_are_never_averaged(tmp_path):
+    train(small(method="qmix"), Stroll(), [1], results=tmp_path)
+    train(small(method="qmix", env_steps=30), Stroll(), [2], results=tmp_path)  # another budget is no other method
+    assert len(read_runs(tmp_path, "stroll", ["qmix"])["qmix"]) == 2
+    train(small(method="qmix", gamma=0.5), Stroll(), [3], results=tmp_path)
+    with pytest.raises(InvalidInputError, match="runs of one Config"):
+        read_runs(tmp_path, "stroll", ["qmix"])

@@ -138,3 +138,12 @@ def test_broken_venv_is_made_again(machine: Machine) -> None:
     (machine.tree / ".venv" / "bin").mkdir(parents=True)
     assert machine.setup().returncode == 0
     assert (machine.tree / ".venv" / "installed").exists()
+
+
+def test_another_python_than_that_of_the_environment(machine: Machine) -> None:
+    """PYTHON=... never silently loses against a .venv that is there."""
+    machine.python("python3.11", "3.11")
+    assert machine.setup().returncode == 0
+    machine.python("python3.12", "3.12")
+    assert ".venv is of Python 3.11, not of python3.12; remove .venv" in machine.refusal(PYTHON="python3.12")
+    assert machine.setup(PYTHON="python3.11").returncode == 0
