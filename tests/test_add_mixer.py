@@ -71,10 +71,9 @@ def test_it_trains(state_sum, terms):
 
 def test_the_page_trains_it(state_sum):
     """The page's third block as it stands, on fewer steps."""
-    (block,) = re.findall(r"```\n(config = .*?)```", PAGE.read_text(), re.S)
     names = {"METHODS": METHODS, "Turn": Turn}
     names["train"] = lambda config, game, seeds: train(config.but(env_steps=1), game, seeds)
-    exec(block, names)
+    exec(shown("config = "), names)
     (run,) = names["runs"]
     assert (run.config.mixer, run.config.method, run.seed) == ("state_sum", "state_sum_cia", 1)
 

@@ -51,7 +51,7 @@ def test_evaluation_does_not_touch_training(fields):
 
 
 def test_coefficient_zero_trains_as_qmix():
-    (plain,) = trained(1, terms=(), gradient_clip=1e9)
+    (plain,) = trained(1, terms=(), cia_coefficient=0.0, gradient_clip=1e9)
     (with_term,) = trained(1, cia_coefficient=0.0, gradient_clip=1e9)
     assert all(torch.equal(with_term.weights[name], value) for name, value in plain.weights.items())
     assert with_term.metrics["episode_return"] == plain.metrics["episode_return"]

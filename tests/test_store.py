@@ -11,9 +11,11 @@ from ciacore.config import Config
 from ciacore.store import BODY, Run, format_json, read_run, read_runs, run_folder, write_run
 
 
-def made_up(seed: int = 1, **weights: torch.Tensor) -> Run:
+def made_up(seed: int = 1, method: str = "qmix", **weights: torch.Tensor) -> Run:
     metrics = {"env_steps": [6], "episode_return": [[1.5, -2.0]], "losses": [None]}
-    return Run(small(terms=("cia",)), "stroll", seed, metrics, weights, {"commit": "abc", "started": "now"})
+    return Run(
+        small(method=method, terms=("cia",)), "stroll", seed, metrics, weights, {"commit": "abc", "started": "now"}
+    )
 
 
 def test_round_trip_of_a_trained_run(tmp_path):
@@ -66,6 +68,6 @@ def test_runs_come_in_the_order_of_their_seeds(tmp_path):
     for method, seeds in {"qmix": (10, 2, 1), "vdn": (4,)}.items():
         (tmp_path / "stroll" / method).mkdir(parents=True)
         for seed in seeds:
-            write_run(run_folder(tmp_path, "stroll", method, seed), made_up(seed, w=torch.ones(1)))
+            write_run(run_folder(tmp_path, "stroll", method, seed), made_up(seed, method, w=torch.ones(1)))
     found = read_runs(tmp_path, "stroll", ["vdn", "qmix"])
     assert {name: [run.seed for run in runs] for name, runs in found.items()} == {"vdn": [4], "qmix": [1, 2, 10]}
