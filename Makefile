@@ -14,8 +14,9 @@ setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins 
 test: setup ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest $(ARGS)
 
-test-long: setup ## run the long tests too; writes tests/reports/test-long.txt
-	@$(PY) tests/reports/write.py
+test-long: setup ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+	@test -d _build/html || $(PY) book/build.py
+	@$(PY) tests/reports/write.py $(ARGS)
 
 book: setup ## train the two example runs and build the book; prints the page to open
 	@$(PY) book/build.py

@@ -7,6 +7,7 @@ import sys
 import termios
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 PROGRAM = """
 from ciacore.progress import Progress
@@ -41,3 +42,17 @@ def test_shown_in_a_terminal(command):
     os.close(ours)
     for part in ("100/100", "env-steps/s", "return=7", "epsilon=0.25", "<"):  # "<" stands before the time left
         assert part in shown, shown
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_shown_in_a_notebook_that_somebody_runs(watched):
+    """A live front end can be asked for input; papermill and nbval cannot, and stay silent."""
+    manager, client = start_new_kernel(kernel_name="python3", env=ENVIRONMENT)
+    shown = []
+    try:
+        client.execute_interactive(PROGRAM, allow_stdin=watched, output_hook=shown.append, timeout=120)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    streams = {message["content"]["name"] for message in shown if message["msg_type"] == "stream"}
+    assert streams == ({"stdout", "stderr"} if watched else {"stdout"})
