@@ -1,6 +1,7 @@
 """What takes minutes: learning, killed processes, the published runs, pages in a browser. `make test-long` runs it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,8 +62,12 @@ def test_a_killed_training_leaves_nothing(tmp_path):
 
 
 @pytest.mark.browser
-def test_pages_load_with_an_empty_console(tmp_path):
-    """Every page of the book as built last (`make book`), in headless Chromium without network."""
+def test_pages_load_without_a_complaint(tmp_path):
+    """Every page of the book as built last (`make book`), in headless Chromium without network.
+
+    The console stays empty but for two lines in which the theme says what it has done.
+    """
+    notes = re.compile(r'CONSOLE[:(]\d+[)\]]+ "\[(PST|togglebutton)\]: ')
     pages = sorted((ROOT / "_build" / "html").glob("*/*.html"))
     assert pages, "build the book first: make book"
     for page in pages:
@@ -71,5 +76,5 @@ def test_pages_load_with_an_empty_console(tmp_path):
         command = [*CHROMIUM, *options, blocked, "--dump-dom", page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert "</html>" in done.stdout
-        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line and not notes.search(line)]
         assert not console, f"{page.name}: {console}"
