@@ -3,7 +3,7 @@ PY = .venv/bin/python
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup test test-long book recheck lint format strip lock clean
+.PHONY: help setup test test-long bench book recheck lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ test: setup ## run every check in one pytest run; ARGS="-k turn" narrows it
 test-long: setup ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
+
+bench: setup ## measure speed beside the published structure, on one core; writes book/results/bench/
+	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)
 
 book: setup ## train the two example runs and build the book; prints the page to open
 	@$(PY) book/build.py

@@ -131,7 +131,7 @@ def read_toc() -> list[str]:
 
 def training_jobs(live: Path, env_steps: int) -> list[Job]:
     """One execution of the training notebook per live method."""
-    shared = {"game": "turn", "seeds": [LIVE_SEED], "env_steps": env_steps, "overrides": {}, "threads": 1}
+    shared = {"game": "turn", "seeds": [LIVE_SEED], "env_steps": env_steps, "overrides": {}, "processes": 1}
     shared["results"] = os.path.relpath(live, NOTEBOOKS)
     return [Job(source_of(TRAIN), live / f"{name}.ipynb", {"method": name} | shared) for name in LIVE_METHODS]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
+from ciacore.recurrence import GRUSequence
 from ciacore.types import Episodes, Spec
 
 
@@ -23,29 +25,42 @@ class RecurrentAgent(nn.Module):
         self.gru = nn.GRU(config.hidden_size, config.hidden_size)
         self.fc_out = nn.Linear(config.hidden_size, spec.n_actions)
         self.register_buffer("identity", torch.eye(spec.n_agents), persistent=False)
+        self.register_buffer("choices", torch.eye(spec.n_actions), persistent=False)
 
     def unroll(self, episodes: Episodes) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
-        """Action values and hidden states along whole episodes (T+1 slots), in one fused call."""
-        x = self.embed(episodes.observations.float(), self.last_actions(episodes))  # [B, T+1, K, H]
-        batch, _, n_agents, _ = x.shape
-        sequences = x.transpose(0, 1).flatten(1, 2)  # [T+1, B·K, H]
-        hidden, _ = self.gru(sequences)
-        hidden = hidden.unflatten(1, (batch, n_agents)).transpose(0, 1)  # [B, T+1, K, H]
-        return self.fc_out(hidden), hidden
+        """Action values and hidden states along whole episodes (T+1 slots), in one call."""
+        time_first = (part.transpose(0, 1) for part in (episodes.observations.float(), self.last_actions(episodes)))
+        x = self.embed(*time_first)  # [T+1, B, K, H]
+        rows = x.flatten(1, 2)  # [T+1, B·K, H]
+        hidden = self.gru(rows)[0] if rows.is_cuda else GRUSequence.apply(rows, *self.gru_weights())
+        values = self.fc_out(hidden).unflatten(1, x.shape[1:3])
+        return values.transpose(0, 1), hidden.unflatten(1, x.shape[1:3]).transpose(0, 1)
 
     def step(
         self, observations: Float[Tensor, "N K O"], last_actions: Float[Tensor, "N K A"], hidden: Float[Tensor, "NK H"]
     ) -> tuple[Float[Tensor, "N K A"], Float[Tensor, "NK H"]]:
         """Action values and the next hidden state, one step at a time, while playing."""
         x = self.embed(observations, last_actions)
-        gru = self.gru
-        weights = (gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
-        hidden = torch.gru_cell(x.flatten(0, 1), hidden, *weights)
+        hidden = torch.gru_cell(x.flatten(0, 1), hidden, *self.gru_weights())
         return self.fc_out(hidden).unflatten(0, observations.shape[:2]), hidden
 
-    def initial(self, n_games: int, device: torch.device) -> Float[Tensor, "NK H"]:
-        """The hidden state at the start of N games: zeros."""
-        return torch.zeros(n_games * self.spec.n_agents, self.hidden_size, device=device)
+    def begin(self, n_games: int) -> tuple[Float[Tensor, "NK H"], Float[Tensor, "N K A"]]:
+        """Hidden state and last actions at the start of N games: zeros."""
+        hidden = self.identity.new_zeros(n_games * self.spec.n_agents, self.hidden_size)
+        return hidden, self.identity.new_zeros(n_games, self.spec.n_agents, self.spec.n_actions)
+
+    def one_hot(self, actions: Int[Tensor, "N K"]) -> Float[Tensor, "N K A"]:
+        """What `step` is told of the actions taken."""
+        return self.choices[actions]
+
+    def in_numpy(self) -> NumpyAgent:
+        """The agent as it is now, for play in numpy."""
+        return NumpyAgent(self)
+
+    def gru_weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Input and recurrent weights and biases, stacked reset, update, new."""
+        gru = self.gru
+        return gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
 
     def embed(self, observations: Float[Tensor, "... K O"], last_actions: Float[Tensor, "... K A"]) -> Tensor:
         """relu(fc_in([o_k, last action of k, one-hot k]))."""
@@ -54,6 +69,53 @@ class RecurrentAgent(nn.Module):
 
     def last_actions(self, episodes: Episodes) -> Float[Tensor, "B slots K A"]:
         """One-hot u_{t-1}; all zeros at t = 0 and after padding (where no action is available)."""
-        one_hot = F.one_hot(episodes.actions, self.spec.n_actions)
         filled = episodes.available[:, :-1].any(-1, keepdim=True)
-        return F.pad(one_hot * filled, (0, 0, 0, 0, 1, 0)).float()
+        return F.pad(self.choices[episodes.actions] * filled, (0, 0, 0, 0, 1, 0))
+
+
+class NumpyAgent:
+    """A snapshot of a RecurrentAgent that plays in numpy: for a few rows a call costs torch more than the arithmetic.
+
+    One product gives what enters the gates, [r, z, n from x, n from h], from [x, h]. For sigmoid(v), written as
+    1/2 + 1/2 tanh(v/2), the weights of r and z are halved beforehand.
+    """
+
+    def __init__(self, agent: RecurrentAgent) -> None:
+        self.spec, self.hidden_size, size = agent.spec, agent.hidden_size, agent.hidden_size
+        layers = agent.fc_in.weight.T, agent.fc_in.bias, agent.fc_out.weight.T, agent.fc_out.bias  # weights [in, out]
+        w_in, b_in, self.w_out, self.b_out = (part.detach().numpy().copy() for part in layers)
+        self.w_in, identity = w_in[: -self.spec.n_agents], w_in[-self.spec.n_agents :]
+        self.b_in = b_in + identity  # [K, H]
+        w_x, w_h, b_x, b_h = (part.detach().unflatten(0, (3, size)).numpy() for part in agent.gru_weights())
+        from_x, from_h = [0, 1, 2], [0, 1, 3]
+        self.w = np.zeros((4, 2 * size, size), dtype=np.float32)
+        self.w[from_x, :size], self.w[from_h, size:] = w_x.swapaxes(1, 2), w_h.swapaxes(1, 2)
+        self.b = np.zeros((4, 1, size), dtype=np.float32)
+        self.b[from_x, 0] = b_x
+        self.b[from_h, 0] += b_h
+        self.w[:2] *= 0.5
+        self.b[:2] *= 0.5
+        self.choices = np.eye(self.spec.n_actions, dtype=np.float32)
+
+    def step(
+        self,
+        observations: Float[np.ndarray, "N K O"],
+        last_actions: Float[np.ndarray, "N K A"],
+        hidden: Float[np.ndarray, "NK H"],
+    ) -> tuple[Float[np.ndarray, "N K A"], Float[np.ndarray, "NK H"]]:
+        """Action values and the next hidden state."""
+        x = np.maximum(np.concatenate([observations, last_actions], -1) @ self.w_in + self.b_in, 0)
+        before = np.concatenate([x.reshape(hidden.shape), hidden], 1) @ self.w + self.b  # [4, NK, H]
+        r, z = 0.5 + 0.5 * np.tanh(before[:2])
+        n = np.tanh(before[2] + r * before[3])
+        hidden = n + z * (hidden - n)
+        return (hidden.dot(self.w_out) + self.b_out).reshape(last_actions.shape), hidden
+
+    def begin(self, n_games: int) -> tuple[Float[np.ndarray, "NK H"], Float[np.ndarray, "N K A"]]:
+        """Hidden state and last actions at the start of N games: zeros."""
+        shape = (n_games, self.spec.n_agents, self.spec.n_actions)
+        return np.zeros((shape[0] * shape[1], self.hidden_size), np.float32), np.zeros(shape, np.float32)
+
+    def one_hot(self, actions: Int[np.ndarray, "N K"]) -> Float[np.ndarray, "N K A"]:
+        """What `step` is told of the actions taken."""
+        return self.choices.take(actions, 0)

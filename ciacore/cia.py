@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ciacore.config import Config
-from ciacore.credits import credits as credits_by_autograd
+from ciacore.credits import credits_at
 from ciacore.types import Forward, Spec, refuse
 
 
@@ -59,9 +59,9 @@ def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
     if config.credit_detach:
         utilities = utilities._replace(chosen=utilities.chosen.detach())
     if config.credit_derivative == "published":
-        credits = record.mixer.credits(utilities, record.states, derivative="published")
+        credits = record.mixing.credits(utilities, derivative="published")
     else:
-        credits = credits_by_autograd(record.mixer, utilities, record.states, create_graph=True)
+        credits = credits_at(record.mixing, utilities, create_graph=True)
     if config.credit_padding == "masked":
         return credits * record.weights.unsqueeze(-1)
     in_batch = record.weights.amax(0) > 0  # [T]: the published code cuts a batch to its longest episode

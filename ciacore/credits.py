@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ciacore.types import Mixer, Utilities, refuse
+from ciacore.types import Mixer, Mixing, Utilities, refuse
 
 
 def credits(
@@ -24,13 +24,31 @@ def credits(
     Raises:
         InvalidInputError: the leading axes of utilities and state differ.
     """
-    chosen = utilities.chosen
-    if chosen.shape[:-1] != state.shape[:-1]:
+    shape = utilities.chosen.shape
+    if shape[:-1] != state.shape[:-1]:
         expected = f"leading axes {list(state.shape[:-1])}, those of the state"
-        refuse("utilities", expected, list(chosen.shape[:-1]), "Pass utilities and states of the same steps.")
+        refuse("utilities", expected, list(shape[:-1]), "Pass utilities and states of the same steps.")
+    with torch.enable_grad():
+        return credits_at(mixing_at(mixer, state), utilities, create_graph)
+
+
+def mixing_at(mixer: Mixer, state: Float[Tensor, "... S"]) -> Mixing:
+    """The mixer at given states, as a function of the utilities alone.
+
+    A mixer whose weights are written by the state may offer `at(state)`, so that they are written once and used twice:
+    for the joint value and for its credits.
+    """
+    if callable(getattr(mixer, "at", None)):
+        return mixer.at(state)
+    return lambda utilities: mixer(utilities, state)
+
+
+def credits_at(mixing: Mixing, utilities: Utilities, create_graph: bool = False) -> Float[Tensor, "... K"]:
+    """The credits at the states of a mixing; arguments as for `credits`."""
+    chosen = utilities.chosen
     with torch.enable_grad():
         if not (create_graph and chosen.requires_grad):
             chosen = chosen.detach().requires_grad_()
-        q_tot = mixer(utilities._replace(chosen=chosen), state).q_tot
+        q_tot = mixing(utilities._replace(chosen=chosen)).q_tot
         (gradient,) = torch.autograd.grad(q_tot.sum(), chosen, create_graph=create_graph)
     return gradient

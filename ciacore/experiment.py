@@ -1,57 +1,32 @@
-"""train(config, game): one method on one game, for one or more seeds."""
+"""train(config, game): one method on one game, for one or more seeds, resumed where it was interrupted."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ciacore.checkpoint import locked, read_checkpoint, work_folder, write_checkpoint
 from ciacore.config import Config
-from ciacore.exploration import EpsilonGreedy, epsilon_at
-from ciacore.learner import Learner
+from ciacore.engine import Lockstep, capturable
 from ciacore.methods import assemble
+from ciacore.processes import cores, one_core, portable, train_in_processes
 from ciacore.provenance import now, provenance
-from ciacore.replay import Replay
-from ciacore.rollout import play
-from ciacore.store import Run, check_free, run_folder, write_run
-from ciacore.types import Game, refuse
+from ciacore.store import Run, check_free, read_run, run_folder, write_run
+from ciacore.training import Training
+from ciacore.types import Game, InvalidInputError, refuse
 
-STREAMS = ("initial", "play", "replay", "evaluation")  # independent sources of randomness of one seed
-
-
-class Clock(NamedTuple):
-    """How far training has come, and what is due; counts as the published code does."""
-
-    env_steps: int = 0
-    episodes: int = 0
-    updates: int = 0
-    evaluated_at: int | None = None  # env_steps of the last evaluation
-    copied_at: int = 0  # episodes played before the iteration of the last target copy
-
-    def running(self, config: Config) -> bool:
-        """The last episode is the first to exceed `env_steps`."""
-        return self.env_steps <= config.env_steps
-
-    def update_due(self, config: Config) -> bool:
-        """Once the replay can fill a batch, every iteration."""
-        return self.episodes >= config.batch
-
-    def copy_due(self, config: Config) -> bool:
-        """Every `target_interval` episodes, counted before the current iteration's."""
-        return self.episodes - config.n_games - self.copied_at >= config.target_interval
-
-    def evaluation_due(self, config: Config) -> bool:
-        """After the first iteration, then every `evaluation_interval` env steps."""
-        return self.evaluated_at is None or self.env_steps - self.evaluated_at >= config.evaluation_interval
-
-    def played(self, config: Config, env_steps: int) -> Clock:
-        """One more iteration of `n_games` episodes, `env_steps` long in all."""
-        return self._replace(env_steps=self.env_steps + env_steps, episodes=self.episodes + config.n_games)
+CHECKPOINT_SECONDS = 180  # between checkpoints
 
 
 def train(
@@ -61,8 +36,15 @@ def train(
     results: str | Path | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[..., None] | None = None,
+    processes: int | None = None,
 ) -> list[Run]:
-    """Trains a method on a game, one seed after the other; each is independent of the others.
+    """Trains a method on a game for several seeds; the result of each does not depend on the others.
+
+    On a CPU every seed has a process and a core of its own. On a GPU all seeds advance together, as branches of one
+    CUDA graph, where the game's rules are torch and its episodes equally long; else one after the other.
+
+    With a results folder, a checkpoint is kept every few minutes and when the process is asked to end (SIGTERM, or
+    SIGINT: Ctrl-C); the same call resumes from it, on a CPU bit for bit. Seeds that are complete are read, not trained.
 
     Args:
         config: the method, e.g. `METHODS["qmix_cia"]`, or `METHODS["qmix_cia"].but(env_steps=100_000)`.
@@ -70,29 +52,64 @@ def train(
         seeds: one run each.
         results: folder that receives `<game>/<method>/seed_<k>/` when a run is complete; None keeps runs in memory.
         device: where everything happens.
-        progress: called after every iteration as `progress(env_steps, total, **facts)`.
+        progress: called after every iteration as `progress(env_steps, total, **facts)`, over all seeds.
+        processes: on a CPU, how many seeds are trained at once; by default one per core. 1: in this process, one
+            seed after the other, which is also what happens to a game or mixer defined in a notebook or script.
 
     Returns:
         A Run per seed, in the order given.
 
     Raises:
-        InvalidInputError: unusable seeds, an unknown name in the Config, a folder that exists or cannot be written.
-        FloatingPointError: the loss stopped being a finite number.
+        InvalidInputError: unusable seeds, an unknown name in the Config, a folder that holds something else or cannot
+            be written, a run that another process trains, a checkpoint that cannot be resumed.
+        FloatingPointError: the loss of a seed stopped being a finite number. The other seeds are trained all the same.
     """
     check_seeds(seeds)
     check_device(device)
+    check_processes(processes)
+    device, progress = torch.device(device), progress or (lambda *_, **__: None)
     with torch.random.fork_rng(devices=[]):
         assemble(game.spec, config)  # an unknown name stops here, before anything is computed
-    folders = [None if results is None else run_folder(results, game.name, config.method, seed) for seed in seeds]
-    for folder in folders:
-        if folder is not None:
-            check_free(folder)
-    runs = []
-    for seed, folder in zip(seeds, folders, strict=True):
-        runs.append(train_seed(config, game, seed, torch.device(device), progress or (lambda *_, **__: None)))
-        if folder is not None:
-            write_run(folder, runs[-1])
-    return runs
+    with ExitStack() as stack:
+        if results is None:
+            results = None if len(seeds) == 1 else stack.enter_context(tempfile.TemporaryDirectory())
+        folders = [None if results is None else run_folder(results, game.name, config.method, seed) for seed in seeds]
+        runs = {seed: finished(folder, config, game.name, seed) for seed, folder in zip(seeds, folders, strict=True)}
+        missing = {seed: folder for seed, folder in zip(seeds, folders, strict=True) if runs[seed] is None}
+        workers = min(len(missing), processes or cores())
+        if device.type == "cpu" and workers > 1 and portable(config, game):
+            errors = train_in_processes(config, game, list(missing), Path(results), workers, progress)
+            runs |= {seed: read_run(folder) for seed, folder in missing.items() if seed not in errors}
+        else:
+            trained, errors = train_here(config, game, missing, device, progress)
+            runs |= trained
+    if errors:
+        first, *others = errors.values()
+        for other in others:
+            first.add_note(f"Another seed failed too: {other}")
+        raise first
+    return [runs[seed] for seed in seeds]
+
+
+def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run | None:
+    """The run of this Config in a folder, None where it is still to be trained.
+
+    Raises:
+        InvalidInputError: the folder holds anything else, or could not be written.
+    """
+    if folder is None or not folder.exists():
+        return None if folder is None else check_free(folder)
+    cure = "Choose another folder or move that run away."
+    try:
+        run = read_run(folder)
+    except InvalidInputError as error:
+        refuse("results", "a folder without this run, or with the whole of it", f"{folder}: {error}", cure)
+    if (run.config, run.game, run.seed) != (config, game, seed):
+        refuse("results", "a folder without this run", f"one of another Config in {folder}", cure)
+    if work_folder(folder).exists():  # its process was killed as the very last thing
+        with locked(folder):
+            return run
+    return run
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -114,92 +131,143 @@ def check_device(device: torch.device | str) -> None:
         refuse("device", "a device of this machine", f"{device} ({str(error).splitlines()[0]})", 'Use "cpu".')
 
 
-def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
-    """Independent generators, one per purpose, all fixed by the seed."""
-    numbers = np.random.SeedSequence(seed).generate_state(len(STREAMS))
-    places = {"initial": torch.device("cpu")}  # networks are initialised on the CPU, alike for every device
-    return {
-        name: torch.Generator(places.get(name, device)).manual_seed(int(number))
-        for name, number in zip(STREAMS, numbers, strict=True)
-    }
+def check_processes(processes: int | None) -> None:
+    """Refuses anything but None or a whole number of at least 1."""
+    if processes is not None and (isinstance(processes, bool) or not isinstance(processes, int) or processes < 1):
+        refuse("processes", "a whole number of at least 1", processes, "Leave it out for one per core.")
 
 
-def train_seed(config: Config, game: Game, seed: int, device: torch.device, progress: Callable[..., None]) -> Run:
-    """One seed: play one iteration, update, copy targets, evaluate; until the env steps are spent."""
-    facts = {**provenance(device), "started": now()}
-    rngs = streams(seed, device)
-    learner = make_learner(config, game, rngs["initial"], device)
-    replay, clock, log = Replay(config.buffer), Clock(), Log()
-    while clock.running(config):
-        epsilon = epsilon_at(clock.env_steps, config)
-        policy = EpsilonGreedy(learner.online["agent"], epsilon)
-        episodes = play(game, policy, config.n_games, rngs["play"], config.gamma)
-        replay.insert(episodes)
-        clock = clock.played(config, int(episodes.weights.sum()))
-        if clock.update_due(config):
-            log.losses(learner.update(replay.sample(config.batch, rngs["replay"])))
-            clock = clock._replace(updates=clock.updates + 1)
-        if clock.copy_due(config):
-            learner.copy_target()
-            clock = clock._replace(copied_at=clock.episodes - config.n_games)
-        if clock.evaluation_due(config):
-            log.evaluation(clock, epsilon, evaluate(learner, game, config, rngs["evaluation"]))
-            clock = clock._replace(evaluated_at=clock.env_steps)
-        progress(clock.env_steps, config.env_steps, epsilon=epsilon, **{"return": log.last_return})
-    log.means(clock)  # nothing that went wrong after the last evaluation is stored
-    facts |= {"finished": now(), "updates": clock.updates}
-    weights = {name: value.detach().cpu() for name, value in learner.online.state_dict().items()}
-    return Run(config, game.name, seed, log.metrics, weights, facts)
+def train_here(
+    config: Config, game: Game, folders: dict[int, Path | None], device: torch.device, progress: Callable[..., None]
+) -> tuple[dict[int, Run], dict[int, Exception]]:
+    """Trains seeds in this process, together where they can be captured, else one after the other.
+
+    Returns:
+        The runs, and the errors of the seeds that failed.
+    """
+    seeds, runs, errors = list(folders), {}, {}
+    together, total = capturable(game, device), len(folders) * config.env_steps
+    for done, batch in enumerate([seeds] if together else [[seed] for seed in seeds]):
+        with ExitStack() as stack:
+            if device.type == "cpu":
+                stack.enter_context(one_core())
+            sessions = []
+            for seed in batch:
+                try:
+                    work = None if folders[seed] is None else stack.enter_context(locked(folders[seed]))
+                    sessions.append(Session(Training(config, game, seed, device), folders[seed], work))
+                except InvalidInputError as error:
+                    errors[seed] = error
+            trainings = [session.training for session in sessions]
+
+            def report(before: int = done * config.env_steps, trainings: list[Training] = trainings) -> None:
+                env_steps = before + sum(training.clock.env_steps for training in trainings)
+                progress(env_steps, total, **trainings[0].summary())
+
+            for group in alike(sessions):
+                members = [session.training for session in group]
+                advance(group, Lockstep(members).iterate if together else members[0].iterate, report)
+            runs |= {session.training.seed: session.complete() for session in sessions}
+            errors |= {training.seed: training.error for training in trainings if training.error}
+    return runs, errors
 
 
-def make_learner(config: Config, game: Game, rng: torch.Generator, device: torch.device) -> Learner:
-    """Fresh networks, initialised from `rng` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(rng.get_state())
-        agent, mixer, terms = assemble(game.spec, config)
-    return Learner(agent.to(device), mixer.to(device), {name: term.to(device) for name, term in terms.items()}, config)
+def alike(sessions: list[Session]) -> list[list[Session]]:
+    """Sessions that have come equally far, together; a process killed between two checkpoints leaves them apart."""
+    clocks = dict.fromkeys(session.training.clock for session in sessions)
+    return [[session for session in sessions if session.training.clock == clock] for clock in clocks]
 
 
-def evaluate(learner: Learner, game: Game, config: Config, rng: torch.Generator) -> list[float]:
-    """Undiscounted returns of greedy episodes, played all at once."""
-    policy = EpsilonGreedy(learner.online["agent"], epsilon=0.0)
-    episodes = play(game, policy, config.evaluation_games, rng, config.gamma)
-    return episodes.rewards.sum(1).tolist()
+def advance(sessions: list[Session], iterate: Callable[[], None], report: Callable[[], None]) -> None:
+    """Trains to the end, with a checkpoint every few minutes, and one where the work is interrupted.
+
+    An interruption waits for the end of the iteration.
+    """
+    saved = time.monotonic()
+    with deferred_signals() as caught:
+        while not caught and any(session.training.running() for session in sessions):
+            iterate()
+            try:
+                report()
+            except BaseException:  # the iteration is whole: nothing of it is lost
+                save(sessions)
+                raise
+            if caught or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                saved = time.monotonic()
+                save(sessions)
+    if caught:
+        raise InterruptedError("Training was interrupted; the same call goes on from its checkpoint.")
 
 
-class Log:
-    """The metrics of one run: a list per quantity, an entry per evaluation; losses are means since the one before."""
+def save(sessions: list[Session]) -> None:
+    """Checkpoints of all that is going well."""
+    for session in sessions:
+        if session.training.error is None:
+            session.save()
 
-    def __init__(self) -> None:
-        self.metrics: dict[str, list] = {}
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-        self.last_return = math.nan
 
-    def losses(self, values: dict[str, Tensor]) -> None:
-        """Adds up the losses of one update, on the device."""
-        self.sums = {name: value + self.sums.get(name, 0.0) for name, value in values.items()}
-        self.count += 1
+@contextmanager
+def deferred_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM, and delivers them when the block is left; only a main thread can."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
 
-    def means(self, clock: Clock) -> dict[str, float]:
-        """The mean losses since the last evaluation.
+    def catch(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
 
-        Raises:
-            FloatingPointError: one of them is not finite.
+    handlers = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in filter(None, caught[:1]):
+            os.kill(os.getpid(), number)
+
+
+class Session:
+    """A training that is kept: it goes on from its checkpoint, is saved on the way, and becomes a run folder."""
+
+    def __init__(self, training: Training, folder: Path | None, work: Path | None) -> None:
         """
-        means = {name: float(value) / self.count for name, value in self.sums.items()}
-        for name, value in means.items():
-            if not math.isfinite(value):
-                cure = "Lower learning_rate or gradient_clip."
-                when = f"before {clock.env_steps} env steps"
-                raise FloatingPointError(f"{name}: expected finite numbers, got {value} {when}. {cure}")
-        return means
+        Raises:
+            InvalidInputError: the work folder's checkpoint cannot be used, or is of another Config.
+        """
+        self.training, self.folder, self.work = training, folder, work
+        self.provenance = {**provenance(training.device), "started": now(), "resumed": []}
+        kept = None if work is None else read_checkpoint(work)
+        if kept is not None:
+            self.resume(*kept)
 
-    def evaluation(self, clock: Clock, epsilon: float, returns: list[float]) -> None:
-        """Closes an entry; a loss that is not finite raises FloatingPointError."""
-        self.last_return = sum(returns) / len(returns)
-        counts = {"env_steps": clock.env_steps, "episodes": clock.episodes, "updates": clock.updates}
-        entry = {**counts, "epsilon": epsilon, "episode_return": returns, "losses": self.means(clock) or None}
-        for name, value in entry.items():
-            self.metrics.setdefault(name, []).append(value)
-        self.sums, self.count = {}, 0
+    def resume(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Takes over a checkpoint."""
+        ours = self.training.facts()
+        for name in ("config", "game", "seed", "arrays"):
+            if facts.get(name) != ours[name]:
+                cure = f"Train under another method name, or remove {self.work} to train this run from its start."
+                refuse("checkpoint", f"{name} {ours[name]}", facts.get(name), cure)
+        self.training.restore(facts, tensors)
+        started = {"started": facts["provenance"]["started"], "commit": facts["provenance"]["commit"]}
+        again = {"at": now(), "env_steps": self.training.clock.env_steps, "commit": self.provenance["commit"]}
+        self.provenance |= {**started, "resumed": [*facts["provenance"]["resumed"], again]}
+
+    def save(self) -> None:
+        """Replaces the checkpoint."""
+        if self.work is not None:
+            facts = {**self.training.facts(), "provenance": self.provenance}
+            write_checkpoint(self.work, facts, self.training.tensors())
+
+    def complete(self) -> Run | None:
+        """The run, written where it has a folder; None where training failed."""
+        training = self.training
+        training.check()  # nothing that went wrong after the last evaluation is stored
+        if training.error:
+            return None
+        weights = {name: value.detach().cpu() for name, value in training.learner.online.state_dict().items()}
+        facts = {**self.provenance, "finished": now(), "updates": training.clock.updates}
+        run = Run(training.config, training.game.name, training.seed, training.log.metrics, weights, facts)
+        if self.folder is not None:
+            write_run(self.folder, run, self.work)
+        return run

@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from ciacore.arrays import Array, Generator, library, uniform
 from ciacore.config import Config
 
 
 class Memory(NamedTuple):
     """What a policy carries from step to step."""
 
-    hidden: Float[Tensor, "NK H"]
-    last_actions: Float[Tensor, "N K A"]  # one-hot, all zeros at the start
+    hidden: Float[Array, "NK H"]
+    last_actions: Float[Array, "N K A"]  # one-hot, all zeros at the start
 
 
 class EpsilonGreedy(NamedTuple):
     """Plays a recurrent agent: greedy with probability 1 - epsilon, else uniform over the available actions."""
 
-    agent: nn.Module
-    epsilon: float
+    agent: Any  # a RecurrentAgent, or a NumpyAgent
+    epsilon: float | Tensor  # a tensor where a CUDA graph is told a new value before each replay
 
-    def begin(self, observations: Float[Tensor, "N K O"]) -> Memory:
+    def begin(self, observations: Float[Array, "N K O"]) -> Memory:
         """The memory at the start of N games."""
-        n_games, n_agents, _ = observations.shape
-        n_actions = self.agent.spec.n_actions
-        hidden = self.agent.initial(n_games, observations.device)
-        return Memory(hidden, torch.zeros(n_games, n_agents, n_actions, device=observations.device))
+        return Memory(*self.agent.begin(len(observations)))
 
     def act(
-        self,
-        observations: Float[Tensor, "N K O"],
-        available: Bool[Tensor, "N K A"],
-        memory: Memory,
-        rng: torch.Generator,
-    ) -> tuple[Int[Tensor, "N K"], Memory]:
+        self, observations: Float[Array, "N K O"], available: Bool[Array, "N K A"], memory: Memory, rng: Generator
+    ) -> tuple[Int[Array, "N K"], Memory]:
         """One action per agent, and the memory for the next step."""
         values, hidden = self.agent.step(observations, memory.last_actions, memory.hidden)
         actions = epsilon_greedy(values, available, self.epsilon, rng)
-        return actions, Memory(hidden, F.one_hot(actions, values.shape[-1]).float())
+        return actions, Memory(hidden, self.agent.one_hot(actions))
 
 
 def epsilon_greedy(
-    action_values: Float[Tensor, "N K A"], available: Bool[Tensor, "N K A"], epsilon: float, rng: torch.Generator
-) -> Int[Tensor, "N K"]:
+    action_values: Float[Array, "N K A"], available: Bool[Array, "N K A"], epsilon: float | Tensor, rng: Generator
+) -> Int[Array, "N K"]:
     """argmax of the values, or of noise where an agent explores; unavailable actions never."""
-    if epsilon > 0:
+    where = library(action_values).where
+    if isinstance(epsilon, Tensor) or epsilon > 0:
         n_games, n_agents, n_actions = action_values.shape
-        noise = torch.rand(n_games, n_agents, n_actions + 1, generator=rng, device=rng.device)
-        action_values = torch.where(noise[..., -1:] < epsilon, noise[..., :-1], action_values)
-    return action_values.masked_fill(~available, -float("inf")).argmax(-1)
+        noise = uniform(rng, (n_games, n_agents, n_actions + 1))
+        action_values = where(noise[..., -1:] < epsilon, noise[..., :-1], action_values)
+    return where(available, action_values, -float("inf")).argmax(-1)
 
 
 def epsilon_at(env_steps: int, config: Config) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ciacore.config import Config
+from ciacore.credits import mixing_at
 from ciacore.losses import greedy_actions, td_loss, td_targets, utilities_of
 from ciacore.types import Episodes, Forward
 
@@ -29,29 +30,30 @@ class Learner:
         """The online pass over a batch, with its targets."""
         agent, mixer = self.online["agent"], self.online["mixer"]
         action_values, hidden = agent.unroll(episodes)
-        available, states = episodes.available, episodes.states.float()
+        available, states = episodes.available, episodes.states[:, :-1].float()
         utilities = utilities_of(action_values[:, :-1], episodes.actions, available[:, :-1])
-        q_tot, penalty = mixer(utilities, states[:, :-1])
+        mixing = mixing_at(mixer, states)
+        q_tot, penalty = mixing(utilities)
         return Forward(
             action_values=action_values,
             hidden=hidden,
             utilities=utilities,
-            states=states[:, :-1],
-            mixer=mixer,
+            states=states,
+            mixing=mixing,
             q_tot=q_tot,
             penalty=penalty,
-            targets=self.targets(episodes, action_values, states),
+            targets=self.targets(episodes, action_values),
             weights=episodes.weights,
         )
 
     @torch.no_grad()
-    def targets(self, episodes: Episodes, action_values: Tensor, states: Tensor) -> Tensor:
+    def targets(self, episodes: Episodes, action_values: Tensor) -> Tensor:
         """y = r + discount · target mixture of the target agents' values at the greedy actions (double Q)."""
         target_values, _ = self.target["agent"].unroll(episodes)
         target_values, available = target_values[:, 1:], episodes.available[:, 1:]
         judge = action_values[:, 1:] if self.config.double_q else target_values
         utilities = utilities_of(target_values, greedy_actions(judge, available), available)
-        next_values = self.target["mixer"](utilities, states[:, 1:]).q_tot
+        next_values = self.target["mixer"](utilities, episodes.states[:, 1:].float()).q_tot
         return td_targets(episodes.rewards, episodes.discounts, next_values)
 
     def update(self, episodes: Episodes) -> dict[str, Tensor]:
@@ -70,14 +72,18 @@ class Learner:
 
     def copy_target(self) -> None:
         """Makes the target networks equal to the online ones."""
-        for name, module in self.target.items():
-            module.load_state_dict(self.online[name].state_dict())
+        with torch.no_grad():
+            for name, module in self.target.items():
+                for copied, value in zip(module.parameters(), self.online[name].parameters(), strict=True):
+                    copied.copy_(value)
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: Config) -> torch.optim.Optimizer:
-    """RMSprop as published, or Adam with torch's defaults (published for 6h_vs_8z and corridor)."""
+    """RMSprop as published, or Adam with torch's defaults (published for 6h_vs_8z and corridor).
+
+    All parameters are stepped together; on CUDA the step may be captured in a graph.
+    """
+    how = {"lr": config.learning_rate, "foreach": True, "capturable": any(p.is_cuda for p in parameters)}
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=config.learning_rate)
-    return torch.optim.RMSprop(
-        parameters, lr=config.learning_rate, alpha=config.rmsprop_smoothing, eps=config.rmsprop_epsilon
-    )
+        return torch.optim.Adam(parameters, **how)
+    return torch.optim.RMSprop(parameters, alpha=config.rmsprop_smoothing, eps=config.rmsprop_epsilon, **how)

@@ -14,6 +14,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent  # the repository, when run from one
 LOCK = ROOT / "env" / "requirements.txt"
+NUMERICS = 2  # raised whenever the arithmetic or the random numbers of training change
 PACKAGES = ("torch", "numpy", "jaxtyping", "safetensors", "ciacore")
 
 
@@ -22,6 +23,7 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": dirty(),
+        "numerics": NUMERICS,
         "lock_sha256": hashlib.sha256(LOCK.read_bytes()).hexdigest() if LOCK.is_file() else None,
         "versions": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),

@@ -6,14 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-
 from ciacore.experiment import train
-from ciacore.provenance import provenance
 from ciacore.store import Run
 from ciacore.types import Game, refuse
 
-SAME = ("lock_sha256", "cpu", "device", "threads", "python", "torch", "numpy")  # where all agree, so must the returns
+SAME = ("numerics", "lock_sha256", "cpu", "device", "threads", "python", "torch", "numpy")  # all agree: so must returns
 
 
 class Recheck(NamedTuple):
@@ -37,7 +34,7 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
     """Trains the first evaluations of a run again.
 
     Args:
-        run: the stored run; its number of threads is used again.
+        run: the stored run.
         siblings: all stored seeds of the method, for the band: at each evaluation the spread (largest minus smallest
             mean) over seeds, plus four standard errors of the difference of two means over the evaluation games.
         game: the run's game.
@@ -52,14 +49,8 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
     if not 1 <= evaluations <= held:
         refuse("evaluations", f"a whole number from 1 to {held}", evaluations, "Ask for fewer.")
     steps = run.metrics["env_steps"][:evaluations]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(run.provenance["threads"])
-    try:
-        facts = provenance(run.provenance["device"])
-        shorter = run.config.but(env_steps=max(1, steps[-1] - 1))
-        (again,) = train(shorter, game, [run.seed], device=run.provenance["device"])
-    finally:
-        torch.set_num_threads(threads)
+    shorter = run.config.but(env_steps=max(1, steps[-1] - 1))
+    (again,) = train(shorter, game, [run.seed], device=run.provenance["device"])
     stored, repeated = run.metrics["episode_return"][:evaluations], again.metrics["episode_return"][:evaluations]
     everyone = [[mean(returns) for returns in other.metrics["episode_return"][:evaluations]] for other in siblings]
     spread = [max(values) - min(values) for values in zip(*everyone, strict=True)]
@@ -68,14 +59,14 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
         stored=[mean(returns) for returns in stored],
         again=[mean(returns) for returns in repeated],
         band=[gap + 4 * math.sqrt(error(a) + error(b)) for gap, a, b in zip(spread, stored, repeated, strict=True)],
-        differing=[name for name in SAME if fact(facts, name) != fact(run.provenance, name)],
+        differing=[name for name in SAME if fact(again.provenance, name) != fact(run.provenance, name)],
         exact=stored == repeated,
     )
 
 
 def fact(provenance: dict, name: str) -> object:
-    """An entry of a provenance, or the version of a package."""
-    return {**provenance, **provenance["versions"]}[name]
+    """An entry of a provenance, or the version of a package; None where an older run did not record it."""
+    return {**provenance, **provenance["versions"]}.get(name)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -1,40 +1,66 @@
-"""The replay: a ring of whole episodes, stored compactly."""
+"""The replay: a ring of whole episodes, stored compactly where learning happens."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ciacore.types import Episodes, refuse
 
 
 class Replay:
-    """Keeps the last `capacity` episodes and samples batches uniformly without replacement."""
+    """Keeps the last `capacity` episodes and samples batches uniformly without replacement.
 
-    def __init__(self, capacity: int) -> None:
+    Nothing here waits for the device: where to insert and what may be sampled follow from `inserted`, a tensor.
+    """
+
+    def __init__(self, capacity: int, device: torch.device | str = "cpu") -> None:
         self.capacity = capacity
-        self.inserted = 0  # episodes ever inserted
+        self.inserted = torch.zeros((), dtype=torch.int64, device=device)  # episodes ever inserted
+        self.slots = torch.arange(capacity, device=device)
         self.ring: Episodes | None = None  # [capacity, ...] each, made at the first insertion
 
     def __len__(self) -> int:
-        return min(self.inserted, self.capacity)
+        return min(int(self.inserted), self.capacity)
 
     def insert(self, episodes: Episodes) -> None:
         """Adds episodes, the oldest make room."""
+        compact = compacted(episodes)
         if self.ring is None:
-            self.ring = Episodes(*(field.new_zeros(self.capacity, *field.shape[1:]) for field in episodes))
+            self.ring = Episodes(*(field.new_zeros(self.capacity, *field.shape[1:]) for field in compact))
         count = len(episodes.rewards)
-        slots = torch.arange(self.inserted, self.inserted + count, device=episodes.rewards.device) % self.capacity
-        for kept, field in zip(self.ring, episodes, strict=True):
+        slots = (self.inserted + self.slots[:count]) % self.capacity
+        for kept, field in zip(self.ring, compact, strict=True):
             kept[slots] = field
         self.inserted += count
 
     def sample(self, batch: int, rng: torch.Generator) -> Episodes:
-        """`batch` different episodes.
+        """`batch` different episodes of those held, which must be as many: those with the smallest random keys.
 
         Raises:
-            InvalidInputError: fewer than `batch` episodes are held.
+            InvalidInputError: nothing was inserted yet, or the ring is smaller than `batch`.
         """
-        if self.ring is None or batch > len(self):
-            refuse("batch", f"at most {len(self)}, the episodes held", batch, "Insert more episodes first.")
-        chosen = torch.randperm(len(self), generator=rng, device=rng.device)[:batch]
-        return Episodes(*(kept[chosen] for kept in self.ring))
+        if self.ring is None or batch > self.capacity:
+            held = 0 if self.ring is None else self.capacity
+            refuse("batch", f"at most {held} episodes", batch, "Insert more episodes first.")
+        keys = torch.rand(self.capacity, generator=rng, device=rng.device)
+        keys = keys.masked_fill(self.slots >= self.inserted, 2.0)
+        chosen = keys.topk(batch, largest=False, sorted=False).indices
+        sample = Episodes(*(kept[chosen] for kept in self.ring))
+        return sample._replace(actions=sample.actions.long())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"inserted": self.inserted, **({} if self.ring is None else self.ring._asdict())}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Takes over what `tensors` gave."""
+        self.inserted.copy_(tensors["inserted"])
+        if "rewards" in tensors:
+            self.ring = Episodes(*(tensors[name].to(self.slots.device) for name in Episodes._fields))
+
+
+def compacted(episodes: Episodes) -> Episodes:
+    """The same episodes with the actions in one byte each, where they fit."""
+    fits = episodes.available.shape[-1] <= 256
+    return episodes._replace(actions=episodes.actions.to(torch.uint8) if fits else episodes.actions)

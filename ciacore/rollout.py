@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ciacore.arrays import Array, Generator, library, tensor
 from ciacore.types import Episodes, Game
 
 
@@ -14,16 +15,17 @@ from ciacore.types import Episodes, Game
 class Policy(Protocol):
     """Chooses actions from observations and a memory of its own."""
 
-    def begin(self, observations: Tensor) -> Any: ...
+    def begin(self, observations: Array) -> Any: ...
 
-    def act(self, observations: Tensor, available: Tensor, memory: Any, rng: torch.Generator) -> tuple[Tensor, Any]: ...
+    def act(self, observations: Array, available: Array, memory: Any, rng: Generator) -> tuple[Array, Any]: ...
 
 
 @torch.no_grad()
-def play(game: Game, policy: Policy, n_games: int, rng: torch.Generator, gamma: float) -> Episodes:
+def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float) -> Episodes:
     """Plays N episodes side by side to the horizon; what lies behind an episode's end comes back as padding.
 
     Args:
+        rng: a torch generator, or a numpy one where game and policy can play in numpy; the episodes are tensors.
         gamma: discount per step; 0 is stored where an episode ended, by its rules or by the time limit (as published).
     """
     spec, state = game.spec, game.reset(n_games, rng)
@@ -32,14 +34,16 @@ def play(game: Game, policy: Policy, n_games: int, rng: torch.Generator, gamma: 
     slots, moves = [(observations, game.global_state(state), available)], []
     for _ in range(spec.horizon):
         actions, memory = policy.act(observations, available, memory, rng)
-        step = game.step(state, actions, rng)
+        step = game.advance(state, actions, rng)
         state = step.state
         observations, available = game.observe(state), game.available(state)
         slots.append((observations, game.global_state(state), available))
         moves.append((actions, step.rewards, step.terminated | step.truncated))
-    observations, states, available = (torch.stack(parts, dim=1) for parts in zip(*slots, strict=True))
-    actions, rewards, ended = (torch.stack(parts, dim=1) for parts in zip(*moves, strict=True))
-    return pad(observations.to(spec.dtype), states.to(spec.dtype), actions, available, rewards, ended, gamma)
+    stack = library(observations).stack
+    observations, states, available = (tensor(stack(parts, 1)) for parts in zip(*slots, strict=True))
+    actions, rewards, ended = (tensor(stack(parts, 1)) for parts in zip(*moves, strict=True))
+    observations, states = observations.to(spec.dtype), states.to(spec.dtype)
+    return pad(observations, states, actions, available, rewards.float(), ended, gamma)
 
 
 def pad(

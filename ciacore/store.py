@@ -55,8 +55,8 @@ def check_free(folder: Path) -> None:
         refuse("results", "a folder that can be written", f"{place} ({error.strerror})", "Choose another folder.")
 
 
-def write_run(folder: Path, run: Run) -> Path:
-    """Writes a run beside its place and renames it there, so that it appears whole or not at all.
+def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
+    """Writes a run in its work folder, or beside its place, and renames it, so that it appears whole or not at all.
 
     Raises:
         InvalidInputError: the folder exists, or its parent cannot be written.
@@ -70,7 +70,7 @@ def write_run(folder: Path, run: Run) -> Path:
     }
     seal = {**run.provenance, "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=work or folder.parent))
     try:
         for name, data in {**body, "provenance.json": format_json(seal)}.items():
             with open(work / name, "wb") as file:

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ciacore.arrays import Array, Generator
+
 
 class InvalidInputError(ValueError):
     """An argument that cannot be used; the message says which, what was expected, what came, and the cure."""
@@ -24,7 +26,7 @@ def refuse(argument: str, expected: str, got: object, cure: str) -> NoReturn:
 
 
 class Spec(NamedTuple):
-    """The sizes of a game."""
+    """The sizes of a game, and what a learner may rely on."""
 
     n_agents: int  # K
     n_actions: int  # A, the same for every agent
@@ -33,16 +35,18 @@ class Spec(NamedTuple):
     unit_size: int  # leading features per agent in the state (Qatten reads them); 0: the state has no such block
     horizon: int  # longest episode, in steps (the paper's N)
     dtype: torch.dtype = torch.float32  # smallest type that stores observations and states without loss
+    ends_early: bool = True  # False: every episode takes exactly `horizon` steps
+    in_numpy: bool = False  # True: the rules also run on numpy arrays, when they are given a numpy generator
 
 
 class Step(NamedTuple):
     """What one step of N games returns."""
 
     state: Any  # opaque to everything but the game
-    rewards: Float[Tensor, "N"]
-    terminated: Bool[Tensor, "N"]  # the rules ended the episode
-    truncated: Bool[Tensor, "N"]  # the time limit ended it
-    info: dict[str, Tensor]  # [N] tensors: `valid` always, `won` where a game can be won
+    rewards: Float[Array, "N"]
+    terminated: Bool[Array, "N"]  # the rules ended the episode
+    truncated: Bool[Array, "N"]  # the time limit ended it
+    info: dict[str, Array]  # [N] each: `valid` always, `won` where a game can be won
 
 
 @runtime_checkable
@@ -52,15 +56,16 @@ class Game(Protocol):
     name: str
     spec: Spec
 
-    def reset(self, n_games: int, rng: torch.Generator) -> Any: ...
+    def reset(self, n_games: int, rng: Generator) -> Any: ...
 
-    def step(self, state: Any, actions: Int[Tensor, "N K"], rng: torch.Generator) -> Step: ...
+    def advance(self, state: Any, actions: Int[Array, "N K"], rng: Generator) -> Step:
+        """One joint action in every game; actions are known to be valid."""
 
-    def observe(self, state: Any) -> Float[Tensor, "N K O"]: ...
+    def observe(self, state: Any) -> Float[Array, "N K O"]: ...
 
-    def global_state(self, state: Any) -> Float[Tensor, "N S"]: ...
+    def global_state(self, state: Any) -> Float[Array, "N S"]: ...
 
-    def available(self, state: Any) -> Bool[Tensor, "N K A"]: ...
+    def available(self, state: Any) -> Bool[Array, "N K A"]: ...
 
 
 class Episodes(NamedTuple):
@@ -90,7 +95,8 @@ class Mixed(NamedTuple):
     penalty: Float[Tensor, ""]  # a regulariser of the mixer's own, 0 for most
 
 
-Mixer = Callable[[Utilities, Tensor], Mixed]
+Mixer = Callable[[Utilities, Tensor], Mixed]  # (utilities, state)
+Mixing = Callable[[Utilities], Mixed]  # a mixer at given states
 
 
 class Forward(NamedTuple):
@@ -100,7 +106,7 @@ class Forward(NamedTuple):
     hidden: Float[Tensor, "B T+1 K H"]  # their recurrent states
     utilities: Utilities  # of the actions taken, t = 0..T-1
     states: Float[Tensor, "B T S"]
-    mixer: Mixer  # the online mixer: q_tot = mixer(utilities, states).q_tot
+    mixing: Mixing  # the online mixer at these states: q_tot = mixing(utilities).q_tot
     q_tot: Float[Tensor, "B T"]
     penalty: Float[Tensor, ""]
     targets: Float[Tensor, "B T"]  # y, without gradient

@@ -124,7 +124,7 @@ def test_train(case, tmp_path):
 TURN = {
     "shape": (torch.zeros(3, 3, dtype=torch.int64), "actions", "[3, 2]", "[3, 3]"),
     "one game too few": (torch.zeros(2, 2, dtype=torch.int64), "actions", "[3, 2]", "[2, 2]"),
-    "dtype": (torch.zeros(3, 2), "actions", "torch.int64", "torch.float32"),
+    "dtype": (torch.zeros(3, 2), "actions", "int64", "torch.float32"),
     "too high": (torch.tensor([[0, 6]] * 3), "actions", "0 to 5", "0 to 6"),
     "negative": (torch.tensor([[-1, 0]] * 3), "actions", "0 to 5", "-1 to 0"),
 }
@@ -194,7 +194,7 @@ def existing_run(tmp_path: Path) -> Path:
 def test_unusable_result_folder_stops_before_training(prepare, parts, tmp_path, monkeypatch):
     results = prepare(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr("ciacore.experiment.train_seed", lambda *_: pytest.fail("training began"))
+    monkeypatch.setattr("ciacore.experiment.Training", lambda *_: pytest.fail("training began"))
     refused(lambda: train(small(), Stroll(), [1, 2], results=results), *parts)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -212,8 +212,8 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     calls = itertools.count()
     payoff = lambda *_: torch.full((1,), float("nan") if next(calls) > 20 else 1.0)  # noqa: E731
     game = Stroll()
-    played = game.step
-    monkeypatch.setattr(game, "step", lambda *args: played(*args)._replace(rewards=payoff()), raising=False)
+    played = game.advance
+    monkeypatch.setattr(game, "advance", lambda *args: played(*args)._replace(rewards=payoff()), raising=False)
     config = small(method="qmix", evaluation_games=1)
     with pytest.raises(
         FloatingPointError,

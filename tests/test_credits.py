@@ -50,7 +50,7 @@ def test_qmix_credits_closed_form_autograd_and_finite_differences_agree(n_agents
         down[:, k] -= h
         difference = mixer(given._replace(chosen=up), state).q_tot - mixer(given._replace(chosen=down), state).q_tot
         assert_close(closed[:, k], difference / (2 * h), rtol=0, atol=1e-6)
-    z = mixer.layers(given.chosen, state)[1]
+    z = mixer.at(state).z(given)
     assert (z < 0).any() and (z > 0).any()  # both branches of ELU were seen
 
 
@@ -89,7 +89,7 @@ def test_published_derivative_never_falls_below_the_exact_one(seed):
     given, state = random_utilities(BATCH, 3, seed=seed), states(BATCH)
     exact, published = mixer.credits(given, state), mixer.credits(given, state, "published")
     assert (published >= exact).all() and (published > exact).any()
-    _, z, _ = mixer.layers(given.chosen, state)
+    z = mixer.at(state).z(given)
     active = (z >= 0).all(-1)
     assert torch.equal(published[active], exact[active])  # they differ where a unit is below 0 only
 

@@ -8,9 +8,9 @@ import torch
 from toys import Stroll, small
 
 from ciacore import METHODS, train
-from ciacore.experiment import Clock, Log
 from ciacore.games import MatrixGame, Turn
 from ciacore.store import Run
+from ciacore.training import Clock, Log
 
 CIA = {"method": "qmix_cia", "mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
 
@@ -88,9 +88,11 @@ def test_metrics_hold_one_entry_per_evaluation():
 def test_losses_in_the_log_are_means_since_the_last_evaluation():
     log = Log()
     for value in (1.0, 2.0, 6.0):
-        log.losses({"td_loss": torch.tensor(value)})
+        log.add({"td_loss": torch.tensor(value)})
+    log.count = 3
     log.evaluation(Clock(env_steps=5), 0.5, [1.0, 3.0])
-    log.losses({"td_loss": torch.tensor(10.0)})
+    log.add({"td_loss": torch.tensor(10.0)})
+    log.count = 1
     log.evaluation(Clock(env_steps=9), 0.5, [2.0])
     assert log.metrics["losses"] == [{"td_loss": 3.0}, {"td_loss": 10.0}]
     assert log.last_return == 2.0 and log.metrics["env_steps"] == [5, 9]

@@ -50,7 +50,7 @@ def test_double_q_by_hand(double_q, expected):
         available=available, rewards=torch.tensor([[1.0, -3.0]]), discounts=torch.tensor([[0.5, 0.0]])
     )
     ours.target["agent"].unroll = lambda _: (judged.unsqueeze(0), torch.zeros(1, 3, 2, 8))
-    targets = ours.targets(episodes, online.unsqueeze(0), episodes.states)
+    targets = ours.targets(episodes, online.unsqueeze(0))
     assert targets.tolist() == [[expected, -3.0]]  # no bootstrap where the episode ended
 
 
@@ -58,7 +58,7 @@ def test_agent_unrolled_at_once_equals_step_by_step():
     ours, episodes = learner(small(mixer="vdn")), random_episodes(SHORT)
     agent = ours.online["agent"]
     values, hiddens = agent.unroll(episodes)
-    last, hidden = agent.last_actions(episodes), agent.initial(len(SHORT), torch.device("cpu"))
+    last, hidden = agent.last_actions(episodes), agent.begin(len(SHORT))[0]
     assert (last[:, 0] == 0).all()
     for t in range(values.shape[1]):
         stepped, hidden = agent.step(episodes.observations[:, t], last[:, t], hidden)
@@ -69,10 +69,10 @@ def test_agent_unrolled_at_once_equals_step_by_step():
 
 def test_agents_share_weights_but_not_their_identity():
     agent, observations = learner(small(mixer="vdn")).online["agent"], torch.ones(1, 2, 4)
-    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.initial(1, torch.device("cpu")))
+    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.begin(1)[0])
     assert not torch.equal(values[:, 0], values[:, 1])  # same sight, another one-hot identity
     agent.fc_in.weight.data[:, -2:] = 0
-    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.initial(1, torch.device("cpu")))
+    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.begin(1)[0])
     assert_close(values[:, 0], values[:, 1])
 
 

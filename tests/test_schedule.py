@@ -8,7 +8,8 @@ import pytest
 import torch
 from toys import Stroll, small
 
-from ciacore import METHODS, experiment, train
+from ciacore import METHODS, train, training
+from ciacore.agent import RecurrentAgent
 from ciacore.config import Config
 from ciacore.exploration import EpsilonGreedy, epsilon_at, epsilon_greedy
 from ciacore.games import Turn
@@ -34,41 +35,38 @@ def test_epsilon_is_constant_within_an_episode(monkeypatch):
             episodes[-1][1].add(self.epsilon)
             return super().act(observations, available, memory, rng)
 
-    monkeypatch.setattr(experiment, "EpsilonGreedy", Spy)
+    monkeypatch.setattr(training, "EpsilonGreedy", Spy)
     config = small(method="vdn", mixer="vdn", n_games=1)
     (run,) = train(config, Stroll())
     assert all(len(used) == 1 for _, used in episodes)
-    training = [used.pop() for n_games, used in episodes if n_games == 1]
+    played = [used.pop() for n_games, used in episodes if n_games == 1]
     testing = [used.pop() for n_games, used in episodes if n_games == config.evaluation_games]
-    assert len(training) >= run.metrics["episodes"][-1]
-    assert training[0] == 1.0 and min(training) == pytest.approx(0.05)
-    assert training == sorted(training, reverse=True) and len(set(training)) > 5
-    falls = [(a - b) * 40 / 0.95 for a, b in pairwise(training) if b > 0.05 + 1e-9]
+    assert len(played) >= run.metrics["episodes"][-1]
+    assert played[0] == 1.0 and min(played) == pytest.approx(0.05)
+    assert played == sorted(played, reverse=True) and len(set(played)) > 5
+    falls = [(a - b) * 40 / 0.95 for a, b in pairwise(played) if b > 0.05 + 1e-9]
     assert all(abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= 6 for steps in falls)  # whole real steps
     assert set(testing) == {0.0} and len(testing) == len(run.metrics["env_steps"])
 
 
 class Counted:
-    """Stands in for game, learner and replay: every iteration is 100 steps per game, and nothing is learned."""
+    """Stands in for play, learner and replay: every iteration is 100 steps per game, and nothing is learned."""
 
     def __init__(self, monkeypatch, config: Config) -> None:
         self.iterations, self.updated, self.copied, self.evaluated, self.epsilons = 0, [], [], [], []
-        self.online = torch.nn.ModuleDict({"agent": torch.nn.Identity()})
-        weights = torch.ones(config.n_games, 100)
+        self.online = torch.nn.ModuleDict({"agent": RecurrentAgent(Turn().spec, config)})
 
         def play(game, policy, n_games, rng, gamma):
+            if n_games == config.evaluation_games:
+                self.evaluated.append(self.iterations)
+                return SimpleNamespace(rewards=torch.zeros(n_games, 100))
             self.iterations += 1
             self.epsilons.append(policy.epsilon)
-            return SimpleNamespace(weights=weights)
 
-        def evaluate(*_):
-            self.evaluated.append(self.iterations)
-            return [0.0]
-
-        monkeypatch.setattr(experiment, "play", play)
-        monkeypatch.setattr(experiment, "evaluate", evaluate)
-        monkeypatch.setattr(experiment, "make_learner", lambda *_: self)
-        monkeypatch.setattr(experiment, "Replay", lambda capacity: SimpleNamespace(insert=id, sample=lambda *_: None))
+        monkeypatch.setattr(training, "play", play)
+        monkeypatch.setattr(training, "make_learner", lambda *_: self)
+        replay = SimpleNamespace(insert=id, sample=lambda *_: None)
+        monkeypatch.setattr(training, "Replay", lambda *_: replay)
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # types are checked elsewhere; this counts far
         (self.run,) = train(config, Turn())
 

@@ -51,7 +51,7 @@ class Stroll:
         length = torch.randint(1, self.spec.horizon + 1, (n_games,), generator=rng)
         return StrollState(torch.zeros(n_games, dtype=torch.int64), length)
 
-    def step(self, state, actions, rng) -> Step:
+    def advance(self, state, actions, rng) -> Step:
         after = state._replace(t=state.t + 1)
         ended = after.t == state.length  # a single flash; later steps look alive again
         rewards = torch.where(after.t <= state.length, 1.0, 777.0)

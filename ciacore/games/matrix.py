@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ciacore.games.checks import check_actions, check_n_games
+from ciacore.games.checks import Checked, check_n_games
 from ciacore.types import Spec, Step, refuse
 
 
@@ -18,7 +18,7 @@ class MatrixState(NamedTuple):
     t: Int[Tensor, "N"]
 
 
-class MatrixGame:
+class MatrixGame(Checked):
     """A one-step game given by its payoff table.
 
     Story:
@@ -71,13 +71,8 @@ class MatrixGame:
         check_n_games(n_games)
         return MatrixState(torch.zeros(n_games, dtype=torch.int64, device=rng.device))
 
-    def step(self, state: MatrixState, actions: Int[Tensor, "N K"], rng: torch.Generator) -> Step:
-        """Pays the joint action and ends every game.
-
-        Raises:
-            InvalidInputError: actions of the wrong shape or type, or outside the table.
-        """
-        check_actions(actions, len(state.t), self.spec)
+    def advance(self, state: MatrixState, actions: Int[Tensor, "N K"], rng: torch.Generator) -> Step:
+        """Pays the joint action and ends every game."""
         over = torch.ones_like(state.t, dtype=torch.bool)
         rewards = self.payoff.to(actions.device)[actions.unbind(-1)]
         return Step(MatrixState(state.t + 1), rewards, over, torch.zeros_like(over), {"valid": over})

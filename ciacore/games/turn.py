@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ciacore.games.checks import check_actions, check_n_games
+from ciacore.arrays import Array, Generator, integers, library, tensor
+from ciacore.games.checks import Checked, check_n_games
 from ciacore.types import Spec, Step, refuse
 
 UP, DOWN, LEFT, RIGHT, EAT, STAY = range(6)
@@ -18,23 +20,26 @@ MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0), (0, 0))  # (row, column) chan
 class TurnState(NamedTuple):
     """N boards."""
 
-    positions: Int[Tensor, "N 2 2"]  # (row, column) of agent 0 and agent 1
-    apple: Int[Tensor, "N 2"]  # (row, column)
-    free: Int[Tensor, "N"]  # index of the free agent; the other one is trapped
-    t: Int[Tensor, "N"]  # steps played
+    positions: Int[Array, "N 2 2"]  # (row, column) of agent 0 and agent 1
+    apple: Int[Array, "N 2"]  # (row, column)
+    free: Int[Array, "N"]  # index of the free agent; the other one is trapped
+    t: Int[Array, "N"]  # steps played
 
 
-class Tables(NamedTuple):
-    """The rules' constants on one device."""
+class Board(NamedTuple):
+    """The rules of a board, as tables."""
 
-    agents: Int[Tensor, "2"]  # 0, 1
-    moves: Int[Tensor, "6 2"]  # (row, column) change of each action
-    windows: Float[Tensor, "D D 9"]  # a 3x3 window for each of D = 2 size - 1 offsets, negative ones wrapped
-    cells: Float[Tensor, "size size size²"]  # one-hot cells
-    turns: Float[Tensor, "2 2"]  # one-hot free agent
+    agents: Int[Array, "2"]  # 0, 1
+    corners: Int[Array, "1 2 2"]  # where the agents start
+    outcome: Int[Array, "2 rows columns 6 3"]  # [trapped, row, column, action] -> next row and column, 1 if punished
+    mates: Float[Array, "rows columns rows columns 2 9"]  # [cell of agent 0, of agent 1] -> their 3x3 windows
+    sight: Float[Array, "rows columns rows columns 9"]  # [own cell, other cell] -> the 3x3 window
+    cells: Float[Array, "rows columns cells"]  # one-hot cells
+    turns: Float[Array, "2 2"]  # one-hot free agent
+    choices: Bool[Array, "2 2 6"]  # [free agent] -> the available actions of both
 
 
-class Turn:
+class Turn(Checked):
     """The game of Turn.
 
     Story:
@@ -93,75 +98,84 @@ class Turn:
             unit_size=0,
             horizon=horizon,
             dtype=torch.uint8,
+            ends_early=False,
+            in_numpy=True,
         )
+        self._boards: dict[object, Board] = {}
 
-        self._tables: dict[torch.device, Tables] = {}
-
-    def reset(self, n_games: int, rng: torch.Generator) -> TurnState:
-        """N fresh boards on the generator's device."""
+    def reset(self, n_games: int, rng: Generator) -> TurnState:
+        """N fresh boards, in the generator's kind of arrays."""
         check_n_games(n_games)
-        corners = torch.tensor([[0, 0], [self.size - 1, self.size - 1]], device=rng.device)
-        start = torch.zeros(n_games, dtype=torch.int64, device=rng.device)
-        return TurnState(corners.repeat(n_games, 1, 1), self._new_apple(n_games, rng), start, start)
+        apple = self._new_apple(n_games, rng)
+        zero = apple[:, 0] * 0
+        return TurnState(self._board(apple).corners[zero], apple, zero, zero)
 
-    def step(self, state: TurnState, actions: Int[Tensor, "N 2"], rng: torch.Generator) -> Step:
-        """Plays one joint action in every game.
+    def advance(self, state: TurnState, actions: Int[Array, "N 2"], rng: Generator) -> Step:
+        """Plays one joint action in every game."""
+        board = self._board(actions)
+        trapped = state.free[:, None] ^ board.agents  # [N, K], 0 or 1
+        at_apple = state.positions == state.apple[:, None]  # [N, K, 2], in its row, in its column
+        eats = (trapped == 0) & at_apple[..., 0] & at_apple[..., 1] & (actions == EAT)
+        eaten = eats[:, 0] | eats[:, 1]
+        apple = library(actions).where(eaten[:, None], self._new_apple(len(eaten), rng), state.apple)
+        outcome = board.outcome[trapped, state.positions[..., 0], state.positions[..., 1], actions]
+        after = TurnState(positions=outcome[..., :2], apple=apple, free=state.free ^ eaten, t=state.t + 1)
+        rewards = 10.0 * eaten - outcome[:, 0, 2] - outcome[:, 1, 2]
+        never = eaten ^ eaten
+        return Step(after, rewards, never, after.t >= self.spec.horizon, {"valid": ~never, "eaten": eaten})
 
-        Raises:
-            InvalidInputError: actions of the wrong shape or type, or outside 0..5.
-        """
-        check_actions(actions, len(state.t), self.spec)
-        positions, apple = state.positions, state.apple.unsqueeze(1)
-        tables = self._on(positions.device)
-        is_free = state.free.unsqueeze(1) == tables.agents  # [N, K]
-        wanted = positions + tables.moves[actions]
-        inside = wanted.clamp(0, self.size - 1)  # a move over the border leads back to where it began
-        bumps = (wanted != inside).any(-1)  # [N, K]
-        eats = is_free & (actions == EAT) & (positions == apple).all(-1)
-        eaten = eats.any(-1)  # [N]
-        punished = torch.where(is_free, bumps, actions != STAY)
-        t = state.t + 1
-        after = TurnState(
-            positions=torch.where(is_free.unsqueeze(-1), inside, positions),
-            apple=torch.where(eaten.unsqueeze(-1), self._new_apple(len(eaten), rng), state.apple),
-            free=state.free ^ eaten,
-            t=t,
-        )
-        info = {"valid": torch.ones_like(eaten), "eaten": eaten}
-        return Step(after, 10.0 * eaten - punished.sum(-1), torch.zeros_like(eaten), t >= self.spec.horizon, info)
-
-    def observe(self, state: TurnState) -> Float[Tensor, "N 2 18"]:
+    def observe(self, state: TurnState) -> Float[Array, "N 2 18"]:
         """What each agent sees: a window for the other agent, then one for the apple."""
-        apple = state.apple.unsqueeze(1).expand_as(state.positions)
-        offset = torch.stack([state.positions.flip(1), apple], dim=2) - state.positions.unsqueeze(2)  # [N, K, 2, 2]
-        row, column = offset.unbind(-1)
-        return self._on(offset.device).windows[row, column].flatten(2)  # a negative offset counts from the end
+        board = self._board(state.apple)
+        row, column = state.positions[..., 0], state.positions[..., 1]  # [N, K]
+        mate = board.mates[row[:, 0], column[:, 0], row[:, 1], column[:, 1]]
+        apple = board.sight[row, column, state.apple[:, :1], state.apple[:, 1:]]
+        return library(apple).concatenate([mate, apple], -1)
 
-    def global_state(self, state: TurnState) -> Float[Tensor, "N S"]:
+    def global_state(self, state: TurnState) -> Float[Array, "N S"]:
         """Everything but the time: apple, agent 0, agent 1 as one-hot cells, and who is free."""
-        row, column = torch.cat([state.apple.unsqueeze(1), state.positions], dim=1).unbind(-1)  # [N, 3]
-        tables = self._on(row.device)
-        return torch.cat([tables.cells[row, column].flatten(1), tables.turns[state.free]], dim=1)
+        board, concatenate = self._board(state.apple), library(state.apple).concatenate
+        things = concatenate([state.apple[:, None], state.positions], 1)  # [N, 3, 2]
+        cells = board.cells[things[..., 0], things[..., 1]].reshape(len(things), -1)
+        return concatenate([cells, board.turns[state.free]], 1)
 
-    def available(self, state: TurnState) -> Bool[Tensor, "N 2 6"]:
+    def available(self, state: TurnState) -> Bool[Array, "N 2 6"]:
         """All actions, always."""
-        shape = (len(state.t), self.spec.n_agents, self.spec.n_actions)
-        return torch.ones(shape, dtype=torch.bool, device=state.t.device)
+        return self._board(state.free).choices[state.free]
 
-    def _on(self, device: torch.device) -> Tables:
-        if device not in self._tables:
-            windows = torch.zeros(2 * self.size - 1, 2 * self.size - 1, 9)
-            for index in range(9):
-                windows[index // 3 - 1, index % 3 - 1, index] = 1.0
-            tables = Tables(
-                agents=torch.arange(2),
-                moves=torch.tensor(MOVES),
-                windows=windows,
-                cells=torch.eye(self.size**2).unflatten(0, (self.size, self.size)),
-                turns=torch.eye(2),
-            )
-            self._tables[device] = Tables(*(table.to(device) for table in tables))
-        return self._tables[device]
+    def _board(self, beside: Array) -> Board:
+        """The tables, beside an array."""
+        place = beside.device  # "cpu" in numpy, torch.device("cpu") in torch
+        if place not in self._boards:
+            board = make_board(self.size)
+            if isinstance(beside, Tensor):
+                board = Board(*(tensor(table).to(place) for table in board))
+            self._boards[place] = board
+        return self._boards[place]
 
-    def _new_apple(self, n_games: int, rng: torch.Generator) -> Int[Tensor, "N 2"]:
-        return torch.randint(self.size, (n_games, 2), generator=rng, device=rng.device)
+    def _new_apple(self, n_games: int, rng: Generator) -> Int[Array, "N 2"]:
+        return integers(rng, self.size, (n_games, 2))
+
+
+def make_board(size: int) -> Board:
+    """The rules, written out for every cell, in numpy."""
+    cells = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1)  # [rows, columns, 2]
+    wanted = cells[:, :, None] + np.array(MOVES)  # [rows, columns, 6, 2]
+    inside = wanted.clip(0, size - 1)  # a move over the border leads back to where it began
+    stays = np.broadcast_to(cells[:, :, None], wanted.shape)
+    bumps = (wanted != inside).any(-1)
+    acts = np.broadcast_to(np.arange(len(MOVES)) != STAY, bumps.shape)
+    offset = cells[None, None] - cells[:, :, None, None]  # [own row, own column, row, column, 2]
+    square = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+    sight = (offset[..., None, :] == np.array(square)).all(-1).astype(np.float32)
+    free, trapped = (inside, bumps[..., None]), (stays, acts[..., None])
+    return Board(
+        agents=np.arange(2),
+        corners=np.array([[[0, 0], [size - 1, size - 1]]]),
+        outcome=np.stack([np.concatenate(parts, -1) for parts in (free, trapped)]),
+        mates=np.stack([sight, sight.transpose(2, 3, 0, 1, 4)], -2),
+        sight=sight,
+        cells=np.eye(size**2, dtype=np.float32).reshape(size, size, -1),
+        turns=np.eye(2, dtype=np.float32),
+        choices=np.ones((2, 2, len(MOVES)), dtype=bool),
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,26 +30,45 @@ class QMIX(nn.Module):
         self.value = hypernetwork(S, E, 1)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
-        _, z, w2 = self.layers(utilities.chosen, state)
-        q_tot = (F.elu(z) * w2).sum(-1) + self.value(state).squeeze(-1)
-        return Mixed(q_tot, q_tot.new_zeros(()))
+        return self.at(state)(utilities)
 
     def credits(
         self, utilities: Utilities, state: Float[Tensor, "... S"], derivative: str = "exact"
     ) -> Float[Tensor, "... K"]:
+        """Credits in closed form; arguments as for `QMIXAt.credits`."""
+        return self.at(state).credits(utilities, derivative)
+
+    def at(self, state: Float[Tensor, "... S"]) -> QMIXAt:
+        """The mixing function that the state writes."""
+        w1 = self.hyper_w1(state).abs().unflatten(-1, self.shape)
+        return QMIXAt(w1, self.hyper_b1(state), self.hyper_w2(state).abs(), self.value(state).squeeze(-1))
+
+
+class QMIXAt(NamedTuple):
+    """QMIX at fixed states: Q_tot = W2 · ELU(W1 q + b1) + v as a function of the utilities."""
+
+    w1: Float[Tensor, "... K E"]
+    b1: Float[Tensor, "... E"]
+    w2: Float[Tensor, "... E"]
+    v: Float[Tensor, "..."]
+
+    def __call__(self, utilities: Utilities) -> Mixed:
+        """Q_tot."""
+        q_tot = (F.elu(self.z(utilities)) * self.w2).sum(-1) + self.v
+        return Mixed(q_tot, q_tot.new_zeros(()))
+
+    def credits(self, utilities: Utilities, derivative: str = "exact") -> Float[Tensor, "... K"]:
         """x_k = sum_e W1[k, e] W2[e] ELU'(z_e), in closed form (Liu et al. 2023, Eq. 2 and footnote 3).
 
         Args:
             derivative: for z < 0, "exact" takes ELU'(z) = exp(z), "published" exp(ELU(z)), as the CIA and GRE code
                 does; it never falls below 1/e, so published credits are never smaller than the exact ones.
         """
-        w1, z, w2 = self.layers(utilities.chosen, state)
+        z = self.z(utilities)
         exponent = F.elu(z) if derivative == "published" else z
-        slope = torch.where(z < 0, exponent.clamp(max=0).exp(), 1.0)
-        return (w1 * (slope * w2).unsqueeze(-2)).sum(-1)
+        slope = exponent.clamp(max=0).exp()  # 1 for z >= 0
+        return (self.w1 * (slope * self.w2).unsqueeze(-2)).sum(-1)
 
-    def layers(self, q: Float[Tensor, "... K"], state: Float[Tensor, "... S"]) -> tuple[Tensor, Tensor, Tensor]:
-        """W1 [..., K, E], z = W1 q + b1 [..., E] and W2 [..., E]."""
-        w1 = self.hyper_w1(state).abs().unflatten(-1, self.shape)
-        z = (q.unsqueeze(-1) * w1).sum(-2) + self.hyper_b1(state)
-        return w1, z, self.hyper_w2(state).abs()
+    def z(self, utilities: Utilities) -> Float[Tensor, "... E"]:
+        """W1 q + b1."""
+        return (utilities.chosen.unsqueeze(-1) * self.w1).sum(-2) + self.b1

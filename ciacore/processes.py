@@ -1,0 +1,133 @@
+"""Many seeds on one CPU: a process and a core for each.
+
+A worker (`python -m ciacore.worker`) is told through its standard input what to train, and answers with a line of JSON
+per iteration. A worker whose parent is gone cannot answer, keeps a checkpoint and ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+import selectors
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ciacore.config import Config
+from ciacore.methods import TERMS
+from ciacore.mixers import MIXERS
+from ciacore.types import Game, InvalidInputError
+
+ERRORS = {kind.__name__: kind for kind in (InvalidInputError, FloatingPointError, MemoryError)}
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """One thread for torch, so that a result does not depend on what else runs; and freed memory is kept for reuse.
+
+    An update frees and asks for some 60 MB. glibc would give them back to the system and fetch them again each time,
+    which costs a tenth of the update.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl does not
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, 1 << 30)
+            mallopt(M_TRIM_THRESHOLD, 1 << 30)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def portable(config: Config, game: Game) -> bool:
+    """Whether the game, and the parts that the Config names, can be handed to another process."""
+    parts = [type(game), MIXERS[config.mixer], *(TERMS[name] for name in config.terms)]
+    try:
+        pickle.dumps((game, parts))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return all(part.__module__ != "__main__" for part in parts)
+
+
+def train_in_processes(
+    config: Config, game: Game, seeds: Sequence[int], results: Path, workers: int, progress: Callable[..., None]
+) -> dict[int, Exception]:
+    """Trains every seed in a process of its own, `workers` at a time, and returns the errors of those that failed.
+
+    A failed seed does not stop the others. When this process is interrupted, the workers keep checkpoints and end.
+    """
+    waiting, errors, done = list(seeds), {}, dict.fromkeys(seeds, 0)
+    with selectors.DefaultSelector() as running:
+        try:
+            while waiting or running.get_map():
+                while waiting and len(running.get_map()) < workers:
+                    worker = Worker(config, game, waiting.pop(0), results)
+                    running.register(worker.process.stdout, selectors.EVENT_READ, worker)
+                for key, _ in running.select():
+                    worker = key.data
+                    message = worker.read()
+                    if message is None:
+                        running.unregister(worker.process.stdout)
+                        if worker.error:
+                            errors[worker.seed] = worker.error
+                    else:
+                        done[worker.seed] = message.pop("env_steps")
+                        progress(sum(done.values()), len(seeds) * config.env_steps, **message)
+        finally:
+            for key in list(running.get_map().values()):
+                key.data.stop()
+    return errors
+
+
+class Worker:
+    """A process that trains one seed."""
+
+    def __init__(self, config: Config, game: Game, seed: int, results: Path) -> None:
+        self.seed, self.error = seed, None
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ciacore.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        parts = {config.mixer: MIXERS[config.mixer]}, {name: TERMS[name] for name in config.terms}
+        order = {"config": config, "game": game, "seed": seed, "results": str(results), "parts": parts}
+        try:
+            self.process.stdin.write(pickle.dumps(order))  # a pipe from parent to child, never a file
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # it ended early: `read` finds out why
+
+    def read(self) -> dict[str, Any] | None:
+        """The next message; None when the worker has ended, with `error` set where it failed."""
+        line = self.process.stdout.readline()
+        if line:
+            message = json.loads(line)
+            if "error" in message:
+                self.error = ERRORS.get(message["error"], RuntimeError)(message["message"])
+                return self.read()
+            return message
+        code = self.process.wait()
+        self.process.stdout.close()
+        if code and self.error is None:
+            self.error = RuntimeError(f"seed {self.seed}: its process ended with exit code {code}. Train it again.")
+        return None
+
+    def stop(self) -> None:
+        """Asks the worker to keep a checkpoint and end, and waits for it."""
+        self.process.terminate()
+        self.process.stdout.close()
+        self.process.wait()

@@ -1,0 +1,39 @@
+"""The process that trains one seed for `ciacore.processes`; it is started by it and by nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sys
+
+from ciacore.experiment import train
+from ciacore.methods import TERMS
+from ciacore.mixers import MIXERS
+
+
+def main() -> int:
+    """Trains what standard input names; lines of JSON on standard output tell how far it is, or why it failed."""
+    order = pickle.load(sys.stdin.buffer)  # from the parent's pipe
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever prints, prints beside the answers
+
+    def progress(env_steps: int, total: int, **facts: float) -> None:
+        answers.write(json.dumps({"env_steps": env_steps, **facts}) + "\n")
+
+    mixers, terms = order.pop("parts")
+    MIXERS.update(mixers)
+    TERMS.update(terms)
+    seed = order.pop("seed")
+    try:
+        train(**order, seeds=[seed], progress=progress)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        answers.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

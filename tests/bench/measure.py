@@ -1,0 +1,267 @@
+"""`make bench`: how fast this library trains, beside the published structure, measured in one process on one core.
+
+Prints a table and writes it with its provenance to book/results/bench/<device>.json. Everything is a median; ours and
+the baseline take turns, so that a machine that slows down slows both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from bench import counted
+from bench.published_structure import Published
+
+from ciacore import METHODS, train
+from ciacore.config import Config
+from ciacore.engine import Lockstep
+from ciacore.games import Turn
+from ciacore.processes import cores, one_core
+from ciacore.provenance import now, provenance
+from ciacore.recurrence import GRUSequence
+from ciacore.rollout import play
+from ciacore.training import Training, make_learner
+from ciacore.types import Episodes, Spec
+
+RESULTS = Path(__file__).resolve().parents[2] / "book" / "results" / "bench"
+REFERENCE = {"rollout": 55.0, "update": 107.0, "evaluate": 1700.0}  # ms, the published code on a 2-core x86 machine
+EPISODES_PER_EVALUATION = 100
+WARM_UP = 33  # episodes, until the replay fills a batch
+
+
+def milliseconds(work: Callable[[], Any], device: torch.device | str = "cpu") -> float:
+    """How long one call takes."""
+    begin = time.perf_counter()
+    work()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - begin)
+
+
+def summary(times: dict[str, list[float]]) -> dict[str, float]:
+    """Medians, and what an episode costs in all: its share of an evaluation included."""
+    parts = {name: round(statistics.median(values), 3) for name, values in times.items()}
+    episode = parts["rollout"] + parts["sample"] + parts["update"] + parts["evaluate"] / EPISODES_PER_EVALUATION
+    return {**parts, "episode": round(episode, 3), "env_steps_per_s": round(100_000 / episode, 1)}
+
+
+def ours(training: Training) -> dict[str, Callable[[], Any]]:
+    """The parts of an iteration, as `Training` composes them."""
+    config, rngs, batch = training.config, training.rngs, []
+
+    def rollout() -> None:
+        policy = training.policy(0.05)
+        training.replay.insert(play(training.game, policy, config.n_games, rngs["play"], config.gamma))
+
+    def sample() -> None:
+        batch[:] = [training.replay.sample(config.batch, rngs["replay"])]
+
+    return {
+        "rollout": rollout,
+        "sample": sample,
+        "update": lambda: training.log.add(training.learner.update(batch[0])),
+        "evaluate": training.evaluate,
+    }
+
+
+def published(baseline: Published) -> dict[str, Callable[[], Any]]:
+    """The same parts of the baseline."""
+    batch: list[Any] = []
+
+    def sample() -> None:
+        batch[:] = [baseline.replay.sample(baseline.batch)]
+
+    return {
+        "rollout": baseline.rollout,
+        "sample": sample,
+        "update": lambda: baseline.learner.train(batch[0], baseline.episodes - 1),
+        "evaluate": baseline.evaluate,
+    }
+
+
+def one_seed(method: str, rounds: int) -> dict[str, Any]:
+    """One seed on one core: ours and the baseline in turn, and what ours takes of memory."""
+    training = Training(METHODS[method], Turn(), 1, torch.device("cpu"))
+    works = {"ours": ours(training), "baseline": published(Published(1, cia=method == "qmix_cia"))}
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in works}
+    for work in works.values():
+        for _ in range(WARM_UP):
+            work["rollout"]()
+    for index in range(rounds):
+        for name, work in works.items():
+            for part, call in work.items():
+                if part != "evaluate" or index % 20 == 0:
+                    times[name].setdefault(part, []).append(milliseconds(call))
+    table = {name: summary(parts) for name, parts in times.items()}
+    ring = sum(field.numel() * field.element_size() for field in training.replay.ring)
+    ratio = round(table["baseline"]["episode"] / table["ours"]["episode"], 3)
+    return {**table, "ratio": ratio, "replay_mb": round(ring / 1e6, 1)}
+
+
+def many_seeds(method: str, seeds: int, env_steps: int, device: str) -> dict[str, float]:
+    """Whole trainings of several seeds at once, starting included: the rate of all of them together."""
+    config = METHODS[method].but(env_steps=env_steps)
+    with tempfile.TemporaryDirectory() as results:
+        begin = time.perf_counter()
+        train(config, Turn(), list(range(1, seeds + 1)), results=results, device=device)
+        seconds = time.perf_counter() - begin
+    return {"seeds": seeds, "seconds": round(seconds, 2), "env_steps_per_s": round(seeds * env_steps / seconds, 1)}
+
+
+def lockstep(method: str, seeds: int, rounds: int) -> dict[str, Any]:
+    """Seeds on a GPU as branches of one graph: ms per iteration of all of them, and peak memory."""
+    device = torch.device("cuda")
+    trainings = [Training(METHODS[method], Turn(), seed, device) for seed in range(seeds)]
+    together = Lockstep(trainings)
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(WARM_UP + 10):
+        together.iterate()
+    times = [milliseconds(together.iterate, device) for _ in range(rounds)]
+    episode = statistics.median(times)
+    peak = torch.cuda.max_memory_allocated() / 1e6
+    return {"seeds": seeds, "ms": episode, "env_steps_per_s": seeds * 100_000 / episode, "peak_mb": peak}
+
+
+def games_at_once(rounds: int) -> list[dict[str, float]]:
+    """What several games per seed buy: ms per iteration (N episodes, one update), evaluations left out."""
+    rows = []
+    for n_games in (1, 8, 32):
+        training = Training(METHODS["qmix_cia"].but(n_games=n_games), Turn(), 1, torch.device("cpu"))
+        while not training.clock.updates:
+            training.iterate()
+        times = [milliseconds(lambda training=training: training.act_and_learn(True)) for _ in range(rounds)]
+        ms = statistics.median(times)
+        rows.append({"n_games": n_games, "ms": round(ms, 2), "env_steps_per_s": round(100_000 * n_games / ms, 1)})
+    return rows
+
+
+def pieces(rounds: int) -> dict[str, float]:
+    """What two decisions are worth: play in numpy, and the GRU's backward pass written out."""
+    config, cpu, found = METHODS["qmix"], torch.device("cpu"), {}
+    for name, in_numpy in (("rollout in torch", False), ("rollout in numpy", True)):
+        training = Training(config, Turn(), 1, cpu, in_numpy)
+        found[name] = [milliseconds(ours(training)["rollout"]) for _ in range(rounds)]
+    agent = training.learner.online["agent"]
+    rows = torch.randn(Turn().spec.horizon + 1, config.batch * Turn().spec.n_agents, config.hidden_size)
+    rows.requires_grad_()
+    gradient = torch.randn_like(rows)
+    for _ in range(rounds):
+        for name, unroll in {
+            "torch.nn.GRU": lambda: agent.gru(rows)[0],
+            "GRUSequence": lambda: GRUSequence.apply(rows, *agent.gru_weights()),
+        }.items():
+            found.setdefault(name, []).append(milliseconds(lambda unroll=unroll: unroll().backward(gradient)))
+    return {name: round(statistics.median(times), 2) for name, times in found.items()}
+
+
+def random_batch(spec: Spec, config: Config) -> Episodes:
+    """Full-length episodes of noise."""
+    rng, shape = torch.Generator().manual_seed(0), (config.batch, spec.horizon)
+    actions = torch.randint(spec.n_actions, (*shape, spec.n_agents), generator=rng)
+    slots = (config.batch, spec.horizon + 1)
+    return Episodes(
+        observations=torch.randn(*slots, spec.n_agents, spec.observation_size, generator=rng),
+        states=torch.randn(*slots, spec.state_size, generator=rng),
+        actions=actions,
+        available=torch.ones(*slots, spec.n_agents, spec.n_actions, dtype=torch.bool),
+        rewards=torch.randn(*shape, generator=rng),
+        discounts=torch.full(shape, config.gamma),
+        weights=torch.ones(shape),
+    )
+
+
+def growth(rounds: int) -> list[dict[str, float]]:
+    """ms per QMIX(CIA) update for more agents and longer episodes, on batches of noise with Turn's other sizes."""
+    rows = []
+    for agents, horizon in [(2, 25), (2, 50), (2, 100), (2, 200), (2, 400), (4, 100), (8, 100), (16, 100)]:
+        spec, config = Turn().spec._replace(n_agents=agents, horizon=horizon), METHODS["qmix_cia"]
+        learner = make_learner(config, spec, torch.Generator().manual_seed(0), torch.device("cpu"))
+        batch = random_batch(spec, config)
+        times = [milliseconds(lambda learner=learner, batch=batch: learner.update(batch)) for _ in range(rounds + 2)]
+        gflop = counted.update(spec, config).flops / 1e9
+        rows.append(
+            {"agents": agents, "horizon": horizon, "ms": round(statistics.median(times[2:]), 2), "gflop": gflop}
+        )
+    return rows
+
+
+def peak_gflops() -> float:
+    """What the matrix products of this machine reach on one core, on a large square product."""
+    a = torch.randn(1024, 1024)
+    best = min(milliseconds(lambda: a @ a) for _ in range(10))
+    return round(2 * 1024**3 / best / 1e6, 1)
+
+
+def measure(rounds: int, env_steps: int) -> dict[str, Any]:
+    """Everything, as one JSON value."""
+    began = now()
+    with one_core():
+        table = {method: one_seed(method, rounds) for method in ("qmix", "qmix_cia")}
+        peak, rows, games = peak_gflops(), growth(max(3, rounds // 6)), games_at_once(rounds)
+        split = pieces(rounds)
+        facts = provenance("cpu")
+    seeds = [many_seeds("qmix_cia", n, env_steps, "cpu") for n in range(1, cores() + 1)]
+    gpu = None
+    if torch.cuda.is_available():
+        gpu = {m: [lockstep(m, n, rounds) for n in (1, 2, 4, 8, 16)] for m in ("qmix", "qmix_cia")}
+    work = counted.update(Turn().spec, METHODS["qmix"])
+    floor = {"gflop": work.flops / 1e9, "mb": work.bytes / 1e6, "peak_gflops": peak}
+    return {
+        "table": table,
+        "reference_ms": REFERENCE,
+        "floor": {**floor, "ms": round(1000 * floor["gflop"] / peak, 2)},
+        "growth": rows,
+        "games": games,
+        "pieces": split,
+        "seeds": seeds,
+        "gpu": gpu,
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 1),
+        "provenance": {**facts, "started": began, "finished": now(), "cores": cores(), "rounds": rounds},
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table as text."""
+    print(f"{'ms':18}{'rollout':>10}{'sample':>10}{'update':>10}{'evaluate':>10}{'episode':>10}{'env steps/s':>13}")
+    for method, rows in result["table"].items():
+        for name in ("ours", "baseline"):
+            parts = [rows[name][part] for part in ("rollout", "sample", "update", "evaluate", "episode")]
+            print(f"{method} {name}".ljust(18) + "".join(f"{value:10.2f}" for value in parts), end="")
+            print(f"{rows[name]['env_steps_per_s']:13.0f}")
+        print(f"{method}: {rows['ratio']:.2f} times the baseline; replay of 5000 episodes {rows['replay_mb']} MB")
+    print("published code, another machine (ms):", result["reference_ms"])
+    print("arithmetic floor of an update:", result["floor"])
+    print("games per seed:", result["games"])
+    print("seeds at once, start included:", result["seeds"])
+    print("GPU:", result["gpu"] or "none here, not measured")
+
+
+def main() -> int:
+    """Measures, prints, and writes the file whole or not at all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=60, help="iterations timed per method")
+    parser.add_argument("--env-steps", type=int, default=30_000, help="length of the trainings of several seeds")
+    parser.add_argument("--out", type=Path, default=RESULTS / ("gpu.json" if torch.cuda.is_available() else "cpu.json"))
+    options = parser.parse_args()
+    result = measure(options.rounds, options.env_steps)
+    show(result)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    part = options.out.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(part, options.out)
+    print(f"Written: {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The same words in numpy and torch, the numpy agent, and the GRU whose backward pass is written out."""
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+from toys import learner, rng, small
+
+from ciacore.arrays import integers, tensor, uniform
+from ciacore.exploration import EpsilonGreedy, epsilon_greedy
+from ciacore.games import Turn
+from ciacore.games.turn import EAT
+from ciacore.recurrence import GRUSequence
+from ciacore.rollout import play
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_turn_in_numpy_is_turn_in_torch(size):
+    game, generator, games = Turn(size=size, horizon=40), np.random.default_rng(0), 50
+    state, twin = game.reset(games, generator), game.reset(games, rng())
+    meals = 0
+    for _ in range(40):
+        twin = type(twin)(
+            *(torch.from_numpy(field.copy()) for field in state)
+        )  # apples are drawn by different generators
+        for look in (game.observe, game.global_state, game.available):
+            assert isinstance(look(state), np.ndarray) and torch.equal(tensor(look(state)), look(twin))
+        actions = generator.integers(6, size=(games, 2))
+        actions[(state.positions == state.apple[:, None]).all(-1)] = EAT
+        step, other = game.step(state, actions, generator), game.step(twin, torch.from_numpy(actions), rng())
+        assert torch.equal(tensor(step.rewards).float(), other.rewards)
+        for name in ("positions", "free", "t"):
+            assert torch.equal(tensor(getattr(step.state, name)), getattr(other.state, name))
+        assert torch.equal(tensor(step.truncated), other.truncated) and not step.terminated.any()
+        assert all(torch.equal(tensor(step.info[name]), other.info[name]) for name in ("valid", "eaten"))
+        meals += int(step.info["eaten"].sum())
+        state = step.state
+    assert meals > 20 and step.truncated.all()
+
+
+@pytest.mark.parametrize("make", [rng, np.random.default_rng], ids=["torch", "numpy"])
+def test_random_numbers_are_uniform_and_of_the_right_kind(make):
+    generator = make(1)
+    whole, parts = integers(generator, 5, (20_000, 2)), uniform(generator, (20_000, 3))
+    assert str(whole.dtype).endswith("int64") and str(parts.dtype).endswith("float32")
+    assert_close(tensor(whole).flatten().bincount().float() / 40_000, torch.full((5,), 0.2), rtol=0, atol=0.01)
+    assert parts.min() >= 0 and parts.max() < 1 and abs(float(parts.mean()) - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3])
+def test_exploration_in_numpy(epsilon):
+    """As in torch: uniform over the available actions with probability epsilon, else the best of them."""
+    values = np.broadcast_to(np.array([4.0, 3.0, 2.0, 9.0], dtype=np.float32), (40_000, 2, 4))
+    available = np.broadcast_to(np.array([True, True, True, False]), values.shape)
+    actions = epsilon_greedy(values, available, epsilon, np.random.default_rng(0))
+    expected = np.array([1 - epsilon + epsilon / 3, epsilon / 3, epsilon / 3, 0.0])
+    assert np.abs(np.bincount(actions.ravel(), minlength=4) / actions.size - expected).max() < 0.01
+
+
+def test_numpy_agent_is_the_torch_agent():
+    game = Turn(horizon=20)
+    agent = learner(small(mixer="vdn", hidden_size=64), game.spec).online["agent"]
+    twin, generator = agent.in_numpy(), np.random.default_rng(0)
+    hidden, last = agent.begin(3)
+    hidden_twin, last_twin = twin.begin(3)
+    for _ in range(20):
+        seen = generator.random((3, 2, 18)).astype(np.float32)
+        values, hidden = agent.step(torch.from_numpy(seen), last, hidden)
+        values_twin, hidden_twin = twin.step(seen, last_twin, hidden_twin)
+        assert_close(torch.from_numpy(values_twin), values, rtol=0, atol=1e-5)
+        assert_close(torch.from_numpy(hidden_twin), hidden, rtol=0, atol=1e-5)
+        actions = generator.integers(6, size=(3, 2))
+        last, last_twin = agent.one_hot(torch.from_numpy(actions)), twin.one_hot(actions)
+        assert torch.equal(torch.from_numpy(last_twin), last)
+    assert values.std() > 0.01
+
+
+def test_the_numpy_agent_is_a_snapshot():
+    agent = learner(small(mixer="vdn"), Turn().spec).online["agent"]
+    twin = agent.in_numpy()
+    hidden, last = twin.begin(1)
+    before, _ = twin.step(np.ones((1, 2, 18), np.float32), last, hidden)
+    with torch.no_grad():
+        for parameter in agent.parameters():
+            parameter += 1.0
+    after, _ = twin.step(np.ones((1, 2, 18), np.float32), last, hidden)
+    assert np.array_equal(before, after)
+
+
+def test_acting_in_numpy_saw_what_learning_will_see():
+    """The greedy actions of a numpy rollout are the argmax of the values unrolled over the stored episodes."""
+    game = Turn(horizon=30)
+    agent = learner(small(mixer="vdn"), game.spec).online["agent"]
+    episodes = play(game, EpsilonGreedy(agent.in_numpy(), 0.0), 20, np.random.default_rng(0), 0.99)
+    assert all(isinstance(field, torch.Tensor) for field in episodes)
+    values, _ = agent.unroll(episodes)
+    assert torch.equal(values.argmax(-1)[:, :-1], episodes.actions)
+
+
+def gradients_of(unroll, rows, weights, probe):
+    rows, weights = rows.clone().requires_grad_(), [weight.clone().requires_grad_() for weight in weights]
+    hidden = unroll(rows, *weights)
+    return [hidden.detach(), *torch.autograd.grad((hidden * probe).sum(), [rows, *weights])]
+
+
+@pytest.mark.parametrize(("steps", "rows", "inputs", "size"), [(1, 1, 1, 1), (7, 3, 5, 4), (101, 64, 64, 64)])
+def test_the_written_out_gru_is_torchs(steps, rows, inputs, size):
+    gru = torch.nn.GRU(inputs, size).double()
+    weights = [weight.detach() * 2 for weight in gru.parameters()]
+    sequence = torch.randn(steps, rows, inputs, dtype=torch.float64, generator=rng(1))
+    probe = torch.randn(steps, rows, size, dtype=torch.float64, generator=rng(2))
+
+    def torchs(sequence, *weights):
+        return torch.gru(sequence, sequence.new_zeros(1, rows, size), weights, True, 1, 0.0, True, False, False)[0]
+
+    theirs = gradients_of(torchs, sequence, weights, probe)
+    for ours, expected in zip(gradients_of(GRUSequence.apply, sequence, weights, probe), theirs, strict=True):
+        assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_written_out_gru_by_finite_differences():
+    gru = torch.nn.GRU(3, 2).double()
+    weights = [weight.detach().requires_grad_() for weight in gru.parameters()]
+    rows = torch.randn(4, 2, 3, dtype=torch.float64, generator=rng(0)).requires_grad_()
+    assert torch.autograd.gradcheck(GRUSequence.apply, (rows, *weights))

@@ -1,0 +1,164 @@
+"""The engine: an iteration that a CUDA graph could capture, and seeds in lockstep that learn as they would alone."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+from test_experiment import same
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.testing import assert_close
+from toys import Stroll, learner, random_episodes, small
+
+from ciacore import METHODS, agent, engine, train
+from ciacore.engine import Lockstep, Replayed, capturable
+from ciacore.games import Turn
+from ciacore.learner import Learner, make_optimizer
+from ciacore.training import Training
+
+SIZES = {"batch": 4, "buffer": 8, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "evaluation_games": 3}
+CPU = torch.device("cpu")
+
+
+# -------------------------------------------------------------------------------- capture
+
+
+def imaginary(training: Training, mode: FakeTensorMode) -> Training:
+    """The same training on tensors that have shapes and devices, but no values."""
+    ours = training.learner
+    for module in [*ours.online.modules(), *ours.target.modules()]:
+        for name, value in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(mode.from_tensor(value.data), requires_grad=value.requires_grad))
+        for name, value in module.named_buffers(recurse=False):
+            setattr(module, name, mode.from_tensor(value))
+    ours.parameters = list(ours.online.parameters())
+    ours.optimizer = make_optimizer(ours.parameters, training.config)
+    training.epsilon, training.returns = mode.from_tensor(torch.ones(())), mode.from_tensor(training.returns)
+    training.replay.inserted = mode.from_tensor(training.replay.inserted)
+    training.replay.slots = mode.from_tensor(training.replay.slots)
+    return training
+
+
+@pytest.mark.parametrize("unroll", ["written out", "torch.nn.GRU"])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_iteration_asks_for_no_value(method, unroll, monkeypatch):
+    """Everything an engine captures runs on tensors without values: no data-dependent operation, no `.item()`."""
+    config, mode = METHODS[method].but(**SIZES), FakeTensorMode(allow_non_fake_inputs=True)
+    training = imaginary(Training(config, Turn(horizon=5), 0, CPU, in_numpy=False), mode)
+    if unroll == "torch.nn.GRU":  # the path that CUDA takes
+        gru = training.learner.online["agent"].gru
+        monkeypatch.setattr(agent.GRUSequence, "apply", lambda rows, *_: gru(rows)[0])
+    with mode:
+        training.act_and_learn(True)
+        training.learner.copy_target()
+        training.evaluate()
+        with pytest.raises(DataDependentOutputException):  # the check can fail
+            float(training.log.sums["loss"])
+    assert set(training.log.sums) >= {"td_loss", "loss", "gradient_norm"}
+
+
+def test_only_games_of_known_length_on_a_gpu_are_captured():
+    gpu = torch.device("cuda")
+    assert capturable(Turn(), gpu)
+    assert not capturable(Turn(), CPU) and not capturable(Stroll(), gpu)
+
+
+# -------------------------------------------------------------------------------- lockstep
+
+
+class Stream:
+    def wait_stream(self, other) -> None:
+        pass
+
+
+@pytest.fixture
+def replayed(monkeypatch) -> list[str]:
+    """Stands in for CUDA: streams do nothing, and a graph is the function it was made from."""
+    log: list[str] = []
+
+    class Again:
+        def __init__(self, work, rngs) -> None:
+            self.work = work
+
+        def replay(self) -> None:
+            log.append("replay")
+            self.work()
+
+    cuda = SimpleNamespace(Stream=Stream, current_stream=Stream, stream=lambda _: nullcontext())
+    monkeypatch.setattr(engine, "torch", SimpleNamespace(**{**vars(torch), "cuda": cuda}))
+    monkeypatch.setattr(engine, "Replayed", Again)
+    return log
+
+
+def test_seeds_in_lockstep_learn_as_alone(replayed):
+    config = small(method="qmix_cia", mixer="qmix", terms=("cia",), cia_coefficient=0.5, env_steps=200)
+    alone, together = ([Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 3)] for _ in "ab")
+    for training in alone:
+        while training.running():
+            training.iterate()
+    lockstep = Lockstep(together)
+    while together[0].running():
+        lockstep.iterate()
+    for one, other in zip(alone, together, strict=True):
+        assert one.log.metrics == other.log.metrics and one.clock == other.clock
+        pairs = zip(one.learner.online.parameters(), other.learner.online.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    updates, evaluations = together[0].clock.updates, len(together[0].log.metrics["env_steps"])
+    assert len(replayed) > updates - engine.WARM_UP > 10 and evaluations > 5
+
+
+def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
+    config = small(method="qmix", env_steps=200)
+    fine, broken, spare = (Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 1))
+    with torch.no_grad():
+        broken.learner.online["mixer"].hyper_b1.bias.fill_(float("nan"))
+    lockstep = Lockstep([fine, broken])
+    while fine.running():
+        lockstep.iterate()
+    while spare.running():
+        spare.iterate()
+    assert isinstance(broken.error, FloatingPointError) and not broken.running() and fine.error is None
+    assert fine.log.metrics == spare.log.metrics
+
+
+# -------------------------------------------------------------------------------- on a GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_captured_updates_follow_plain_ones_on_the_same_batches(method):
+    """200 updates on the same recorded batches: captured on CUDA, plain on the CPU."""
+    config, gpu = METHODS[method].but(**{**SIZES, "target_interval": 200}), torch.device("cuda")
+    plain = learner(config)
+    captured = learner(config)
+    captured = Learner(
+        captured.online["agent"].to(gpu),
+        captured.online["mixer"].to(gpu),
+        dict(captured.online["terms"].to(gpu)),
+        config,
+    )
+    batches = [random_episodes([8] * 4, seed=seed) for seed in range(200)]
+    shown = type(batches[0])(*(field.to(gpu) for field in batches[0]))
+    graph = None
+    for index, batch in enumerate(batches):
+        for place, field in zip(shown, batch, strict=True):
+            place.copy_(field)
+        plain.update(batch)
+        if index < engine.WARM_UP:
+            captured.update(shown)
+        else:
+            graph = graph or Replayed(lambda: captured.update(shown), [])
+            graph.replay()
+    for ours, theirs in zip(captured.online.parameters(), plain.online.parameters(), strict=True):
+        assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_seeds_on_a_gpu_do_not_depend_on_each_other():
+    config = METHODS["qmix_cia"].but(env_steps=20_000)
+    one, two = train(config, Turn(), [1, 2], device="cuda")
+    (alone,) = train(config, Turn(), [1], device="cuda")
+    assert one.metrics["env_steps"] == alone.metrics["env_steps"]
+    first = [metrics["episode_return"][0] for metrics in (one.metrics, alone.metrics)]
+    assert first[0] == first[1] and not same(one, two)
