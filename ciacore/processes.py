@@ -80,14 +80,14 @@ def train_in_processes(
                     running.register(worker.process.stdout, selectors.EVENT_READ, worker)
                 for key, _ in running.select():
                     worker = key.data
-                    message = worker.read()
-                    if message is None:
-                        running.unregister(worker.process.stdout)
-                        if worker.error:
-                            errors[worker.seed] = worker.error
-                    else:
+                    for message in worker.read():
                         done[worker.seed] = message.pop("env_steps")
                         progress(sum(done.values()), len(seeds) * config.env_steps, **message)
+                    if worker.ended:
+                        running.unregister(worker.process.stdout)
+                        worker.process.stdout.close()
+                        if worker.error:
+                            errors[worker.seed] = worker.error
         finally:
             for key in list(running.get_map().values()):
                 key.data.stop()
@@ -98,8 +98,9 @@ class Worker:
     """A process that trains one seed."""
 
     def __init__(self, config: Config, game: Game, seed: int, results: Path) -> None:
-        self.seed, self.error = seed, None
+        self.seed, self.error, self.ended, self.rest = seed, None, False, b""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ciacore.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
@@ -111,20 +112,19 @@ class Worker:
         except BrokenPipeError:
             pass  # it ended early: `read` finds out why
 
-    def read(self) -> dict[str, Any] | None:
-        """The next message; None when the worker has ended, with `error` set where it failed."""
-        line = self.process.stdout.readline()
-        if line:
-            message = json.loads(line)
+    def read(self) -> list[dict[str, Any]]:
+        """What has arrived; `ended` and `error` are set when nothing more will."""
+        data = os.read(self.process.stdout.fileno(), 1 << 16)
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        messages = [json.loads(line) for line in lines]
+        for message in messages:
             if "error" in message:
                 self.error = ERRORS.get(message["error"], RuntimeError)(message["message"])
-                return self.read()
-            return message
-        code = self.process.wait()
-        self.process.stdout.close()
-        if code and self.error is None:
-            self.error = RuntimeError(f"seed {self.seed}: its process ended with exit code {code}. Train it again.")
-        return None
+        if not data:
+            self.ended, code = True, self.process.wait()
+            if code and self.error is None:
+                self.error = RuntimeError(f"seed {self.seed}: its process ended with exit code {code}. Train it again.")
+        return [message for message in messages if "error" not in message]
 
     def stop(self) -> None:
         """Asks the worker to keep a checkpoint and end, and waits for it."""

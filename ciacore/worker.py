@@ -27,7 +27,7 @@ def main() -> int:
     seed = order.pop("seed")
     try:
         train(**order, seeds=[seed], progress=progress)
-    except BrokenPipeError:
+    except (BrokenPipeError, KeyboardInterrupt, InterruptedError):  # a checkpoint is kept
         return 1
     except Exception as error:
         answers.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
