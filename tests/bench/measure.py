@@ -1,7 +1,7 @@
 """`make bench`: how fast this library trains, beside the published structure, measured in one process on one core.
 
 Prints a table and writes it with its provenance to book/results/bench/<device>.json. Everything is a median; ours and
-the baseline take turns, so that a machine that slows down slows both.
+the baseline take turns of 20 iterations, so that a machine that slows down slows both.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ciacore.types import Episodes, Spec
 RESULTS = Path(__file__).resolve().parents[2] / "book" / "results" / "bench"
 REFERENCE = {"rollout": 55.0, "update": 107.0, "evaluate": 1700.0}  # ms, the published code on a 2-core x86 machine
 EPISODES_PER_EVALUATION = 100
+BLOCK = 20  # iterations of one side before the other has its turn, so that each finds the caches as in a real training
 WARM_UP = 33  # episodes, until the replay fills a batch
 
 
@@ -97,11 +98,12 @@ def one_seed(method: str, rounds: int) -> dict[str, Any]:
     for work in works.values():
         for _ in range(WARM_UP):
             work["rollout"]()
-    for index in range(rounds):
+    for _ in range(max(1, rounds // BLOCK)):
         for name, work in works.items():
-            for part, call in work.items():
-                if part != "evaluate" or index % 20 == 0:
-                    times[name].setdefault(part, []).append(milliseconds(call))
+            for index in range(BLOCK):
+                for part, call in work.items():
+                    if part != "evaluate" or index == BLOCK - 1:
+                        times[name].setdefault(part, []).append(milliseconds(call))
     table = {name: summary(parts) for name, parts in times.items()}
     ring = sum(field.numel() * field.element_size() for field in training.replay.ring)
     ratio = round(table["baseline"]["episode"] / table["ours"]["episode"], 3)
