@@ -217,7 +217,8 @@ def deferred_signals() -> Iterator[list[int]]:
     def catch(number: int, frame: FrameType | None) -> None:
         caught.append(number)
 
-    handlers = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, catch) for number in heeded}
     try:
         yield caught
     finally:

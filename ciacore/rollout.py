@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ class Policy(Protocol):
 
 
 @torch.no_grad()
+@np.errstate(over="ignore", invalid="ignore")  # networks that diverge: the losses tell, in numpy as in torch
 def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float) -> Episodes:
     """Plays N episodes side by side to the horizon; what lies behind an episode's end comes back as padding.
 

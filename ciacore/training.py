@@ -239,7 +239,7 @@ class Log:
         Raises:
             FloatingPointError: one of them is not finite.
         """
-        means = {name: float(value) / self.count for name, value in self.sums.items() if self.count}
+        means = {name: float(self.sums[name]) / self.count for name in sorted(self.sums) if self.count}
         for name, value in means.items():
             if not math.isfinite(value):
                 cure = "Lower learning_rate or gradient_clip."

@@ -1,6 +1,7 @@
 """What takes minutes: learning, killed processes, the published runs, pages in a browser. `make test-long` runs it."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -15,14 +16,17 @@ import numpy as np
 import papermill
 import pytest
 import torch
+from test_resume import digests, names
 
 from ciacore import METHODS, agent, train
+from ciacore.checkpoint import locked, work_folder
 from ciacore.games import Turn
 from ciacore.plots import scores
 from ciacore.processes import one_core
 from ciacore.recheck import mean, recheck
-from ciacore.store import read_run, read_runs
+from ciacore.store import read_run, read_runs, run_folder
 from ciacore.training import Training
+from ciacore.types import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results"
@@ -50,8 +54,8 @@ def test_learns_not_to_waste(method):
     assert last.mean() > -70
 
 
-def test_a_killed_training_leaves_nothing(tmp_path):
-    """SIGKILL in the middle of a run: no run folder, and the same command works afterwards."""
+def test_a_killed_papermill_leaves_nothing(tmp_path):
+    """SIGKILL in the middle of a run: no run folder, its kernel ends too, and the run can be trained afterwards."""
     parameters = {"method": "qmix", "seeds": [1], "env_steps": 1_000_000, "results": str(tmp_path / "runs")}
     prepared = tmp_path / "train.ipynb"
     papermill.execute_notebook(
@@ -64,8 +68,57 @@ def test_a_killed_training_leaves_nothing(tmp_path):
     os.killpg(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert not list(tmp_path.rglob("seed_*"))
-    (run,) = train(METHODS["qmix"].but(env_steps=500), Turn(), seeds=[1], results=tmp_path / "runs")
-    assert read_run(tmp_path / "runs" / "turn" / "qmix" / "seed_1").metrics == run.metrics
+    config, folder = METHODS["qmix"].but(env_steps=500), run_folder(tmp_path / "runs", "turn", "qmix", 1)
+    for _ in range(100):
+        if not work_folder(folder).exists() or free(folder):
+            break
+        time.sleep(0.1)
+    (run,) = train(config, Turn(), seeds=[1], results=tmp_path / "runs")
+    assert read_run(folder).metrics == run.metrics
+
+
+def free(folder: Path) -> bool:
+    """Whether no process holds a run."""
+    try:
+        with locked(folder):
+            return True
+    except InvalidInputError:
+        return False
+
+
+LONGER = """
+import sys
+from ciacore import METHODS, experiment, train
+from ciacore.games import Turn
+experiment.CHECKPOINT_SECONDS = 0
+config = METHODS[sys.argv[1]].but(env_steps=60_000, buffer=200, evaluation_interval=2_000)
+train(config, Turn(), [1], sys.argv[2], progress=lambda steps, *_, **__: print(steps, flush=True))
+"""
+
+
+@pytest.mark.parametrize("method", ["qmix", "qmix_cia"])
+def test_killed_at_twenty_five_random_moments(method, tmp_path):
+    """SIGKILL, with a checkpoint at every iteration: the digests of the undisturbed run, and no stray file."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def training(results: Path) -> subprocess.Popen:
+        command = [sys.executable, "-c", LONGER, method, str(results)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+    moments, reached = random.Random(method), []
+    while len(reached) < 25:
+        process = training(tmp_path / "killed")
+        reached.append(int(process.stdout.readline()))
+        time.sleep(moments.random() * 1.5)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    for results in (tmp_path / "killed", tmp_path / "undisturbed"):
+        process = training(results)
+        assert process.communicate() and process.returncode == 0
+    assert reached == sorted(reached) and len(set(reached)) > 20  # it got further every time
+    assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
+    assert names(tmp_path / "killed") == names(tmp_path / "undisturbed")
 
 
 def trained_plainly(seed: int) -> list[float]:

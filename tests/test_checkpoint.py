@@ -1,0 +1,184 @@
+"""Checkpoints that cannot be used are refused by name and never trained on; a run belongs to one process."""
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+from test_bad_input import refused
+from test_bad_runs import Bomb, empty, flip, foreign, truncate
+from test_resume import CIA, SCRIPT, StopHere, after, names
+from toys import Stroll, small
+
+from ciacore import checkpoint, train
+from ciacore.checkpoint import FORMAT, MAGIC, locked, read_checkpoint, work_folder, write_checkpoint
+from ciacore.games import Turn
+from ciacore.types import InvalidInputError
+
+CONFIG, GAME = small(**CIA), Turn(horizon=5)
+
+
+@pytest.fixture(autouse=True)
+def as_users_run_it(monkeypatch):
+    """Without the type checks that tests/conftest.py adds: the library itself must refuse."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    """Results with one interrupted run."""
+    results = tmp_path_factory.mktemp("kept")
+    with pytest.raises(StopHere):
+        train(CONFIG, GAME, [1], results, progress=after(6))
+    return results
+
+
+@pytest.fixture
+def work(kept, tmp_path) -> Path:
+    """The work folder of a copy of that run."""
+    shutil.copytree(kept, tmp_path / "results")
+    return tmp_path / "results" / "turn" / "qmix_cia" / ".seed_1"
+
+
+def refuses(work: Path, *parts: str, config=CONFIG, game=GAME, seed: int = 1) -> None:
+    """Training refuses the checkpoint, by name, and leaves it as it was."""
+    results, before = work.parents[2], (work / "checkpoint").read_bytes()
+    refused(lambda: train(config, game, [seed], results), "checkpoint", *parts)
+    assert (work / "checkpoint").read_bytes() == before and not (work.parent / f"seed_{seed}").exists()
+
+
+# -------------------------------------------------------------------------------- the file
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    tensors = {"a": torch.randn(3, 2).T, "b": torch.arange(4, dtype=torch.uint8), "c": torch.tensor(7)}
+    facts = {"number": 0.1, "long": 2**127, "nested": {"list": [1, None]}}
+    write_checkpoint(tmp_path, facts, tensors)
+    found, read = read_checkpoint(tmp_path)
+    assert found == facts and read.keys() == tensors.keys()
+    assert all(torch.equal(read[name], value) and read[name].dtype == value.dtype for name, value in tensors.items())
+    assert names(tmp_path) == ["checkpoint"]
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert read_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, foreign])
+def test_a_damaged_checkpoint_is_named_and_never_parsed(damage, work, monkeypatch):
+    damage(work / "checkpoint")
+    monkeypatch.setattr(checkpoint, "parse_tensors", lambda _: pytest.fail("it was parsed"))
+    refuses(work, str(work / "checkpoint"), "Remove")
+
+
+@pytest.mark.parametrize("place", [0.0, 0.001, 0.3, 0.9999])
+def test_one_flipped_bit_is_enough(place, work):
+    data = bytearray((work / "checkpoint").read_bytes())
+    data[int(place * len(data))] ^= 1
+    (work / "checkpoint").write_bytes(data)
+    refuses(work, str(work / "checkpoint"))
+
+
+def test_another_format_is_refused_before_its_seal(work):
+    data = (work / "checkpoint").read_bytes().replace(b"%s %d " % (MAGIC, FORMAT), b"%s 99 " % MAGIC, 1)
+    (work / "checkpoint").write_bytes(data)
+    refuses(work, f"format {FORMAT}", "format 99", "the version of ciacore that wrote it")
+
+
+def test_a_sealed_pickle_is_never_executed(work, tmp_path):
+    body = pickle.dumps(Bomb(tmp_path / "exploded"))
+    digest = checkpoint.hashlib.sha256(body).hexdigest().encode()
+    (work / "checkpoint").write_bytes(b"%s %d %s\n" % (MAGIC, FORMAT, digest) + body)
+    refuses(work, "safetensors", "foreign")
+    assert not (tmp_path / "exploded").exists()
+
+
+# -------------------------------------------------------------------------------- whose it is
+
+
+def test_of_another_config(work):
+    refuses(work, "config", "another method name", config=CONFIG.but(gamma=0.5))
+
+
+def test_of_another_seed(work):
+    shutil.copytree(work, work.with_name(".seed_2"))
+    refuses(work.with_name(".seed_2"), "seed 2", "got 1", seed=2)
+
+
+def test_of_another_game(work):
+    place = work.parents[2] / "stroll" / "qmix_cia" / ".seed_1"
+    shutil.copytree(work, place)
+    refuses(place, "game stroll", "'turn'", game=Stroll())
+
+
+def test_of_another_kind_of_random_numbers(work):
+    game = Turn(horizon=5)
+    game.spec = game.spec._replace(in_numpy=False)
+    refuses(work, "arrays torch on cpu", "'numpy on cpu'", game=game)
+
+
+def test_the_refused_run_can_be_resumed_after_all(work):
+    """Nothing was lost by refusing."""
+    refuses(work, "config", config=CONFIG.but(gamma=0.5))
+    (run,) = train(CONFIG, GAME, [1], work.parents[2])
+    assert len(run.provenance["resumed"]) == 1
+
+
+# -------------------------------------------------------------------------------- one process per run
+
+
+def test_a_second_training_of_a_run_says_so(tmp_path):
+    folder = tmp_path / "turn" / "qmix_cia" / "seed_1"
+    with locked(folder):
+        before = names(tmp_path)
+        refused(
+            lambda: train(CONFIG, GAME, [1], tmp_path), "results", "no other process", f"process {os.getpid()}", "Wait"
+        )
+        assert names(tmp_path) == before
+    assert not work_folder(folder).exists()
+    assert len(train(CONFIG, GAME, [1], tmp_path)) == 1
+
+
+def test_another_process_holds_its_run_until_it_is_killed(tmp_path):
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), "0", "1000000"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for _ in range(5):
+            process.stdout.readline()
+        folder = tmp_path / "turn" / "qmix_cia" / "seed_1"
+        with pytest.raises(InvalidInputError, match=f"held by process {process.pid}"), locked(folder):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    with locked(folder) as work:  # the lock went with its process
+        assert names(work) == ["checkpoint", "lock"]
+
+
+def test_what_a_killed_process_left_is_swept_away(work):
+    (work / "checkpoint.part").write_bytes(b"half")
+    (work / ".seed_1.abc").mkdir()
+    (work / ".seed_1.abc" / "config.json").write_text("{")
+    train(CONFIG, GAME, [1], work.parents[2])
+    assert [path.name for path in work.parent.iterdir()] == ["seed_1"]
+
+
+def test_a_work_folder_left_behind_by_a_complete_run_is_removed(work):
+    kept = work.with_name("spare")
+    shutil.copytree(work, kept)
+    train(CONFIG, GAME, [1], work.parents[2])
+    kept.rename(work)  # as if the process had died right before it removed this
+    train(CONFIG, GAME, [1], work.parents[2])
+    assert [path.name for path in work.parent.iterdir()] == ["seed_1"]
+
+
+def test_a_failed_run_leaves_nothing_but_its_error(tmp_path):
+    config = CONFIG.but(learning_rate=1e30, gradient_clip=1e30, env_steps=200)
+    with pytest.raises(FloatingPointError, match="Lower learning_rate"):
+        train(config, GAME, [1], tmp_path)
+    assert names(tmp_path) == []
