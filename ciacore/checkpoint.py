@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,22 @@ def locked(folder: Path) -> Iterator[Path]:
     except OSError as error:
         refuse("results", "a folder that can be written", f"{work} ({error.strerror})", "Choose another folder.")
     with handle:
-        for path in work.iterdir():
-            if path.name not in (NAME, "lock"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        sweep(work, NAME, "lock")
         try:
             yield work
         finally:
             if folder.exists() or not (work / NAME).exists():
-                shutil.rmtree(work)
+                sweep(work, "lock")
+                (work / "lock").unlink()
+                with suppress(OSError):  # another process may have moved in at once
+                    work.rmdir()
+
+
+def sweep(work: Path, *kept: str) -> None:
+    """Removes all but some names from a work folder."""
+    for path in work.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def acquire(work: Path) -> Any:
@@ -70,11 +78,12 @@ def acquire(work: Path) -> Any:
             handle.close()
             cure = "Wait for it, stop it, or choose another folder."
             refuse("results", "a run that no other process is training", f"{work} held by process {owner}", cure)
-        if (work / "lock").exists() and os.path.samestat(os.fstat(handle.fileno()), os.stat(work / "lock")):
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
-            return handle
+        with suppress(FileNotFoundError):  # removed before we had it
+            if os.path.samestat(os.fstat(handle.fileno()), os.stat(work / "lock")):
+                handle.truncate(0)
+                handle.write(str(os.getpid()))
+                handle.flush()
+                return handle
         handle.close()
 
 
@@ -112,7 +121,7 @@ def read_checkpoint(work: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | No
         refuse("checkpoint", "the recorded sha256", str(path), f"The file was truncated or changed. {cure}")
     try:
         return json.loads(metadata(body)["facts"]), parse_tensors(body)
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         refuse("checkpoint", "safetensors", f"{path} ({error})", f"The file is foreign. {cure}")
 
 

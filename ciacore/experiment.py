@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -84,7 +84,7 @@ def train(
             trained, errors = train_here(config, game, missing, device, progress)
             runs |= trained
     if errors:
-        first, *others = errors.values()
+        first, *others = [errors[seed] for seed in seeds if seed in errors]
         for other in others:
             first.add_note(f"Another seed failed too: {other}")
         raise first
@@ -106,9 +106,9 @@ def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run |
         refuse("results", "a folder without this run, or with the whole of it", f"{folder}: {error}", cure)
     if (run.config, run.game, run.seed) != (config, game, seed):
         refuse("results", "a folder without this run", f"one of another Config in {folder}", cure)
-    if work_folder(folder).exists():  # its process was killed as the very last thing
-        with locked(folder):
-            return run
+    if work_folder(folder).exists():  # its process was killed as the very last thing, or is about to remove it
+        with suppress(InvalidInputError), locked(folder):
+            pass
     return run
 
 
@@ -155,7 +155,11 @@ def train_here(
             for seed in batch:
                 try:
                     work = None if folders[seed] is None else stack.enter_context(locked(folders[seed]))
-                    sessions.append(Session(Training(config, game, seed, device), folders[seed], work))
+                    run = finished(folders[seed], config, game.name, seed)  # by another process, since we looked
+                    if run is None:
+                        sessions.append(Session(Training(config, game, seed, device), folders[seed], work))
+                    else:
+                        runs[seed] = run
                 except InvalidInputError as error:
                     errors[seed] = error
             trainings = [session.training for session in sessions]
@@ -167,7 +171,7 @@ def train_here(
             for group in alike(sessions):
                 members = [session.training for session in group]
                 advance(group, Lockstep(members).iterate if together else members[0].iterate, report)
-            runs |= {session.training.seed: session.complete() for session in sessions}
+                runs |= {session.training.seed: session.complete() for session in group}
             errors |= {training.seed: training.error for training in trainings if training.error}
     return runs, errors
 
@@ -244,8 +248,8 @@ class Session:
 
     def resume(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Takes over a checkpoint."""
-        ours = self.training.facts()
-        for name in ("config", "game", "seed", "arrays"):
+        ours = self.facts()
+        for name in ("config", "game", "seed", "arrays", "spec"):
             if facts.get(name) != ours[name]:
                 cure = f"Train under another method name, or remove {self.work} to train this run from its start."
                 refuse("checkpoint", f"{name} {ours[name]}", facts.get(name), cure)
@@ -257,8 +261,12 @@ class Session:
     def save(self) -> None:
         """Replaces the checkpoint."""
         if self.work is not None:
-            facts = {**self.training.facts(), "provenance": self.provenance}
-            write_checkpoint(self.work, facts, self.training.tensors())
+            write_checkpoint(self.work, self.facts(), self.training.tensors())
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside tensors."""
+        spec = str(self.training.game.spec)  # one name may serve for games of several sizes
+        return {**self.training.facts(), "spec": spec, "provenance": self.provenance}
 
     def complete(self) -> Run | None:
         """The run, written where it has a folder; None where training failed."""

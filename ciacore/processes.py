@@ -14,7 +14,7 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,15 @@ def cores() -> int:
 
 
 def portable(config: Config, game: Game) -> bool:
-    """Whether the game, and the parts that the Config names, can be handed to another process."""
+    """Whether the game, and the parts that the Config names, can be handed to another process.
+
+    What a notebook or script defines cannot: it lies in `__main__`, and every process has its own.
+    """
     parts = [type(game), MIXERS[config.mixer], *(TERMS[name] for name in config.terms)]
     try:
-        pickle.dumps((game, parts))
-    except (pickle.PicklingError, AttributeError, TypeError):
+        return b"__main__" not in pickle.dumps((game, parts))
+    except Exception:  # each object has its own way to say that it cannot be pickled
         return False
-    return all(part.__module__ != "__main__" for part in parts)
 
 
 def train_in_processes(
@@ -102,15 +104,15 @@ class Worker:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ciacore.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            [sys.executable, "-P", "-m", "ciacore.worker"],  # -P: sys.path is ours, without the working directory
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
         )
         parts = {config.mixer: MIXERS[config.mixer]}, {name: TERMS[name] for name in config.terms}
         order = {"config": config, "game": game, "seed": seed, "results": str(results), "parts": parts}
-        try:
-            self.process.stdin.write(pickle.dumps(order))  # a pipe from parent to child, never a file
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it ended early: `read` finds out why
+        with suppress(BrokenPipeError), self.process.stdin as pipe:  # if it ended early, `read` finds out why
+            pipe.write(pickle.dumps(order))  # from parent to child, never a file
 
     def read(self) -> list[dict[str, Any]]:
         """What has arrived; `ended` and `error` are set when nothing more will."""
@@ -119,12 +121,20 @@ class Worker:
         messages = [json.loads(line) for line in lines]
         for message in messages:
             if "error" in message:
-                self.error = ERRORS.get(message["error"], RuntimeError)(message["message"])
+                self.error = self.told(**message)
         if not data:
             self.ended, code = True, self.process.wait()
             if code and self.error is None:
                 self.error = RuntimeError(f"seed {self.seed}: its process ended with exit code {code}. Train it again.")
         return [message for message in messages if "error" not in message]
+
+    def told(self, error: str, message: str, traceback: str) -> Exception:
+        """The error that a worker reports; one that is not ours names its seed and where it happened."""
+        if error in ERRORS:
+            return ERRORS[error](message)
+        foreign = RuntimeError(f"seed {self.seed}: {error}: {message}")
+        foreign.add_note(traceback)
+        return foreign
 
     def stop(self) -> None:
         """Asks the worker to keep a checkpoint and end, and waits for it."""

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import sys
+import traceback
 
 from ciacore.experiment import train
 from ciacore.methods import TERMS
@@ -30,7 +31,8 @@ def main() -> int:
     except (BrokenPipeError, KeyboardInterrupt, InterruptedError):  # a checkpoint is kept
         return 1
     except Exception as error:
-        answers.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
+        told = {"error": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+        answers.write(json.dumps(told) + "\n")
         return 1
     return 0
 

@@ -4,8 +4,7 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import jaxtyping
@@ -13,12 +12,13 @@ import pytest
 import torch
 from test_bad_input import refused
 from test_bad_runs import Bomb, empty, flip, foreign, truncate
-from test_resume import CIA, SCRIPT, StopHere, after, names
+from test_resume import CIA, StopHere, after, names, started
 from toys import Stroll, small
 
 from ciacore import checkpoint, train
 from ciacore.checkpoint import FORMAT, MAGIC, locked, read_checkpoint, work_folder, write_checkpoint
 from ciacore.games import Turn
+from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
 CONFIG, GAME = small(**CIA), Turn(horizon=5)
@@ -47,10 +47,18 @@ def work(kept, tmp_path) -> Path:
 
 
 def refuses(work: Path, *parts: str, config=CONFIG, game=GAME, seed: int = 1) -> None:
-    """Training refuses the checkpoint, by name, and leaves it as it was."""
+    """Training refuses the checkpoint, by name and before its first iteration, and leaves it as it was."""
     results, before = work.parents[2], (work / "checkpoint").read_bytes()
-    refused(lambda: train(config, game, [seed], results), "checkpoint", *parts)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Training, "iterate", lambda _: pytest.fail("training went on"))
+        refused(lambda: train(config, game, [seed], results), "checkpoint", *parts)
     assert (work / "checkpoint").read_bytes() == before and not (work.parent / f"seed_{seed}").exists()
+
+
+def seal(work: Path, body: bytes) -> None:
+    """What somebody does who forges a checkpoint."""
+    digest = checkpoint.hashlib.sha256(body).hexdigest().encode()
+    (work / "checkpoint").write_bytes(b"%s %d %s\n" % (MAGIC, FORMAT, digest) + body)
 
 
 # -------------------------------------------------------------------------------- the file
@@ -70,19 +78,40 @@ def test_no_checkpoint_is_none(tmp_path):
     assert read_checkpoint(tmp_path) is None
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, foreign])
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path, {"number": 1}, {})
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(checkpoint.os, "fsync", full_disk)
+        write_checkpoint(tmp_path, {"number": 2}, {})
+    assert read_checkpoint(tmp_path) == ({"number": 1}, {})
+
+
+def full_disk(number: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def pickled(path: Path) -> None:
+    """A file that is made when this is unpickled."""
+    path.write_bytes(pickle.dumps(Bomb(path.with_name("exploded"))))
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, foreign, pickled])
 def test_a_damaged_checkpoint_is_named_and_never_parsed(damage, work, monkeypatch):
     damage(work / "checkpoint")
     monkeypatch.setattr(checkpoint, "parse_tensors", lambda _: pytest.fail("it was parsed"))
     refuses(work, str(work / "checkpoint"), "Remove")
+    assert not (work / "exploded").exists()
 
 
-@pytest.mark.parametrize("place", [0.0, 0.001, 0.3, 0.9999])
-def test_one_flipped_bit_is_enough(place, work):
+@pytest.mark.parametrize("place", [0, len(MAGIC), len(MAGIC) + 1, 40, 85, 86, 90, 5_000, -1])
+def test_one_flipped_bit_is_enough(place, work, monkeypatch):
+    """In the name, the format, the digest, its end, the header of the tensors, and in the tensors."""
     data = bytearray((work / "checkpoint").read_bytes())
-    data[int(place * len(data))] ^= 1
+    assert data.index(b"\n") == 85
+    data[place] ^= 1
     (work / "checkpoint").write_bytes(data)
-    refuses(work, str(work / "checkpoint"))
+    monkeypatch.setattr(checkpoint, "parse_tensors", lambda _: pytest.fail("it was parsed"))
+    refuses(work, str(work / "checkpoint"), "Remove")
 
 
 def test_another_format_is_refused_before_its_seal(work):
@@ -92,11 +121,20 @@ def test_another_format_is_refused_before_its_seal(work):
 
 
 def test_a_sealed_pickle_is_never_executed(work, tmp_path):
-    body = pickle.dumps(Bomb(tmp_path / "exploded"))
-    digest = checkpoint.hashlib.sha256(body).hexdigest().encode()
-    (work / "checkpoint").write_bytes(b"%s %d %s\n" % (MAGIC, FORMAT, digest) + body)
+    seal(work, pickle.dumps(Bomb(tmp_path / "exploded")))
     refuses(work, "safetensors", "foreign")
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("header", ["", "{", "[]", "{}", '{"__metadata__": 3}', '{"__metadata__": {"facts": "{"}}'])
+def test_what_is_sealed_but_no_checkpoint(header, work):
+    seal(work, len(header).to_bytes(8, "little") + header.encode())
+    refuses(work, "safetensors", "foreign", "Remove")
+
+
+def test_tensors_that_end_too_early_under_a_forged_seal(work):
+    seal(work, (work / "checkpoint").read_bytes().partition(b"\n")[2][:-4])
+    refuses(work, "safetensors", "foreign", "Remove")
 
 
 # -------------------------------------------------------------------------------- whose it is
@@ -115,6 +153,11 @@ def test_of_another_game(work):
     place = work.parents[2] / "stroll" / "qmix_cia" / ".seed_1"
     shutil.copytree(work, place)
     refuses(place, "game stroll", "'turn'", game=Stroll())
+
+
+@pytest.mark.parametrize("game", [Turn(horizon=6), Turn(size=4, horizon=5)])
+def test_of_a_game_of_the_same_name_and_another_size(game, work):
+    refuses(work, "spec", "horizon=5", f"horizon={game.spec.horizon}", "remove", game=game)
 
 
 def test_of_another_kind_of_random_numbers(work):
@@ -146,18 +189,40 @@ def test_a_second_training_of_a_run_says_so(tmp_path):
 
 
 def test_another_process_holds_its_run_until_it_is_killed(tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path), "0", "1000000"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    folder = tmp_path / "turn" / "qmix_cia" / "seed_1"
+    with started(tmp_path, seconds=0, env_steps=1_000_000) as process:
         for _ in range(5):
             process.stdout.readline()
-        folder = tmp_path / "turn" / "qmix_cia" / "seed_1"
-        with pytest.raises(InvalidInputError, match=f"held by process {process.pid}"), locked(folder):
-            pass
+        refused(lambda: train(CONFIG, GAME, [1], tmp_path), "results", f"held by process {process.pid}", "Wait")
         process.send_signal(signal.SIGKILL)
         process.communicate()
     with locked(folder) as work:  # the lock went with its process
         assert names(work) == ["checkpoint", "lock"]
+
+
+def test_only_one_is_ever_inside(tmp_path):
+    """Many come and go at once, each making and removing the folder: others are refused, and nobody is hurt."""
+    inside, visits, failures = [], [], []
+
+    def visit() -> None:
+        while len(visits) < 100 and not failures:
+            try:
+                with locked(tmp_path / "seed_1") as work:
+                    inside.append(1)
+                    (work / "mine").write_bytes(b"")
+                    visits.append(len(inside))
+                    inside.pop()
+            except InvalidInputError:
+                pass
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=visit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and set(visits) == {1} and not list(tmp_path.iterdir())
 
 
 def test_what_a_killed_process_left_is_swept_away(work):
@@ -175,6 +240,12 @@ def test_a_work_folder_left_behind_by_a_complete_run_is_removed(work):
     kept.rename(work)  # as if the process had died right before it removed this
     train(CONFIG, GAME, [1], work.parents[2])
     assert [path.name for path in work.parent.iterdir()] == ["seed_1"]
+
+
+def test_a_complete_run_can_be_read_while_its_process_is_ending(work):
+    train(CONFIG, GAME, [1], work.parents[2])
+    with locked(work.with_name("seed_1")):
+        assert len(train(CONFIG, GAME, [1], work.parents[2])) == 1
 
 
 def test_a_failed_run_leaves_nothing_but_its_error(tmp_path):

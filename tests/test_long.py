@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import papermill
 import pytest
@@ -19,7 +20,7 @@ import torch
 from test_resume import digests, names
 
 from ciacore import METHODS, agent, train
-from ciacore.checkpoint import locked, work_folder
+from ciacore.checkpoint import locked
 from ciacore.games import Turn
 from ciacore.plots import scores
 from ciacore.processes import one_core
@@ -33,6 +34,8 @@ RESULTS = ROOT / "book" / "results"
 RUNS = sorted(RESULTS.glob("*/*/seed_*"))
 CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"]
 CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.long
 
@@ -54,44 +57,12 @@ def test_learns_not_to_waste(method):
     assert last.mean() > -70
 
 
-def test_a_killed_papermill_leaves_nothing(tmp_path):
-    """SIGKILL in the middle of a run: no run folder, its kernel ends too, and the run can be trained afterwards."""
-    parameters = {"method": "qmix", "seeds": [1], "env_steps": 1_000_000, "results": str(tmp_path / "runs")}
-    prepared = tmp_path / "train.ipynb"
-    papermill.execute_notebook(
-        str(ROOT / "notebooks" / "train.ipynb"), str(prepared), parameters, prepare_only=True, progress_bar=False
-    )
-    command = [sys.executable, "-m", "papermill", str(prepared), str(tmp_path / "out.ipynb"), "-k", "python3"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(20)
-    os.killpg(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not list(tmp_path.rglob("seed_*"))
-    config, folder = METHODS["qmix"].but(env_steps=500), run_folder(tmp_path / "runs", "turn", "qmix", 1)
-    for _ in range(100):
-        if not work_folder(folder).exists() or free(folder):
-            break
-        time.sleep(0.1)
-    (run,) = train(config, Turn(), seeds=[1], results=tmp_path / "runs")
-    assert read_run(folder).metrics == run.metrics
-
-
-def free(folder: Path) -> bool:
-    """Whether no process holds a run."""
-    try:
-        with locked(folder):
-            return True
-    except InvalidInputError:
-        return False
-
-
 LONGER = """
 import sys
 from ciacore import METHODS, experiment, train
 from ciacore.games import Turn
 experiment.CHECKPOINT_SECONDS = 0
-config = METHODS[sys.argv[1]].but(env_steps=60_000, buffer=200, evaluation_interval=2_000)
+config = METHODS[sys.argv[1]].but(env_steps=36_000, buffer=200, evaluation_interval=2_000)
 train(config, Turn(), [1], sys.argv[2], progress=lambda steps, *_, **__: print(steps, flush=True))
 """
 
@@ -99,26 +70,65 @@ train(config, Turn(), [1], sys.argv[2], progress=lambda steps, *_, **__: print(s
 @pytest.mark.parametrize("method", ["qmix", "qmix_cia"])
 def test_killed_at_twenty_five_random_moments(method, tmp_path):
     """SIGKILL, with a checkpoint at every iteration: the digests of the undisturbed run, and no stray file."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def training(results: Path) -> subprocess.Popen:
         command = [sys.executable, "-c", LONGER, method, str(results)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
     moments, reached = random.Random(method), []
-    while len(reached) < 25:
+    for _ in range(25):
         process = training(tmp_path / "killed")
-        reached.append(int(process.stdout.readline()))
-        time.sleep(moments.random() * 1.5)
+        reached.append([int(process.stdout.readline()) for _ in range(moments.randint(2, 12))])
+        time.sleep(moments.random() * 0.05)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     for results in (tmp_path / "killed", tmp_path / "undisturbed"):
         process = training(results)
         assert process.communicate() and process.returncode == 0
-    assert reached == sorted(reached) and len(set(reached)) > 20  # it got further every time
+    firsts = [steps[0] for steps in reached]
+    assert firsts == sorted(set(firsts)) and firsts[0] == 100  # it got further every time
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
     assert names(tmp_path / "killed") == names(tmp_path / "undisturbed")
+
+
+def test_papermill_killed_at_random_moments(tmp_path):
+    """SIGKILL to its whole group, before and after checkpoints: its kernel ends too, and the same command goes on."""
+    method = "qmix_cia"
+    parameters = {"method": method, "seeds": [1], "env_steps": 20_000, "results": str(tmp_path / "killed")}
+    prepared = tmp_path / "train.ipynb"
+    notebook = papermill.execute_notebook(
+        str(ROOT / "notebooks" / "train.ipynb"), str(prepared), parameters, prepare_only=True, progress_bar=False
+    )
+    often = nbformat.v4.new_code_cell("from ciacore import experiment\nexperiment.CHECKPOINT_SECONDS = 0")
+    notebook.cells.insert([cell.id for cell in notebook.cells].index("train-04"), often)
+    nbformat.write(notebook, prepared)
+    command = [sys.executable, "-m", "papermill", str(prepared), str(tmp_path / "out.ipynb"), "-k", "python3"]
+    command += ["--no-progress-bar"]
+    place, moments = run_folder(tmp_path / "killed", "turn", method, 1).parent, random.Random(method)
+    for _ in range(5):
+        process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(3 + moments.random() * 4)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        wait_until_free(place / "seed_1")
+        assert not (place / "seed_1").exists()
+    subprocess.run(command, env=ENVIRONMENT, check=True, stderr=subprocess.DEVNULL)
+    (run,) = train(METHODS[method].but(env_steps=20_000), Turn(), [1], tmp_path / "undisturbed")
+    assert len(read_run(place / "seed_1").provenance["resumed"]) > 2 and not run.provenance["resumed"]
+    assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
+    assert names(tmp_path / "killed") == names(tmp_path / "undisturbed")
+
+
+def wait_until_free(folder: Path) -> None:
+    """Until no process holds a run: a kernel looks once a second whether papermill is still there."""
+    for _ in range(100):
+        try:
+            with locked(folder):
+                return
+        except InvalidInputError:
+            time.sleep(0.1)
+    pytest.fail("the kernel did not end")
 
 
 def trained_plainly(seed: int) -> list[float]:

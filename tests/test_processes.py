@@ -1,9 +1,11 @@
 """Several seeds on a CPU: a process each, the same results as alone, and failures that stay where they are."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from ciacore.store import read_run
 from ciacore.types import InvalidInputError, Mixed
 
 CONFIG, GAME = small(**CIA), Turn(horizon=5)
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +41,11 @@ def alone():
     return {seed: train(CONFIG, GAME, [seed])[0] for seed in (1, 2, 3)}
 
 
-@pytest.mark.parametrize(("seeds", "at_once"), [([1, 2, 3], 2), ([3, 1, 2], 3), ([2, 3], 1)])
+@pytest.mark.parametrize(("seeds", "at_once"), [([3, 1, 2], 3), ([2, 3, 1], 1)])
 def test_every_seed_is_what_it_is_alone(seeds, at_once, alone, tmp_path):
     reports = []
     progress = lambda *args, **facts: reports.append((args, facts))  # noqa: E731
-    runs = train(CONFIG, GAME, seeds, tmp_path, processes=at_once, progress=progress)
+    runs = train(CONFIG, Turn(horizon=5), seeds, tmp_path, processes=at_once, progress=progress)
     assert [run.seed for run in runs] == seeds and all(same(run, alone[run.seed]) for run in runs)
     assert all(same(read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed]) for seed in seeds)
     assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [
@@ -50,14 +53,15 @@ def test_every_seed_is_what_it_is_alone(seeds, at_once, alone, tmp_path):
     ]
     steps, totals = zip(*(args for args, _ in reports), strict=True)
     assert list(steps) == sorted(steps) and set(totals) == {len(seeds) * CONFIG.env_steps}
-    assert steps[-1] >= totals[0] and set(reports[-1][1]) == {"epsilon", "return"}
+    assert steps[-1] > totals[0] and set(reports[-1][1]) == {"epsilon", "return"}
 
 
 def test_in_memory_nothing_is_left_on_disk(alone, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    runs = train(CONFIG, GAME, [1, 2], processes=2)
-    assert all(same(run, alone[run.seed]) for run in runs) and not list(tmp_path.iterdir())
+    runs = train(CONFIG, Turn(horizon=5), [2, 1], processes=2)
+    assert [run.seed for run in runs] == [2, 1] and all(same(run, alone[run.seed]) for run in runs)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_seed_that_fails_does_not_stop_the_others(alone, tmp_path):
@@ -66,10 +70,10 @@ def test_a_seed_that_fails_does_not_stop_the_others(alone, tmp_path):
         locked(tmp_path / "turn" / "qmix_cia" / "seed_2"),
         pytest.raises(InvalidInputError, match=f"seed_2 held by process {os.getpid()}"),
     ):
-        train(CONFIG, GAME, [1, 2, 3], tmp_path, processes=2)
+        train(CONFIG, Turn(horizon=5), [1, 2, 3], tmp_path, processes=2)
     for seed in (1, 3):
         assert same(read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed])
-    runs = train(CONFIG, GAME, [1, 2, 3], tmp_path, processes=2)  # and now the missing one
+    runs = train(CONFIG, Turn(horizon=5), [1, 2, 3], tmp_path, processes=2)  # and now the missing one
     assert all(same(run, alone[run.seed]) for run in runs)
 
 
@@ -77,9 +81,51 @@ def test_a_seed_that_fails_does_not_stop_the_others(alone, tmp_path):
 def test_every_error_is_told(at_once, tmp_path):
     config = CONFIG.but(learning_rate=1e30, gradient_clip=1e30, env_steps=200)
     with pytest.raises(FloatingPointError, match="Lower learning_rate") as caught:
-        train(config, GAME, [1, 2], tmp_path, processes=at_once)
+        train(config, Turn(horizon=5), [1, 2], tmp_path, processes=at_once)
     assert len(caught.value.__notes__) == 1 and "Another seed failed too" in caught.value.__notes__[0]
     assert names(tmp_path) == []
+
+
+class Broken(Stroll):
+    """A game with a mistake."""
+
+    def available(self, state):
+        raise KeyError("apples")
+
+
+def test_a_mistake_of_a_game_comes_with_its_seed_and_place(tmp_path):
+    with pytest.raises(RuntimeError) as caught:
+        train(CONFIG, Broken(), [1, 2], tmp_path, processes=2)
+    place, other = caught.value.__notes__
+    assert (
+        str(caught.value) == "seed 1: KeyError: 'apples'"
+        and "in available" in place
+        and other == "Another seed failed too: seed 2: KeyError: 'apples'"
+    )
+    assert names(tmp_path) == []
+
+
+def test_a_process_that_cannot_even_start_is_named(tmp_path, monkeypatch):
+    """Nothing is left open, though what it was to be told did not fit into its pipe."""
+    monkeypatch.setattr(sys, "executable", "false")
+    game = Turn(horizon=5)
+    game.story = "long" * 100_000
+    with pytest.raises(RuntimeError, match="seed 1: its process ended with exit code 1") as caught:
+        train(CONFIG, game, [1, 2], tmp_path, processes=2)
+    assert "seed 2: its process ended" in caught.value.__notes__[0]
+    del caught
+    gc.collect()  # an open pipe would warn now
+
+
+def test_files_in_the_working_directory_are_no_modules(tmp_path, monkeypatch):
+    """A worker imports what this process would."""
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    worker = processes.Worker(CONFIG, Turn(horizon=5), 1, tmp_path / "runs")
+    while not worker.ended:
+        worker.read()
+    worker.process.stdout.close()
+    assert worker.error is None and read_run(tmp_path / "runs" / "turn" / "qmix_cia" / "seed_1").seed == 1
 
 
 def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
@@ -95,7 +141,7 @@ def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(processes, "Worker", Dying)
     with pytest.raises(RuntimeError, match=r"seed 2: its process ended with exit code -9\. Train it again\."):
-        train(CONFIG, GAME, [1, 2], tmp_path, processes=2)
+        train(CONFIG, Turn(horizon=5), [1, 2], tmp_path, processes=2)
     assert started == [1, 2] and names(tmp_path / "turn" / "qmix_cia" / "seed_1")
 
 
@@ -113,7 +159,7 @@ def test_a_mixer_of_ones_own_goes_along(monkeypatch):
     monkeypatch.setitem(MIXERS, "half", Half)
     config = small(method="half", mixer="half")
     assert portable(config, GAME)
-    one, two = train(config, GAME, [1, 2], processes=2)
+    one, two = train(config, Turn(horizon=5), [1, 2], processes=2)
     assert same(one, *train(config, GAME, [1])) and not same(one, two)
 
 
@@ -128,6 +174,12 @@ def test_what_another_process_cannot_have_is_trained_here(monkeypatch):
         assert not portable(CONFIG, game)
         runs = train(CONFIG, game, [1, 2], processes=2)
         assert all(same(run, *train(CONFIG, Stroll(), [run.seed])) for run in runs)
+    holder = Stroll()
+    holder.helper = type("Helper", (), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "Helper", holder.helper, raising=False)
+    assert not portable(CONFIG, holder)  # a game of a module that holds a thing of a notebook
+    holder.helper = threading.Lock()
+    assert not portable(CONFIG, holder)
     assert portable(CONFIG, Turn()) and portable(CONFIG, MatrixGame([[1.0, 0.0], [0.0, 1.0]]))
     monkeypatch.setattr(Half, "__module__", "__main__")
     monkeypatch.setitem(MIXERS, "half", Half)
@@ -136,11 +188,17 @@ def test_what_another_process_cannot_have_is_trained_here(monkeypatch):
 
 PARENT = """
 import sys
-from ciacore import METHODS, train
-from ciacore.games import Turn
-sizes = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "evaluation_games": 3}
-config = METHODS["qmix_cia"].but(env_steps=10_000_000, **sizes)
-train(config, Turn(horizon=10), [1, 2], sys.argv[1], processes=2, progress=lambda steps, *_, **__: print(steps))
+from ciacore import processes, train
+from test_resume import LONGER, TURN
+
+class Telling(processes.Worker):
+    def read(self):
+        messages = super().read()
+        print("\\n".join([str(self.seed)] * len(messages)))
+        return messages
+
+processes.Worker = Telling
+train(LONGER.but(env_steps=10_000_000), TURN, [1, 2], sys.argv[1], processes=2)
 """
 
 
@@ -154,20 +212,20 @@ def alive(pid: int) -> bool:
     return status.exists() and status.read_text().split()[2] != "Z"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_its_parent(number, tmp_path):
     command = [sys.executable, "-u", "-c", PARENT, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as parent:
-        deadline = time.monotonic() + 60
-        while len(workers_of(tmp_path)) < 2 or int(parent.stdout.readline()) < 100:
-            assert time.monotonic() < deadline
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=ENVIRONMENT, **pipes) as parent:
+        heard = set()
+        while not {"1", "2"} <= heard:
+            heard.add(parent.stdout.readline().strip())
+        assert len(workers_of(tmp_path)) == 2
         parent.send_signal(number)
         parent.communicate(timeout=60)
+    deadline = time.monotonic() + 20
     while workers_of(tmp_path):
-        assert time.monotonic() < deadline + 20
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     place = tmp_path / "turn" / "qmix_cia"
     assert sorted(path.name for path in place.iterdir()) == [".seed_1", ".seed_2"]

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from toys import Stroll, small
 
 from ciacore import train
 from ciacore.games import Turn
-from ciacore.store import read_run
 from ciacore.training import Training
 
 CIA = {"method": "qmix_cia", "mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
@@ -48,9 +48,9 @@ COMPLETE = [f"seed_1/{name}" for name in ("config.json", "metrics.json", "proven
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 @pytest.mark.parametrize("game", GAMES)
 def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
-    config, game, count = small(**CIA, optimizer=optimizer), GAMES[game], []
+    config, game, count = small(**CIA, optimizer=optimizer, env_steps=45), GAMES[game], []
     (whole,) = train(config, game, [1], progress=lambda *_, **__: count.append(1))
-    assert len(count) > 12 and whole.provenance["resumed"] == []
+    assert len(count) > 9 and whole.provenance["resumed"] == []
     for k in range(1, len(count) + 1):
         with pytest.raises(StopHere):
             train(config, game, [1], tmp_path / str(k), progress=after(k))
@@ -75,6 +75,57 @@ def test_resumed_twice_after_any_kind_of_interruption(kind, tmp_path):
     assert run.provenance["started"] <= run.provenance["resumed"][0]["at"] <= run.provenance["finished"]
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_several_seeds_are_resumed_or_read(at_once, tmp_path):
+    """Interrupted twice: with one seed complete and one begun, or with two under way in processes of their own."""
+    config, seeds = small(**CIA), [1, 2, 3]
+    whole = [train(config, Turn(horizon=5), [seed])[0] for seed in seeds]
+    for k in (14, 3):
+        with pytest.raises(StopHere):
+            train(config, Turn(horizon=5), seeds, tmp_path, progress=after(k), processes=at_once)
+    runs = train(config, Turn(horizon=5), seeds, tmp_path, processes=1)
+    assert all(same(run, expected) for run, expected in zip(runs, whole, strict=True))
+    assert any(run.provenance["resumed"] for run in runs)
+    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == ["seed_1", "seed_2", "seed_3"]
+
+
+def test_a_seed_that_is_completed_meanwhile_is_read(tmp_path):
+    """Another process takes the second seed while this one trains the first, and is done before."""
+    config, game, theirs = small(**CIA), GAMES["numpy"], []
+
+    def progress(*_, **__):
+        if not theirs:
+            theirs.extend(train(config, game, [2], tmp_path))
+
+    runs = train(config, game, [1, 2], tmp_path, progress=progress, processes=1)
+    assert [run.seed for run in runs] == [1, 2] and same(runs[1], *theirs)
+
+
+class Together:
+    """What `engine.Lockstep` does, without a GPU."""
+
+    def __init__(self, trainings) -> None:
+        self.trainings = trainings
+
+    def iterate(self) -> None:
+        for training in self.trainings:
+            training.iterate()
+
+
+def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypatch):
+    """A kill between two checkpoints leaves them apart; the first is then complete before the other goes on."""
+    config, game = small(**CIA), GAMES["numpy"]
+    whole = [train(config, game, [seed])[0] for seed in (1, 2)]
+    monkeypatch.setattr("ciacore.experiment.capturable", lambda *_: True)
+    monkeypatch.setattr("ciacore.experiment.Lockstep", Together)
+    for seeds, k in (([2], 5), ([1, 2], 3), ([1, 2], 15)):
+        with pytest.raises(StopHere):
+            train(config, game, seeds, tmp_path, progress=after(k), processes=1)
+    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [".seed_2", "seed_1"]
+    runs = train(config, game, [1, 2], tmp_path, processes=1)
+    assert all(same(run, expected) for run, expected in zip(runs, whole, strict=True))
+
+
 def test_a_complete_run_is_read_and_not_trained(tmp_path, monkeypatch):
     config = small(**CIA)
     (first,) = train(config, GAMES["numpy"], [1], tmp_path)
@@ -86,68 +137,68 @@ def test_a_complete_run_is_read_and_not_trained(tmp_path, monkeypatch):
 # -------------------------------------------------------------------------------- the test has teeth
 
 FORGOTTEN = {
-    "target network": ("torch", "target."),
-    "optimizer": ("torch", "optimizer."),
-    "replay": ("torch", "replay."),
-    "torch generator of play": ("torch", "generators.play"),
-    "generator of samples": ("torch", "generators.replay"),
-    "generator of evaluation": ("torch", "generators.evaluation"),
-    "sums of losses": ("torch", "losses."),
-    "numpy generator of play": ("numpy", "play"),
-    "numpy generator of evaluation": ("numpy", "evaluation"),
+    "nothing": None,
+    "target network": "target.",
+    "optimizer": "optimizer.",
+    "replay": "replay.",
+    "generator of play": "generators.play",
+    "generator of samples": "generators.replay",
+    "generator of evaluation": "generators.evaluation",
+    "sums of losses": "losses.",
 }
 
 
-@pytest.mark.parametrize("what", FORGOTTEN)
-def test_whatever_a_checkpoint_would_forget_shows(what, tmp_path, monkeypatch):
-    """After seven iterations (four updates, a target copy one update old): forget one part, and the run differs."""
-    kind, part = FORGOTTEN[what]
-    game = GAMES[kind] if kind == "torch" else Turn(size=2, horizon=12)  # small enough for a meal by chance
-    config = small(**CIA, env_steps=20 * game.spec.horizon, evaluation_interval=2 * game.spec.horizon)
-    (whole,) = train(config, game, [1])
+@pytest.fixture(scope="module", params=["torch", "numpy"])
+def interrupted(request, tmp_path_factory):
+    """After nine iterations: six updates, the last three since a copy of the target, some since an evaluation."""
+    game = GAMES["torch"] if request.param == "torch" else Turn(size=2, horizon=12)  # so small that meals happen
+    config = small(**CIA, env_steps=20 * game.spec.horizon, evaluation_interval=3 * game.spec.horizon)
+    (whole,), results = train(config, game, [1]), tmp_path_factory.mktemp(request.param)
     with pytest.raises(StopHere):
-        train(config, game, [1], tmp_path, progress=after(9))
-    restore = Training.restore
+        train(config, game, [1], results, progress=after(9))
+    return config, game, results, whole
+
+
+@pytest.mark.parametrize("what", FORGOTTEN)
+def test_whatever_a_checkpoint_would_forget_shows(what, interrupted, tmp_path, monkeypatch):
+    """One part keeps its fresh value, and the resumed run differs from the whole one."""
+    (config, game, results, whole), part, restore = interrupted, FORGOTTEN[what], Training.restore
+    shutil.copytree(results, tmp_path, dirs_exist_ok=True)
 
     def forgetful(self, facts, tensors):
-        fresh = Training(self.config, self.game, self.seed, self.device)
-        kept = {**tensors, **{name: value for name, value in fresh.tensors().items() if name.startswith(part)}}
-        if part in ("optimizer.", "losses.", "replay."):  # the fresh one holds nothing yet
-            kept = {name: value for name, value in kept.items() if not name.startswith(part) or "inserted" in name}
-        if kind == "numpy":
-            facts = {**facts, "numpy": {**facts["numpy"], part: fresh.facts()["numpy"][part]}}
-        restore(self, facts, kept)
+        fresh, stream = Training(self.config, self.game, self.seed, self.device), what.removeprefix("generator of ")
+        if stream in facts["numpy"]:
+            facts = {**facts, "numpy": {**facts["numpy"], stream: fresh.facts()["numpy"][stream]}}
+        elif part is not None:
+            assert any(name.startswith(part) for name in tensors)
+            tensors = {name: value for name, value in tensors.items() if not name.startswith(part)}
+            tensors |= {name: value for name, value in fresh.tensors().items() if name.startswith(part)}
+        restore(self, facts, tensors)
 
     monkeypatch.setattr(Training, "restore", forgetful)
     (run,) = train(config, game, [1], tmp_path)
-    assert not same(run, whole)
+    assert run.provenance["resumed"] and same(run, whole) == (part is None)
 
 
 # -------------------------------------------------------------------------------- signals and kills
 
 SCRIPT = """
 import signal, sys
-from ciacore import METHODS, experiment, train
-from ciacore.games import Turn
+from test_resume import LONGER, TURN
+from ciacore import experiment, train
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told its background jobs to ignore it
 experiment.CHECKPOINT_SECONDS = float(sys.argv[2])
-sizes = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "evaluation_games": 3}
-config = METHODS["qmix_cia"].but(env_steps=int(sys.argv[3]), evaluation_interval=200, target_interval=5, **sizes)
-train(config, Turn(horizon=10), [1], sys.argv[1], progress=lambda steps, *_, **__: print(steps, flush=True))
+config = LONGER.but(env_steps=int(sys.argv[3]))
+train(config, TURN, [1], sys.argv[1], progress=lambda steps, *_, **__: print(steps, flush=True))
 """
+LONGER, TURN = small(**CIA, env_steps=1_000, evaluation_interval=100), Turn(horizon=10)
 
 
-def started(results: Path, seconds: float = 180, env_steps: int = 2_000) -> subprocess.Popen:
-    """A process that trains; it prints a line per iteration."""
+def started(results: Path, seconds: float = 180, env_steps: int = LONGER.env_steps) -> subprocess.Popen:
+    """A process that trains, with a checkpoint every few seconds; it prints a line per iteration."""
     command = [sys.executable, "-c", SCRIPT, str(results), str(seconds), str(env_steps)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def finish(process: subprocess.Popen) -> None:
-    """Waits for a process that must succeed."""
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
 
 
 def digests(results: Path) -> dict[str, str]:
@@ -159,7 +210,7 @@ def digests(results: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, str]:
     results = tmp_path_factory.mktemp("undisturbed")
-    finish(started(results))
+    train(LONGER, TURN, [1], results)
     return digests(results)
 
 
@@ -173,24 +224,23 @@ def test_a_signal_is_obeyed_after_a_checkpoint(number, tmp_path, undisturbed):
     assert process.returncode == {signal.SIGTERM: -15, signal.SIGINT: 1}[number], errors  # killed; or an exception
     assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
     assert names(tmp_path / "turn" / "qmix_cia") == [".seed_1/checkpoint", ".seed_1/lock"]
-    finish(started(tmp_path))
-    assert digests(tmp_path) == undisturbed
-    assert len(read_run(tmp_path / "turn" / "qmix_cia" / "seed_1").provenance["resumed"]) == 1
+    (run,) = train(LONGER, TURN, [1], tmp_path)
+    (again,) = run.provenance["resumed"]
+    assert digests(tmp_path) == undisturbed and again["env_steps"] >= 200
 
 
 def test_killed_at_random_moments(tmp_path, undisturbed):
     """SIGKILL, which nobody can catch, with a checkpoint at every iteration; a few moments of the long test."""
-    moments, kills = random.Random(1), 0
-    while kills < 4:
+    moments, reached = random.Random(1), []
+    for _ in range(3):
         process = started(tmp_path, seconds=0)
-        process.stdout.readline()
-        time.sleep(moments.random() * 0.3)
+        reached.append([int(process.stdout.readline()) for _ in range(moments.randint(2, 25))])
+        time.sleep(moments.random() * 0.01)
         process.kill()
         process.communicate()
-        kills += process.returncode == -signal.SIGKILL
-        assert process.returncode in (0, -signal.SIGKILL)
-        if process.returncode == 0:
-            break
-    finish(started(tmp_path, seconds=0))
-    assert kills >= 2 and digests(tmp_path) == undisturbed
+        assert process.returncode == -signal.SIGKILL
+    train(LONGER, TURN, [1], tmp_path)
+    firsts = [steps[0] for steps in reached]
+    assert firsts == sorted(set(firsts)) and firsts[0] == 10  # it got further every time
+    assert digests(tmp_path) == undisturbed
     assert names(tmp_path / "turn" / "qmix_cia") == COMPLETE
