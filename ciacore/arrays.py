@@ -6,7 +6,7 @@ GPU, in torch. The generator that is passed in decides: a numpy generator gives 
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ Array = Tensor | np.ndarray
 Generator = torch.Generator | np.random.Generator
 
 
-def library(array: Array) -> ModuleType:
+def library(array: Array) -> Any:
     """torch or numpy: `library(x).where`, `.stack`, `.concatenate`, `.zeros_like` mean the same in both."""
     return torch if isinstance(array, Tensor) else np
 
