@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,14 +19,18 @@ from ciacore.types import Episodes, Spec
 class RecurrentAgent(nn.Module):
     """Q_k(tau_k, .) = fc_out(GRU(relu(fc_in([o_k, last action of k, one-hot k]))))."""
 
-    def __init__(self, spec: Spec, config: Config) -> None:
+    def __init__(self, spec: Spec, config: Config, head: Any = None) -> None:
+        """
+        Args:
+            head: what makes the last layer, `SharedHead` unless another is given.
+        """
         super().__init__()
         self.spec = spec
         self.hidden_size = config.hidden_size
         inputs = spec.observation_size + spec.n_actions + spec.n_agents
         self.fc_in = nn.Linear(inputs, config.hidden_size)
         self.gru = nn.GRU(config.hidden_size, config.hidden_size)
-        self.fc_out = nn.Linear(config.hidden_size, spec.n_actions)
+        self.fc_out = (head or SharedHead)(spec, config)
         self.register_buffer("identity", torch.eye(spec.n_agents), persistent=False)
         self.register_buffer("choices", torch.eye(spec.n_actions), persistent=False)
 
@@ -33,16 +40,20 @@ class RecurrentAgent(nn.Module):
         x = self.embed(*time_first)  # [T+1, B, K, H]
         rows = x.flatten(1, 2)  # [T+1, B·K, H]
         hidden = self.gru(rows)[0] if rows.is_cuda else GRUSequence.apply(rows, *self.gru_weights())
-        values = self.fc_out(hidden).unflatten(1, x.shape[1:3])
-        return values.transpose(0, 1), hidden.unflatten(1, x.shape[1:3]).transpose(0, 1)
+        hidden = hidden.unflatten(1, x.shape[1:3])
+        return self.fc_out(hidden, episodes.context).transpose(0, 1), hidden.transpose(0, 1)
 
     def step(
-        self, observations: Float[Tensor, "N K O"], last_actions: Float[Tensor, "N K A"], hidden: Float[Tensor, "NK H"]
+        self,
+        observations: Float[Tensor, "N K O"],
+        last_actions: Float[Tensor, "N K A"],
+        hidden: Float[Tensor, "NK H"],
+        context: Float[Tensor, "N Z"] | None = None,
     ) -> tuple[Float[Tensor, "N K A"], Float[Tensor, "NK H"]]:
         """Action values and the next hidden state, one step at a time, while playing."""
         x = self.embed(observations, last_actions)
         hidden = torch.gru_cell(x.flatten(0, 1), hidden, *self.gru_weights())
-        return self.fc_out(hidden).unflatten(0, observations.shape[:2]), hidden
+        return self.fc_out(hidden.unflatten(0, observations.shape[:2]), context), hidden
 
     def begin(self, n_games: int) -> tuple[Float[Tensor, "NK H"], Float[Tensor, "N K A"]]:
         """Hidden state and last actions at the start of N games: zeros."""
@@ -73,6 +84,23 @@ class RecurrentAgent(nn.Module):
         return F.pad(self.choices[episodes.actions] * filled, (0, 0, 0, 0, 1, 0))
 
 
+class SharedHead(nn.Linear):
+    """Q_k = W h_k + b, the same for all agents."""
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__(config.hidden_size, spec.n_actions)
+
+    def forward(
+        self, hidden: Float[Tensor, "... B K H"], context: Float[Tensor, "B Z"] | None
+    ) -> Float[Tensor, "... B K A"]:
+        return super().forward(hidden)
+
+    def in_numpy(self) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+        """The head as it is now, for play in numpy."""
+        weight, bias = self.weight.detach().numpy().T.copy(), self.bias.detach().numpy().copy()
+        return lambda hidden, context: hidden.dot(weight) + bias
+
+
 class NumpyAgent:
     """A snapshot of a RecurrentAgent that plays in numpy: for a few rows a call costs torch more than the arithmetic.
 
@@ -82,8 +110,8 @@ class NumpyAgent:
 
     def __init__(self, agent: RecurrentAgent) -> None:
         self.spec, self.hidden_size, size = agent.spec, agent.hidden_size, agent.hidden_size
-        layers = agent.fc_in.weight.T, agent.fc_in.bias, agent.fc_out.weight.T, agent.fc_out.bias  # weights [in, out]
-        w_in, b_in, self.w_out, self.b_out = (part.detach().numpy().copy() for part in layers)
+        self.fc_out = agent.fc_out.in_numpy()
+        w_in, b_in = (part.detach().numpy().copy() for part in (agent.fc_in.weight.T, agent.fc_in.bias))
         self.w_in, identity = w_in[: -self.spec.n_agents], w_in[-self.spec.n_agents :]
         self.b_in = b_in + identity  # [K, H]
         w_x, w_h, b_x, b_h = (part.detach().unflatten(0, (3, size)).numpy() for part in agent.gru_weights())
@@ -102,6 +130,7 @@ class NumpyAgent:
         observations: Float[np.ndarray, "N K O"],
         last_actions: Float[np.ndarray, "N K A"],
         hidden: Float[np.ndarray, "NK H"],
+        context: Float[np.ndarray, "N Z"] | None = None,
     ) -> tuple[Float[np.ndarray, "N K A"], Float[np.ndarray, "NK H"]]:
         """Action values and the next hidden state."""
         x = np.maximum(np.concatenate([observations, last_actions], -1) @ self.w_in + self.b_in, 0)
@@ -109,7 +138,7 @@ class NumpyAgent:
         r, z = 0.5 + 0.5 * np.tanh(before[:2])
         n = np.tanh(before[2] + r * before[3])
         hidden = n + z * (hidden - n)
-        return (hidden.dot(self.w_out) + self.b_out).reshape(last_actions.shape), hidden
+        return self.fc_out(hidden.reshape(*last_actions.shape[:2], -1), context), hidden
 
     def begin(self, n_games: int) -> tuple[Float[np.ndarray, "NK H"], Float[np.ndarray, "N K A"]]:
         """Hidden state and last actions at the start of N games: zeros."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.credits import credits_at
+from ciacore.losses import in_batch
 from ciacore.types import Forward, Spec, refuse
 
 
@@ -64,8 +65,7 @@ def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
         credits = credits_at(record.mixing, utilities, create_graph=True)
     if config.credit_padding == "masked":
         return credits * record.weights.unsqueeze(-1)
-    in_batch = record.weights.amax(0) > 0  # [T]: the published code cuts a batch to its longest episode
-    return credits * in_batch.unsqueeze(-1)
+    return credits * in_batch(record.weights).unsqueeze(-1)
 
 
 def uniform_parameter(spec: Spec, *shape: int) -> nn.Parameter:

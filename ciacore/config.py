@@ -15,6 +15,10 @@ CHOICES = {
     "optimizer": ("rmsprop", "adam"),
     "credit_derivative": ("published", "exact"),
     "credit_padding": ("published", "masked"),
+    "qplex_weights": ("dmaq", "unweighted", "qatten"),
+    "weighting": ("optimistic", "central"),
+    "maven_entropy": ("published", "exact"),
+    "eoi_target": ("published", "fixed"),
 }
 
 
@@ -30,8 +34,12 @@ class Config:
     """
 
     method: str = "qmix"  # label: the key in METHODS this value started from
+    agent: str = "recurrent"  # key in AGENTS
     mixer: str = "qmix"  # key in MIXERS
-    terms: tuple[str, ...] | list[str] = ()  # keys in TERMS: losses added to the temporal-difference loss
+    backbone: str = "td"  # key in BACKBONES: what is regressed on which target
+    terms: tuple[str, ...] | list[str] = ()  # keys in TERMS: losses added to the backbone's
+    explorer: str = "epsilon_greedy"  # key in EXPLORERS
+    auxiliaries: tuple[str, ...] | list[str] = ()  # keys in AUXILIARIES: parts with an optimizer of their own
 
     env_steps: int = 2_050_000  # training ends after the first episode that exceeds this many environment steps
     n_games: int = 1  # games played at once per seed; more than one acts with older parameters
@@ -62,9 +70,41 @@ class Config:
     credit_detach: bool = True  # True: the CIA gradient stops before the agents, as published
     credit_padding: str = "published"  # "published" keeps the credits of padded steps, "masked" zeroes them
 
+    qplex_weights: str = "dmaq"  # "dmaq", "unweighted" or "qatten" (needs features per agent in the state)
+    qplex_kernels: int = 4  # J, of the importance
+    qplex_heads: int = 4  # attention heads of Qatten
+    qplex_penalty: float = 1e-3  # weight of Qatten's logits in the loss
+
+    qtran_opt: float = 1.0  # weight of L_opt
+    qtran_nopt: float = 0.1  # weight of L_nopt
+
+    weighting: str = "optimistic"  # Weighted QMIX: "optimistic" (OW) or "central" (CW)
+    weighting_alpha: float = 0.1  # alpha, the weight of the other joint actions
+    central_size: int = 256  # width of the unrestricted mixer
+
+    gre_coefficient: float = 1e-3  # lambda, weight of the credit entropy
+
+    latent_size: int = 0  # Z, the latents of MAVEN; 0: none
+    maven_coefficient: float = 0.01  # weight of the information loss
+    maven_size: int = 64  # width of the discriminator
+    maven_layers: int = 3  # its hidden layers
+    maven_entropy: str = "published"  # the latent policy's bonus: "published" (a mere baseline) or "exact"
+    maven_entropy_coefficient: float = 0.01  # c
+
+    eoi_episodes: float = 0.4  # share of exploring episodes
+    eoi_steps: float = 0.05  # share of their steps at which one agent explores
+    eoi_target: str = "published"  # update of the target network: "published" (grows without end) or "fixed"
+
+    scds_beta: float = 0.1  # beta, weight of the intrinsic reward
+    scds_beta1: float = 0.5  # beta1, of the informed prediction and the policies
+    scds_beta2: float = 0.5  # beta2, of the policies' divergence
+    scds_anneal: float = 0.0  # share of the reward lost per million env steps after the first; 0: none
+    scds_size: int = 128  # width of the predictors
+
     def __post_init__(self) -> None:
-        if isinstance(self.terms, list):  # as JSON and notebooks write it
-            object.__setattr__(self, "terms", tuple(self.terms))
+        for name in ("terms", "auxiliaries"):
+            if isinstance(getattr(self, name), list):  # as JSON and notebooks write it
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in fields(self):
             check_field(field.name, field.type, getattr(self, field.name))
         for name in ("batch", "n_games"):
@@ -75,8 +115,9 @@ class Config:
             refuse("cia_coefficient", "0, as no loss term uses it", self.cia_coefficient, cure)
         if not re.fullmatch(r"\w[\w.+-]*", self.method):
             refuse("method", "a name of letters, digits and . _ + -", self.method, "It becomes the name of a folder.")
-        if len(set(self.terms)) != len(self.terms):
-            refuse("terms", "different names", list(self.terms), "Name every term once.")
+        for name in ("terms", "auxiliaries"):
+            if len(set(getattr(self, name))) != len(getattr(self, name)):
+                refuse(name, "different names", list(getattr(self, name)), "Name every part once.")
 
     def but(self, **changes: Any) -> Config:
         """This Config with some fields changed.
@@ -92,12 +133,13 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them; `Config(**config.to_dict()) == config`."""
-        return {**asdict(self), "terms": list(self.terms)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 POSITIVE = ("env_steps", "n_games", "batch", "buffer", "target_interval", "evaluation_interval", "evaluation_games")
 POSITIVE += ("epsilon_steps", "hidden_size", "mixing_size", "learning_rate", "gradient_clip", "rmsprop_epsilon")
-SHARES = ("gamma", "epsilon_start", "epsilon_end", "rmsprop_smoothing")
+POSITIVE += ("qplex_kernels", "qplex_heads", "central_size", "maven_size", "maven_layers", "scds_size")
+SHARES = ("gamma", "epsilon_start", "epsilon_end", "rmsprop_smoothing", "weighting_alpha", "eoi_episodes", "eoi_steps")
 
 
 def known_name(name: object, names: Iterable[str], argument: str) -> str:

@@ -274,7 +274,9 @@ class Session:
         training.check()  # nothing that went wrong after the last evaluation is stored
         if training.error:
             return None
-        weights = {name: value.detach().cpu() for name, value in training.learner.online.state_dict().items()}
+        own = training.learner.auxiliaries.state_dict(prefix="auxiliaries.")
+        held = {**training.learner.online.state_dict(), **own}
+        weights = {name: value.detach().cpu() for name, value in held.items()}
         facts = {**self.provenance, "finished": now(), "updates": training.clock.updates}
         run = Run(training.config, training.game.name, training.seed, training.log.metrics, weights, facts)
         if self.folder is not None:

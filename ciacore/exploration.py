@@ -16,6 +16,7 @@ class Memory(NamedTuple):
 
     hidden: Float[Array, "NK H"]
     last_actions: Float[Array, "N K A"]  # one-hot, all zeros at the start
+    context: Float[Array, "N Z"]  # the latent of the episode; Z = 0 unless an explorer draws one
 
 
 class EpsilonGreedy(NamedTuple):
@@ -24,17 +25,22 @@ class EpsilonGreedy(NamedTuple):
     agent: Any  # a RecurrentAgent, or a NumpyAgent
     epsilon: float | Tensor  # a tensor where a CUDA graph is told a new value before each replay
 
-    def begin(self, observations: Float[Array, "N K O"]) -> Memory:
+    def begin(self, observations: Float[Array, "N K O"], states: Float[Array, "N S"], rng: Generator) -> Memory:
         """The memory at the start of N games."""
-        return Memory(*self.agent.begin(len(observations)))
+        return Memory(*self.agent.begin(len(observations)), context=observations[:, 0, :0])
 
     def act(
         self, observations: Float[Array, "N K O"], available: Bool[Array, "N K A"], memory: Memory, rng: Generator
     ) -> tuple[Int[Array, "N K"], Memory]:
         """One action per agent, and the memory for the next step."""
-        values, hidden = self.agent.step(observations, memory.last_actions, memory.hidden)
+        values, hidden = self.agent.step(observations, memory.last_actions, memory.hidden, memory.context)
         actions = epsilon_greedy(values, available, self.epsilon, rng)
-        return actions, Memory(hidden, self.agent.one_hot(actions))
+        return actions, Memory(hidden, self.agent.one_hot(actions), memory.context)
+
+
+def epsilon_greedy_alone(plain: EpsilonGreedy, auxiliaries: Any, config: Config, numpy: bool, learning: bool) -> Any:
+    """The explorer of most methods: nothing but epsilon-greedy."""
+    return plain
 
 
 def epsilon_greedy(

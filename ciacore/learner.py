@@ -7,60 +7,88 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from ciacore.auxiliary import Auxiliary
 from ciacore.config import Config
 from ciacore.credits import mixing_at
-from ciacore.losses import greedy_actions, td_loss, td_targets, utilities_of
+from ciacore.losses import greedy_actions, mixer_states, td_targets, utilities_of
 from ciacore.types import Episodes, Forward
 
 
 class Learner:
     """Value decomposition by temporal differences (Liu et al. 2023, Eq. 1 and 7; PyMARL's learner).
 
-    Holds the online networks (agent, mixer, loss terms), their target copies and one optimizer over all parameters.
+    Holds the online networks (agent, mixer, backbone, loss terms), target copies of the first three, one optimizer over
+    all of these, and the auxiliaries with optimizers of their own.
     """
 
-    def __init__(self, agent: nn.Module, mixer: nn.Module, terms: dict[str, nn.Module], config: Config) -> None:
+    def __init__(
+        self,
+        agent: nn.Module,
+        mixer: nn.Module,
+        backbone: nn.Module,
+        terms: dict[str, nn.Module],
+        auxiliaries: dict[str, Auxiliary],
+        config: Config,
+    ) -> None:
         self.config = config
-        self.online = nn.ModuleDict({"agent": agent, "mixer": mixer, "terms": nn.ModuleDict(terms)})
-        self.target = copy.deepcopy(nn.ModuleDict({"agent": agent, "mixer": mixer})).requires_grad_(False)
+        networks = {"agent": agent, "mixer": mixer, "backbone": backbone}
+        self.online = nn.ModuleDict({**networks, "terms": nn.ModuleDict(terms)})
+        self.target = copy.deepcopy(nn.ModuleDict(networks)).requires_grad_(False)
         self.parameters = list(self.online.parameters())
         self.optimizer = make_optimizer(self.parameters, config)
+        self.auxiliaries = nn.ModuleDict(auxiliaries)
+        for part in auxiliaries.values():
+            part.prepare()
+        self.env_steps = torch.zeros((), device=self.parameters[0].device)  # of training so far
 
     def forward(self, episodes: Episodes) -> Forward:
         """The online pass over a batch, with its targets."""
         agent, mixer = self.online["agent"], self.online["mixer"]
         action_values, hidden = agent.unroll(episodes)
-        available, states = episodes.available, episodes.states[:, :-1].float()
-        utilities = utilities_of(action_values[:, :-1], episodes.actions, available[:, :-1])
-        mixing = mixing_at(mixer, states)
+        utilities = utilities_of(action_values[:, :-1], episodes.actions, episodes.available[:, :-1])
+        states = mixer_states(episodes)
+        mixing = mixing_at(mixer, states[:, :-1])
         q_tot, penalty = mixing(utilities)
+        with torch.no_grad():
+            greedy = greedy_actions(self.judge(episodes, action_values), episodes.available)
+            backbone, target_agent, target_mixer = (self.target[name] for name in ("backbone", "agent", "mixer"))
+            greedy_values = backbone.greedy_values(target_agent, target_mixer, episodes, states, greedy)
+            rewards = episodes.rewards
+            for part in self.auxiliaries.values():
+                rewards = rewards + part.reward(episodes, action_values, hidden, self.env_steps)
         return Forward(
+            episodes=episodes,
             action_values=action_values,
             hidden=hidden,
+            greedy=greedy,
             utilities=utilities,
-            states=states,
+            states=states[:, :-1],
             mixing=mixing,
             q_tot=q_tot,
             penalty=penalty,
-            targets=self.targets(episodes, action_values),
+            greedy_values=greedy_values,
+            targets=td_targets(rewards, episodes.discounts, greedy_values[:, 1:]),
             weights=episodes.weights,
         )
 
-    @torch.no_grad()
-    def targets(self, episodes: Episodes, action_values: Tensor) -> Tensor:
-        """y = r + discount · target mixture of the target agents' values at the greedy actions (double Q)."""
-        target_values, _ = self.target["agent"].unroll(episodes)
-        target_values, available = target_values[:, 1:], episodes.available[:, 1:]
-        judge = action_values[:, 1:] if self.config.double_q else target_values
-        utilities = utilities_of(target_values, greedy_actions(judge, available), available)
-        next_values = self.target["mixer"](utilities, episodes.states[:, 1:].float()).q_tot
-        return td_targets(episodes.rewards, episodes.discounts, next_values)
+    def judge(self, episodes: Episodes, action_values: Tensor) -> Tensor:
+        """The values whose best action the targets take: the online agents' (double Q), or the target agents'."""
+        return action_values if self.config.double_q else self.target["agent"].unroll(episodes)[0]
 
-    def update(self, episodes: Episodes) -> dict[str, Tensor]:
-        """One gradient step on L_TD + penalty + sum of coefficient · term; returns the losses and the gradient norm."""
+    def update(self, episodes: Episodes, rng: torch.Generator | None = None) -> dict[str, Tensor]:
+        """One gradient step on the backbone's losses + sum of coefficient · term; then the auxiliaries learn.
+
+        Args:
+            rng: for what is random in learning; torch's own by default.
+
+        Returns:
+            The losses and the gradient norm.
+        """
+        for part in self.auxiliaries.values():
+            part.begin(self.online["mixer"], self.target["mixer"], rng)
         record = self.forward(episodes)
-        losses = {"td_loss": td_loss(record.q_tot, record.targets, record.weights), "penalty": record.penalty}
-        loss = losses["td_loss"] + losses["penalty"]
+        losses = self.online["backbone"](record)
+        loss = sum(losses.values())
         for name, term in self.online["terms"].items():
             losses[name] = term(record)
             loss = loss + term.coefficient * losses[name]
@@ -68,7 +96,15 @@ class Learner:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         self.optimizer.step()
-        return {name: value.detach() for name, value in losses.items()} | {"loss": loss.detach(), "gradient_norm": norm}
+        losses = {name: value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
+        for name, part in self.auxiliaries.items():
+            losses |= {f"{name}_{key}": value for key, value in part.learn(record, rng).items()}
+        return losses | {"gradient_norm": norm}
+
+    def played(self, episodes: Episodes, rng: torch.Generator | None = None) -> None:
+        """Tells the auxiliaries of episodes that were played to learn from."""
+        for part in self.auxiliaries.values():
+            part.played(episodes, rng)
 
     def copy_target(self) -> None:
         """Makes the target networks equal to the online ones."""
@@ -76,6 +112,13 @@ class Learner:
             for name, module in self.target.items():
                 for copied, value in zip(module.parameters(), self.online[name].parameters(), strict=True):
                     copied.copy_(value)
+        for part in self.auxiliaries.values():
+            part.copy_target()
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """All optimizers, by name."""
+        own = {f"{name}/{key}": one for name, part in self.auxiliaries.items() for key, one in part.optimizers.items()}
+        return {"learner": self.optimizer, **own}
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: Config) -> torch.optim.Optimizer:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ciacore.types import Utilities
+from ciacore.types import Episodes, Utilities
 
 
 def greedy_actions(action_values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]) -> Int[Tensor, "..."]:
@@ -37,6 +38,19 @@ def td_targets(
     return (rewards + discounts * next_values).detach()
 
 
+def mixer_states(episodes: Episodes) -> Float[Tensor, "B slots SZ"]:
+    """What the mixers are told at every slot: the state and, where there is one, the episode's latent."""
+    states, context = episodes.states.float(), episodes.context
+    if context.shape[-1] == 0:
+        return states
+    return torch.cat([states, context.unsqueeze(1).expand(-1, states.shape[1], -1)], dim=-1)
+
+
+def in_batch(weights: Float[Tensor, "B T"]) -> Bool[Tensor, "T"]:
+    """The steps up to the longest episode's end: the published code cuts every batch there."""
+    return weights.amax(0) > 0
+
+
 def weighted_mean(values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
     """sum(weights · values) / sum(weights)."""
     return (weights * values).sum() / weights.sum()
@@ -47,3 +61,9 @@ def td_loss(
 ) -> Float[Tensor, ""]:
     """L_TD = mean over real steps of (Q_tot - y)² (Liu et al. 2023, Eq. 1)."""
     return weighted_mean((q_tot - targets) ** 2, weights)
+
+
+def batch_mean(values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
+    """The plain mean over a batch cut to its longest episode, padded steps included (as published)."""
+    kept = in_batch(weights)
+    return (values * kept).sum() / (kept.sum() * len(values))

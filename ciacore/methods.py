@@ -2,40 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
 from torch import nn
 
 from ciacore.agent import RecurrentAgent
+from ciacore.auxiliary import Auxiliary
+from ciacore.backbones import BACKBONES
 from ciacore.cia import CC, CIA
 from ciacore.config import Config, known_name
+from ciacore.diversity.eoi import EOI, intrinsic_exploration
+from ciacore.diversity.gre import GRE
+from ciacore.diversity.maven import LatentHead, LatentInformation, LatentPolicy, latent_exploration
+from ciacore.diversity.scds import SCDS
+from ciacore.diversity.shuffle import Shuffle
+from ciacore.exploration import epsilon_greedy_alone
 from ciacore.mixers import MIXERS
 from ciacore.types import Spec, refuse
 
-TERMS = {
+AGENTS = {  # (spec, config) -> the network of the utilities
+    "recurrent": RecurrentAgent,
+    "latent": partial(RecurrentAgent, head=LatentHead),
+}
+TERMS = {  # (spec, config) -> a loss to be added, Forward -> scalar
     "cia": CIA,
     "cc": CC,
+    "gre": GRE,
+    "latent_information": LatentInformation,
+}
+EXPLORERS = {  # (epsilon-greedy, auxiliaries, config, numpy, learning) -> a policy
+    "epsilon_greedy": epsilon_greedy_alone,
+    "intrinsic": intrinsic_exploration,
+    "latent": latent_exploration,
+}
+AUXILIARIES = {  # (spec, config) -> a part with an optimizer of its own
+    "eoi": EOI,
+    "latent_policy": LatentPolicy,
+    "scds": SCDS,
+    "shuffle": Shuffle,
+}
+SLOTS = {  # field of Config: where its names are looked up
+    "agent": AGENTS,
+    "mixer": MIXERS,
+    "backbone": BACKBONES,
+    "terms": TERMS,
+    "explorer": EXPLORERS,
+    "auxiliaries": AUXILIARIES,
 }
 
+QMIX_CIA = Config(method="qmix_cia", terms=("cia",), cia_coefficient=0.02, credit_derivative="published")
 METHODS = {
     config.method: config
     for config in (
         Config(method="vdn", mixer="vdn"),
-        Config(method="qmix", mixer="qmix"),
-        Config(method="qmix_cc", mixer="qmix", terms=("cc",), cia_coefficient=0.02, credit_derivative="published"),
-        Config(method="qmix_cia", mixer="qmix", terms=("cia",), cia_coefficient=0.02, credit_derivative="published"),
+        Config(method="qmix"),
+        Config(method="qplex", mixer="qplex"),
+        Config(method="qtran", mixer="value_sum", backbone="qtran", mixing_size=64),
+        Config(method="ow_qmix", backbone="weighted", weighting="optimistic"),
+        Config(method="cw_qmix", backbone="weighted", weighting="central"),
+        Config(
+            method="maven",
+            agent="latent",
+            terms=("latent_information",),
+            explorer="latent",
+            auxiliaries=("latent_policy",),
+            latent_size=16,
+            hypernetwork_size=0,
+        ),
+        Config(method="eoi", explorer="intrinsic", auxiliaries=("eoi",)),
+        Config(method="gre", terms=("gre",), credit_derivative="published"),
+        Config(method="scds", mixer="qplex", auxiliaries=("scds",)),
+        Config(method="qmix_rs", mixer="shuffled_qmix", auxiliaries=("shuffle",)),
+        QMIX_CIA.but(method="qmix_cc", terms=("cc",)),
+        QMIX_CIA,
+        Config(method="qplex_cia", mixer="qplex", terms=("cia",), cia_coefficient=0.02),
     )
 }
 
 
-def assemble(spec: Spec, config: Config) -> tuple[nn.Module, nn.Module, dict[str, nn.Module]]:
-    """The networks a Config names: agent, mixer and loss terms.
+class Parts(NamedTuple):
+    """The networks of a method."""
+
+    agent: nn.Module
+    mixer: nn.Module
+    backbone: nn.Module
+    terms: dict[str, nn.Module]
+    auxiliaries: dict[str, Auxiliary]
+
+
+def named(config: Config) -> Iterator[tuple[str, str, Any]]:
+    """Slot, name and class of everything a Config names.
 
     Raises:
-        InvalidInputError: an unknown mixer or term, or a closed form the mixer does not have.
+        InvalidInputError: an unknown name.
     """
-    mixer = MIXERS[known_name(config.mixer, MIXERS, "mixer")]
-    terms = {name: TERMS[known_name(name, TERMS, "terms")] for name in config.terms}
-    if terms and config.credit_derivative == "published" and not callable(getattr(mixer, "credits", None)):
+    for slot, known in SLOTS.items():
+        value = getattr(config, slot)
+        for name in (value,) if isinstance(value, str) else value:
+            yield slot, name, known[known_name(name, known, slot)]
+
+
+def assemble(spec: Spec, config: Config) -> Parts:
+    """The networks a Config names.
+
+    Raises:
+        InvalidInputError: an unknown name, parts that do not go together, or a closed form the mixer does not have.
+    """
+    found: dict[str, dict[str, Any]] = {slot: {} for slot in SLOTS}
+    for slot, name, part in named(config):
+        found[slot][name] = part
+    mixer = found["mixer"][config.mixer]
+    if config.terms and config.credit_derivative == "published" and not callable(getattr(mixer, "credits", None)):
         cure = 'Set credit_derivative="exact", which works for any mixer.'
         refuse("credit_derivative", f"exact, as mixer {config.mixer} has no closed form", "published", cure)
-    agent = RecurrentAgent(spec, config)
-    return agent, mixer(spec, config), {name: term(spec, config) for name, term in terms.items()}
+    told = spec._replace(state_size=spec.state_size + config.latent_size)  # mixers are told the latent with the state
+    return Parts(
+        agent=found["agent"][config.agent](spec, config),
+        mixer=mixer(told, config),
+        backbone=found["backbone"][config.backbone](told, config),
+        terms={name: term(spec, config) for name, term in found["terms"].items()},
+        auxiliaries={name: part(spec, config) for name, part in found["auxiliaries"].items()},
+    )

@@ -21,8 +21,7 @@ from typing import Any
 import torch
 
 from ciacore.config import Config
-from ciacore.methods import TERMS
-from ciacore.mixers import MIXERS
+from ciacore.methods import named
 from ciacore.types import Game, InvalidInputError
 
 ERRORS = {kind.__name__: kind for kind in (InvalidInputError, FloatingPointError, MemoryError)}
@@ -59,9 +58,8 @@ def portable(config: Config, game: Game) -> bool:
 
     What a notebook or script defines cannot: it lies in `__main__`, and every process has its own.
     """
-    parts = [type(game), MIXERS[config.mixer], *(TERMS[name] for name in config.terms)]
     try:
-        return b"__main__" not in pickle.dumps((game, parts))
+        return b"__main__" not in pickle.dumps((game, type(game), list(named(config))))
     except Exception:  # each object has its own way to say that it cannot be pickled
         return False
 
@@ -109,7 +107,7 @@ class Worker:
             stdout=subprocess.PIPE,
             env=environment,
         )
-        parts = {config.mixer: MIXERS[config.mixer]}, {name: TERMS[name] for name in config.terms}
+        parts = list(named(config))
         order = {"config": config, "game": game, "seed": seed, "results": str(results), "parts": parts}
         with suppress(BrokenPipeError), self.process.stdin as pipe:  # if it ended early, `read` finds out why
             pipe.write(pickle.dumps(order))  # from parent to child, never a file

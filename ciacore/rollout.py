@@ -14,9 +14,12 @@ from ciacore.types import Episodes, Game
 
 @runtime_checkable
 class Policy(Protocol):
-    """Chooses actions from observations and a memory of its own."""
+    """Chooses actions from observations and a memory of its own.
 
-    def begin(self, observations: Array) -> Any: ...
+    If the memory at the start has a `context` [N, Z], a latent the agents were told, it is kept with the episodes.
+    """
+
+    def begin(self, observations: Array, states: Array, rng: Generator) -> Any: ...
 
     def act(self, observations: Array, available: Array, memory: Any, rng: Generator) -> tuple[Array, Any]: ...
 
@@ -32,8 +35,9 @@ def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float)
     """
     spec, state = game.spec, game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
-    memory = policy.begin(observations)
     slots, moves = [(observations, game.global_state(state), available)], []
+    memory = policy.begin(observations, slots[0][1], rng)
+    context = getattr(memory, "context", observations[:, 0, :0])
     for _ in range(spec.horizon):
         actions, memory = policy.act(observations, available, memory, rng)
         step = game.advance(state, actions, rng)
@@ -45,7 +49,7 @@ def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float)
     observations, states, available = (tensor(stack(parts, 1)) for parts in zip(*slots, strict=True))
     actions, rewards, ended = (tensor(stack(parts, 1)) for parts in zip(*moves, strict=True))
     observations, states = observations.to(spec.dtype), states.to(spec.dtype)
-    return pad(observations, states, actions, available, rewards.float(), ended, gamma)
+    return pad(observations, states, actions, available, rewards.float(), ended, gamma, tensor(context))
 
 
 def pad(
@@ -56,6 +60,7 @@ def pad(
     rewards: Tensor,
     ended: Tensor,
     gamma: float,
+    context: Tensor | None = None,
 ) -> Episodes:
     """Episodes with zeros behind each first `ended` [N, T]; the slot after the last transition stays."""
     alive = (ended.cumsum(1) - ended.long()) == 0  # [N, T]: no end before t
@@ -68,4 +73,5 @@ def pad(
         rewards=rewards * alive,
         discounts=gamma * (alive & ~ended),
         weights=alive.float(),
+        context=rewards.new_zeros(len(rewards), 0) if context is None else context,
     )

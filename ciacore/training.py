@@ -13,12 +13,12 @@ from ciacore.arrays import Generator
 from ciacore.config import Config
 from ciacore.exploration import EpsilonGreedy, epsilon_at
 from ciacore.learner import Learner
-from ciacore.methods import assemble
+from ciacore.methods import EXPLORERS, assemble
 from ciacore.replay import Replay
-from ciacore.rollout import play
+from ciacore.rollout import Policy, play
 from ciacore.types import Game, Spec
 
-STREAMS = ("initial", "play", "replay", "evaluation")  # independent sources of randomness of one seed
+STREAMS = ("initial", "play", "replay", "evaluation", "learning")  # independent sources of randomness of one seed
 
 
 class Clock(NamedTuple):
@@ -93,18 +93,21 @@ class Training:
             self.epsilon.fill_(epsilon)
         else:
             self.epsilon = epsilon
+        self.learner.env_steps.fill_(self.clock.env_steps)
 
     def act_and_learn(self, learn: bool) -> None:
         """Plays `n_games` episodes, keeps them, and makes one update."""
         config = self.config
-        episodes = play(self.game, self.policy(self.epsilon), config.n_games, self.rngs["play"], config.gamma)
+        policy, rng = self.policy(self.epsilon, learning=True), self.rngs["learning"]
+        episodes = play(self.game, policy, config.n_games, self.rngs["play"], config.gamma)
         self.replay.insert(episodes)
+        self.learner.played(episodes, rng)
         if self.game.spec.ends_early:
             self.steps = int(episodes.weights.sum())
         else:
             self.steps = config.n_games * self.game.spec.horizon
         if learn:
-            self.log.add(self.learner.update(self.replay.sample(config.batch, self.rngs["replay"])))
+            self.log.add(self.learner.update(self.replay.sample(config.batch, self.rngs["replay"]), rng))
 
     def finish(self) -> bool:
         """Counts the iteration and copies the targets where that is due; True where an evaluation is."""
@@ -118,7 +121,7 @@ class Training:
     def evaluate(self) -> None:
         """Undiscounted returns of greedy episodes, played all at once, on the device."""
         config, rng = self.config, self.rngs["evaluation"]
-        episodes = play(self.game, self.policy(0.0), config.evaluation_games, rng, config.gamma)
+        episodes = play(self.game, self.policy(0.0, learning=False), config.evaluation_games, rng, config.gamma)
         self.returns.copy_(episodes.rewards.sum(1))
 
     def record(self) -> None:
@@ -144,10 +147,12 @@ class Training:
         """What a progress bar shows."""
         return {"epsilon": epsilon_at(self.clock.env_steps, self.config), "return": self.log.last_return}
 
-    def policy(self, epsilon: float | Tensor) -> EpsilonGreedy:
-        """The agents as they are now."""
+    def policy(self, epsilon: float | Tensor, learning: bool) -> Policy:
+        """The agents as they are now, with the Config's explorer."""
         agent = self.learner.online["agent"]
-        return EpsilonGreedy(agent.in_numpy() if self.in_numpy else agent, epsilon)
+        plain = EpsilonGreedy(agent.in_numpy() if self.in_numpy else agent, epsilon)
+        explorer = EXPLORERS[self.config.explorer]
+        return explorer(plain, self.learner.auxiliaries, self.config, self.in_numpy, learning)
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps beside tensors, as JSON can hold it."""
@@ -161,12 +166,18 @@ class Training:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the rest of training depends on, by name."""
-        states = self.learner.optimizer.state_dict()["state"]
+        optimizers = {
+            f"{name}.{index}.{key}": value
+            for name, optimizer in self.learner.optimizers().items()
+            for index, state in optimizer.state_dict()["state"].items()
+            for key, value in state.items()
+        }
         torch_rngs = {name: rng.get_state() for name, rng in self.rngs.items() if isinstance(rng, torch.Generator)}
         parts = {
             "online": self.learner.online.state_dict(),
             "target": self.learner.target.state_dict(),
-            "optimizer": {f"{index}.{key}": value for index, state in states.items() for key, value in state.items()},
+            "auxiliaries": self.learner.auxiliaries.state_dict(),
+            "optimizer": optimizers,
             "replay": self.replay.tensors(),
             "generators": torch_rngs,
             "losses": self.log.sums,
@@ -181,11 +192,13 @@ class Training:
             parts.setdefault(part, {})[key] = tensor
         self.learner.online.load_state_dict(parts["online"])
         self.learner.target.load_state_dict(parts["target"])
-        states: dict[int, dict[str, Tensor]] = {}
+        self.learner.auxiliaries.load_state_dict(parts.get("auxiliaries", {}))
+        states: dict[str, dict[int, dict[str, Tensor]]] = {}
         for name, tensor in parts.get("optimizer", {}).items():
-            index, _, key = name.partition(".")
-            states.setdefault(int(index), {})[key] = tensor
-        self.learner.optimizer.load_state_dict({**self.learner.optimizer.state_dict(), "state": states})
+            owner, index, key = name.split(".")
+            states.setdefault(owner, {}).setdefault(int(index), {})[key] = tensor
+        for name, optimizer in self.learner.optimizers().items():
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": states.get(name, {})})
         self.replay.load(parts["replay"])
         for name, state in parts["generators"].items():
             self.rngs[name].set_state(state)
@@ -212,8 +225,10 @@ def make_learner(config: Config, spec: Spec, rng: torch.Generator, device: torch
     """Fresh networks, initialised from `rng` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(rng.get_state())
-        agent, mixer, terms = assemble(spec, config)
-    return Learner(agent.to(device), mixer.to(device), {name: term.to(device) for name, term in terms.items()}, config)
+        agent, mixer, backbone, *named = assemble(spec, config)
+    for part in (agent, mixer, backbone, *(part for parts in named for part in parts.values())):
+        part.to(device)
+    return Learner(agent, mixer, backbone, *named, config)
 
 
 class Log:

@@ -78,6 +78,7 @@ class Episodes(NamedTuple):
     rewards: Float[Tensor, "B T"]  # 0 in padding
     discounts: Float[Tensor, "B T"]  # gamma, or 0 where the episode ended
     weights: Float[Tensor, "B T"]  # 1 for a real transition, 0 for padding
+    context: Float[Tensor, "B Z"]  # the latent that the agents were told in this episode; Z = 0 for most methods
 
 
 class Utilities(NamedTuple):
@@ -92,7 +93,7 @@ class Mixed(NamedTuple):
     """What a mixer returns."""
 
     q_tot: Float[Tensor, "..."]
-    penalty: Float[Tensor, ""]  # a regulariser of the mixer's own, 0 for most
+    penalty: Float[Tensor, "..."]  # a regulariser of the mixer's own, per step; a single 0 for most
 
 
 Mixer = Callable[[Utilities, Tensor], Mixed]  # (utilities, state)
@@ -100,14 +101,17 @@ Mixing = Callable[[Utilities], Mixed]  # a mixer at given states
 
 
 class Forward(NamedTuple):
-    """One online pass over a batch, with everything a loss term may want to look at."""
+    """One online pass over a batch, with everything a loss may want to look at."""
 
+    episodes: Episodes
     action_values: Float[Tensor, "B T+1 K A"]  # Q_k(tau_k, .) of the online agents
-    hidden: Float[Tensor, "B T+1 K H"]  # their recurrent states
+    hidden: Float[Tensor, "B T+1 K H"]  # their recurrent states, after the observation of each slot
+    greedy: Int[Tensor, "B T+1 K"]  # the actions that the target's values are taken at
     utilities: Utilities  # of the actions taken, t = 0..T-1
-    states: Float[Tensor, "B T S"]
+    states: Float[Tensor, "B T S+Z"]  # what the mixer is told: state and context
     mixing: Mixing  # the online mixer at these states: q_tot = mixing(utilities).q_tot
     q_tot: Float[Tensor, "B T"]
-    penalty: Float[Tensor, ""]
+    penalty: Float[Tensor, "..."]
+    greedy_values: Float[Tensor, "B T+1"]  # the target networks' joint value of the greedy actions, without gradient
     targets: Float[Tensor, "B T"]  # y, without gradient
     weights: Float[Tensor, "B T"]

@@ -9,8 +9,7 @@ import sys
 import traceback
 
 from ciacore.experiment import train
-from ciacore.methods import TERMS
-from ciacore.mixers import MIXERS
+from ciacore.methods import SLOTS
 
 
 def main() -> int:
@@ -22,9 +21,8 @@ def main() -> int:
     def progress(env_steps: int, total: int, **facts: float) -> None:
         answers.write(json.dumps({"env_steps": env_steps, **facts}) + "\n")
 
-    mixers, terms = order.pop("parts")
-    MIXERS.update(mixers)
-    TERMS.update(terms)
+    for slot, name, part in order.pop("parts"):
+        SLOTS[slot][name] = part
     seed = order.pop("seed")
     try:
         train(**order, seeds=[seed], progress=progress)

@@ -1,6 +1,7 @@
 """Reading the recorded numbers of the published implementations into this library's records."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,13 +60,14 @@ def episodes(batch: dict[str, torch.Tensor]) -> Episodes:
         rewards=batch["reward"],
         discounts=GAMMA * (1 - batch["terminated"].float()),
         weights=batch["mask"].float(),
+        context=batch.get("noise", torch.zeros(len(batch["reward"]), 0)),
     )
 
 
-def spec(batch: dict[str, torch.Tensor], horizon: int) -> Spec:
+def spec(batch: dict[str, torch.Tensor], horizon: int, unit_size: int = 0) -> Spec:
     """The sizes of a recorded batch."""
     n_agents, n_actions = batch["avail_actions"].shape[2:]
-    return Spec(n_agents, n_actions, batch["obs"].shape[-1], batch["state"].shape[-1], 0, horizon)
+    return Spec(n_agents, n_actions, batch["obs"].shape[-1], batch["state"].shape[-1], unit_size, horizon)
 
 
 def load(module: nn.Module, values: dict[str, torch.Tensor]) -> None:
@@ -76,3 +78,43 @@ def load(module: nn.Module, values: dict[str, torch.Tensor]) -> None:
 def config(**fields: object) -> Config:
     """A Config with the recorded learners' fixed values."""
     return Config(gamma=GAMMA, gradient_clip=10.0, learning_rate=5e-4, **fields)
+
+
+RENAMED = [  # recorded parameter names -> ours, in this order
+    (r"gru\.(\w+)$", r"gru.\1_l0"),
+    (r"^mixer\.attn\.", "mixer.weights."),
+    (r"^mixer\.(joint_q|action_encoding)\.", r"backbone.\1."),
+    (r"^mixer\.joint_v\.", "mixer.value."),
+    (r"^central_mixer\.central_value\.", "central_mixer.value."),
+    (r"^(central_agent|central_mixer)\.", r"backbone.\1."),
+    (r"^agent\.noise_head\.", "agent.fc_out.noise_head."),
+    (r"^discriminator\.", "terms.latent_information.discriminator."),
+    (r"^identity\.weight$", "terms.cia.identities"),
+    (r"^mixer\.adv\.agent\.", "mixer.adv.agents."),
+    (r"^mixer\.adv\.action\.", "mixer.adv.actions."),
+]
+DMAQ = [(r"^mixer\.(weight|value)\.", r"mixer.weights.\1.")]
+
+
+def translated(values: dict[str, torch.Tensor], renamed: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+    """Recorded parameters under our names; QPLEX's kernels, recorded one by one, are stacked."""
+    found: dict[str, torch.Tensor] = {}
+    kernels: dict[str, list[torch.Tensor]] = {}
+    for name, value in values.items():
+        if name == "identity.bias":  # cancels in the loss, and we have none
+            continue
+        for pattern, replacement in renamed:
+            name = re.sub(pattern, replacement, name)
+        kernel = re.fullmatch(r"mixer\.adv\.(\w+)\.\d+\.(\w+)", name)
+        if kernel:
+            kernels.setdefault(f"mixer.importance.{kernel[1]}.{kernel[2]}", []).append(value)
+        else:
+            found[name] = value
+    return found | {name: torch.cat(parts) for name, parts in kernels.items()}
+
+
+def part(recorded: dict[str, torch.Tensor], when: str, renamed: list[tuple[str, str]], target: bool = False) -> dict:
+    """The parameters recorded under `when/`, of the online or the target networks, under our names."""
+    start = f"{when}/target_" if target else f"{when}/"
+    values = {key[len(start) :]: value for key, value in recorded.items() if key.startswith(start)}
+    return translated({key: value for key, value in values.items() if not key.startswith("target_")}, renamed)

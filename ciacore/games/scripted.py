@@ -15,7 +15,7 @@ from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, Turn, TurnState
 class Stay:
     """Both agents stay, always. Acts on observations (`ciacore.rollout.Policy`)."""
 
-    def begin(self, observations: Float[Tensor, "N K O"]) -> None:
+    def begin(self, observations: Float[Tensor, "N K O"], states: Float[Tensor, "N S"], rng: torch.Generator) -> None:
         """No memory."""
 
     def act(
@@ -28,7 +28,7 @@ class Stay:
 class Uniform:
     """Each agent takes one of its available actions, all equally likely. Acts on observations."""
 
-    def begin(self, observations: Float[Tensor, "N K O"]) -> None:
+    def begin(self, observations: Float[Tensor, "N K O"], states: Float[Tensor, "N S"], rng: torch.Generator) -> None:
         """No memory."""
 
     def act(
@@ -43,7 +43,7 @@ class StatePolicy(ABC):
     """A player of Turn that is shown the full state, which no learned agent ever is."""
 
     @abstractmethod
-    def begin(self, game: Turn, state: TurnState) -> Any:
+    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
         """The memory at the start of an episode."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class StatePolicy(ABC):
 class FullInformation(StatePolicy):
     """The free agent walks a shortest path to the apple and eats it; the trapped agent stays."""
 
-    def begin(self, game: Turn, state: TurnState) -> None:
+    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> None:
         """No memory."""
 
     def act(self, game: Turn, state: TurnState, memory: None, rng: torch.Generator) -> tuple[Int[Tensor, "N 2"], None]:
@@ -77,7 +77,7 @@ class Sweep(StatePolicy):
     trapped agent stays.
     """
 
-    def begin(self, game: Turn, state: TurnState) -> SweepMemory:
+    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> SweepMemory:
         """The first agent to be free starts at its nearest way-point."""
         return SweepMemory(nearest(way_points(game.size).to(state.t.device), state), state.free)
 
@@ -103,9 +103,9 @@ class Observing(StatePolicy):
         """
         self.policy = policy
 
-    def begin(self, game: Turn, state: TurnState) -> Any:
+    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
         """The policy's own memory."""
-        return self.policy.begin(game.observe(state))
+        return self.policy.begin(game.observe(state), game.global_state(state), rng)
 
     def act(self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator) -> tuple[Int[Tensor, "N 2"], Any]:
         """What the policy does with the observations of this state."""
@@ -129,7 +129,7 @@ def trace(game: Turn, policy: Any, n_games: int, rng: torch.Generator) -> Trace:
     """
     player = policy if isinstance(policy, StatePolicy) else Observing(policy)
     states, moves = [game.reset(n_games, rng)], []
-    memory = player.begin(game, states[0])
+    memory = player.begin(game, states[0], rng)
     for _ in range(game.spec.horizon):
         actions, memory = player.act(game, states[-1], memory, rng)
         step = game.step(states[-1], actions, rng)

@@ -103,6 +103,10 @@ class Turn(Checked):
         )
         self._boards: dict[object, Board] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the tables, which are quickly made."""
+        return {**self.__dict__, "_boards": {}}
+
     def reset(self, n_games: int, rng: Generator) -> TurnState:
         """N fresh boards, in the generator's kind of arrays."""
         check_n_games(n_games)

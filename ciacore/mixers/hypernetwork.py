@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from ciacore.networks import mlp
+
 
 def hypernetwork(inputs: int, hidden: int, outputs: int) -> nn.Module:
     """Linear, ReLU, Linear; a single Linear where `hidden` is 0."""
-    if hidden == 0:
-        return nn.Linear(inputs, outputs)
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+    return mlp(inputs, hidden, outputs) if hidden else nn.Linear(inputs, outputs)

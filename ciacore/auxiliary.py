@@ -1,0 +1,62 @@
+"""What a method may learn beside its agents and mixer: networks with optimizers of their own."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ciacore.types import Episodes, Forward
+
+
+class Auxiliary(nn.Module):
+    """A part that learns on its own, or changes what is learned. Every hook does nothing unless a part says otherwise.
+
+    `learning_rates` names the submodules that get an Adam optimizer each.
+    """
+
+    learning_rates: dict[str, float] = {}  # noqa: RUF012  (replaced, never changed)
+
+    def prepare(self) -> None:
+        """Makes the optimizers, once the networks lie where they will be trained."""
+        self.optimizers = {name: adam(getattr(self, name), rate) for name, rate in self.learning_rates.items()}
+
+    def played(self, episodes: Episodes, rng: torch.Generator | None) -> None:
+        """Called with every batch of episodes that was played to learn from."""
+
+    def begin(self, mixer: nn.Module, target_mixer: nn.Module, rng: torch.Generator | None) -> None:
+        """Called before every update."""
+
+    def reward(
+        self,
+        episodes: Episodes,
+        action_values: Float[Tensor, "B slots K A"],
+        hidden: Float[Tensor, "B slots K H"],
+        env_steps: Float[Tensor, ""],
+    ) -> Float[Tensor, "B T"] | float:
+        """What is added to the team's reward, without gradient; `env_steps` of training have passed."""
+        return 0.0
+
+    def learn(self, record: Forward, rng: torch.Generator | None) -> dict[str, Float[Tensor, ""]]:
+        """Called after every update; returns its losses."""
+        return {}
+
+    def copy_target(self) -> None:
+        """Called whenever the target networks are copied."""
+
+
+def adam(module: nn.Module, learning_rate: float) -> torch.optim.Adam:
+    """Adam with torch's defaults; on CUDA its step may be captured in a graph."""
+    parameters = list(module.parameters())
+    on_gpu = any(parameter.is_cuda for parameter in parameters)
+    return torch.optim.Adam(parameters, learning_rate, foreach=True, capturable=on_gpu)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""], clip: float | None = None) -> None:
+    """One gradient step on `loss`, for the parameters of this optimizer alone; `clip` bounds their joint L2 norm."""
+    parameters = optimizer.param_groups[0]["params"]
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    if clip is not None:
+        nn.utils.clip_grad_norm_(parameters, clip)
+    optimizer.step()

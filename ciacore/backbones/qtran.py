@@ -1,0 +1,65 @@
+"""QTRAN-base: a free joint value, and a sum of utilities pressed to agree with it (Son et al. 2019)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ciacore.config import Config
+from ciacore.losses import greedy_actions, utilities_of, weighted_mean
+from ciacore.networks import mlp
+from ciacore.types import Episodes, Forward, Mixer, Spec
+
+
+class QTRAN(nn.Module):
+    """L = L_td + opt · L_opt + nopt · L_nopt (Son et al. 2019, Eq. 5 to 8; PyMARL's qtran_base).
+
+    The joint value J(s, h, u) is learned by temporal differences. The mixer's Q_tot (a sum of utilities and V(s)) must
+    equal it at the greedy joint action (opt) and must not lie below it elsewhere (nopt); neither moves J.
+    """
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__()
+        size, E = config.hidden_size + spec.n_actions, config.mixing_size
+        self.n_actions, self.opt, self.nopt = spec.n_actions, config.qtran_opt, config.qtran_nopt
+        self.action_encoding = mlp(size, size, size)
+        self.joint_q = mlp(spec.state_size + size, E, E, 1)
+
+    def joint(
+        self,
+        states: Float[Tensor, "B slots S"],
+        hidden: Float[Tensor, "B slots K H"],
+        actions: Int[Tensor, "B slots K"],
+    ) -> Float[Tensor, "B slots"]:
+        """J(s, h, u) = f([s, sum_k e([h_k, u_k])])."""
+        one_hot = F.one_hot(actions, self.n_actions).float()
+        encoded = self.action_encoding(torch.cat([hidden, one_hot], dim=-1)).sum(-2)
+        return self.joint_q(torch.cat([states, encoded], dim=-1)).squeeze(-1)
+
+    def greedy_values(
+        self,
+        agent: nn.Module,
+        mixer: Mixer,
+        episodes: Episodes,
+        states: Float[Tensor, "B slots SZ"],
+        greedy: Int[Tensor, "B slots K"],
+    ) -> Float[Tensor, "B slots"]:
+        """J of the greedy actions."""
+        return self.joint(states, agent.unroll(episodes)[1], greedy)
+
+    def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
+        episodes, states, hidden = record.episodes, record.states, record.hidden[:, :-1]
+        values, available = record.action_values[:, :-1], episodes.available[:, :-1]
+        greedy = greedy_actions(values, available)
+        taken = self.joint(states, hidden, episodes.actions)
+        with torch.no_grad():
+            best = self.joint(states, hidden, greedy)
+        opt_error = record.mixing(utilities_of(values, greedy, available)).q_tot - best
+        nopt_error = (record.q_tot - taken.detach()).clamp(max=0)
+        return {
+            "td_loss": weighted_mean((taken - record.targets) ** 2, record.weights),
+            "opt_loss": self.opt * weighted_mean(opt_error**2, record.weights),
+            "nopt_loss": self.nopt * weighted_mean(nopt_error**2, record.weights),
+        }

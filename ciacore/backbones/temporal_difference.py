@@ -1,0 +1,35 @@
+"""The temporal-difference loss of a factored joint value: VDN, QMIX, QPLEX and most of what builds on them."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ciacore.config import Config
+from ciacore.losses import batch_mean, td_loss, utilities_of
+from ciacore.types import Episodes, Forward, Mixer, Spec
+
+
+class TemporalDifference(nn.Module):
+    """L_TD = mean of (Q_tot(s, u) - y)² over real steps, plus the mixer's own penalty (Liu et al. 2023, Eq. 1)."""
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__()
+
+    def greedy_values(
+        self,
+        agent: nn.Module,
+        mixer: Mixer,
+        episodes: Episodes,
+        states: Float[Tensor, "B slots SZ"],
+        greedy: Int[Tensor, "B slots K"],
+    ) -> Float[Tensor, "B slots"]:
+        """Q_tot of the greedy actions."""
+        values, _ = agent.unroll(episodes)
+        return mixer(utilities_of(values, greedy, episodes.available), states).q_tot
+
+    def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
+        return {
+            "td_loss": td_loss(record.q_tot, record.targets, record.weights),
+            "penalty": batch_mean(record.penalty.expand_as(record.weights), record.weights),
+        }

@@ -1,0 +1,1 @@
+"""Published ideas that make agents behave, or be credited, differently: one file per idea."""

@@ -1,0 +1,36 @@
+"""GRE: credits of one step should differ, so the entropy of their distribution is small (Liu et al. 2023, baselines).
+
+The credit-entropy regulariser on QMIX ("gradient entropy regularization").
+"""
+
+from __future__ import annotations
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ciacore.cia import temporal_credits
+from ciacore.config import Config
+from ciacore.losses import weighted_mean
+from ciacore.types import Forward, Spec
+
+SMALL = 1e-8  # as published, in the distribution
+
+
+def credit_entropy(credits: Float[Tensor, "... K"]) -> Float[Tensor, "..."]:
+    """Hn = -sum_k p_k log p_k / log K with p_k = x_k / sum_j x_j: 1 for equal credits, 0 where one agent has all."""
+    p = (credits + SMALL) / (credits + SMALL).sum(-1, keepdim=True)
+    return -(p * p.log()).sum(-1) / math.log(credits.shape[-1])
+
+
+class GRE(nn.Module):
+    """The mean entropy of single-step credits over real steps."""
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.coefficient = config.gre_coefficient
+
+    def forward(self, record: Forward) -> Float[Tensor, ""]:
+        return weighted_mean(credit_entropy(temporal_credits(record, self.config)), record.weights)
