@@ -90,6 +90,22 @@ class CIA(nn.Module):
         return cia_loss(temporal_credits(record, self.config), self.identities)
 
 
+class CreditRatio(nn.Module):
+    """Logs how much larger the published credits are than the exact ones: the ratio of their sums over real steps."""
+
+    closed_form = True  # needs a mixer with one
+    coefficient = 0.0
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__()
+
+    @torch.no_grad()
+    def forward(self, record: Forward) -> Float[Tensor, ""]:
+        weights = record.weights.unsqueeze(-1)
+        sums = [(record.mixing.credits(record.utilities, kind) * weights).sum() for kind in ("published", "exact")]
+        return sums[0] / sums[1]
+
+
 class CC(nn.Module):
     """L_CC with the same identities, and the bias that matters here (Liu et al. 2023, Ablation Study)."""
 

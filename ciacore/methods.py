@@ -11,7 +11,7 @@ from torch import nn
 from ciacore.agent import RecurrentAgent
 from ciacore.auxiliary import Auxiliary
 from ciacore.backbones import BACKBONES
-from ciacore.cia import CC, CIA
+from ciacore.cia import CC, CIA, CreditRatio
 from ciacore.config import Config, known_name
 from ciacore.diversity.eoi import EOI, intrinsic_exploration
 from ciacore.diversity.gre import GRE
@@ -30,6 +30,7 @@ TERMS = {  # (spec, config) -> a loss to be added, Forward -> scalar
     "cia": CIA,
     "cc": CC,
     "gre": GRE,
+    "credit_ratio": CreditRatio,
     "latent_information": LatentInformation,
 }
 EXPLORERS = {  # (epsilon-greedy, auxiliaries, config, numpy, learning) -> a policy
@@ -114,9 +115,14 @@ def assemble(spec: Spec, config: Config) -> Parts:
     for slot, name, part in named(config):
         found[slot][name] = part
     mixer = found["mixer"][config.mixer]
-    if config.terms and config.credit_derivative == "published" and not callable(getattr(mixer, "credits", None)):
-        cure = 'Set credit_derivative="exact", which works for any mixer.'
-        refuse("credit_derivative", f"exact, as mixer {config.mixer} has no closed form", "published", cure)
+    if not callable(getattr(mixer, "credits", None)):
+        why = f"as mixer {config.mixer} has no closed form"
+        if config.terms and config.credit_derivative == "published":
+            cure = 'Set credit_derivative="exact", which works for any mixer.'
+            refuse("credit_derivative", f"exact, {why}", "published", cure)
+        for name, term in found["terms"].items():
+            if getattr(term, "closed_form", False):
+                refuse("terms", f"terms without {name}, {why}", list(config.terms), "Leave it out.")
     told = spec._replace(state_size=spec.state_size + config.latent_size)  # mixers are told the latent with the state
     return Parts(
         agent=found["agent"][config.agent](spec, config),

@@ -32,12 +32,12 @@ class EOI(Auxiliary):
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
-        K, O = spec.n_agents, spec.observation_size
+        K, size = spec.n_agents, spec.observation_size
         self.ends_early = spec.ends_early
         self.renewed = {"published": KEPT, "fixed": 1 - KEPT}[config.eoi_target]
-        self.classifier = mlp(O, SIZE, SIZE, K)
-        self.values = mlp(O + K, SIZE, SIZE, spec.n_actions)
-        self.target = mlp(O + K, SIZE, SIZE, spec.n_actions).requires_grad_(False)  # starts elsewhere, as published
+        self.classifier = mlp(size, SIZE, SIZE, K)
+        self.values = mlp(size + K, SIZE, SIZE, spec.n_actions)
+        self.target = mlp(size + K, SIZE, SIZE, spec.n_actions).requires_grad_(False)  # starts elsewhere, as published
         self.register_buffer("identity", torch.eye(K), persistent=False)
 
     def learn(self, record: Forward, rng: torch.Generator | None) -> dict[str, Float[Tensor, ""]]:

@@ -54,7 +54,8 @@ class Turn(Checked):
         all zero when out of view. Windows are row-major with offsets in natural order (-1, 0, +1), the own cell
         at index 4. Own position, walls, time and whose turn it is are not observed.
     State:
-        77 numbers: one-hot cell of the apple (25), of agent 0 (25), of agent 1 (25), and who is free (2).
+        77 numbers: one-hot cell of the apple (25), of agent 0 (25), of agent 1 (25), and who is free (2). With
+        `units=True` 102: per agent its one-hot cell (25), whether it is free (1) and the apple's cell (25).
     Rewards:
         Shared. +10 when the free agent eats on the apple's cell (eating elsewhere: 0); -1 when the free agent
         walks into the border (it stays where it is); -1 for every action of the trapped agent but staying.
@@ -68,19 +69,18 @@ class Turn(Checked):
         Returns: both stay 0, both random about -93, full information about 232.
     Differences:
         Windows in natural order, where the published code wraps (0, +1, -1); a relabelling without effect on
-        what is known (deviation 1). Randomness comes from the generator passed in.
+        what is known (deviation 1). Randomness comes from the generator passed in. `units=True`, for Qatten, is ours.
     References:
         Liu et al. (2023), "Contrastive Identity-Aware Learning for Multi-Agent Value Decomposition", Didactic
         Game and appendix; rules as in the authors' code.
     """
 
-    name = "turn"
-
-    def __init__(self, size: int = 5, horizon: int = 100) -> None:
+    def __init__(self, size: int = 5, horizon: int = 100, units: bool = False) -> None:
         """
         Args:
             size: cells per side of the board.
             horizon: steps per episode.
+            units: tell the state as one block of features per agent; the game is then called turn_units.
 
         Raises:
             InvalidInputError: size below 2 or horizon below 1.
@@ -89,13 +89,14 @@ class Turn(Checked):
             refuse("size", "a whole number of at least 2", size, "The paper's board has size 5.")
         if not isinstance(horizon, int) or horizon < 1:
             refuse("horizon", "a whole number of at least 1", horizon, "The paper's episodes have 100 steps.")
-        self.size = size
+        self.name = "turn_units" if units else "turn"
+        self.size, self.units, unit_size = size, units, 2 * size**2 + 1
         self.spec = Spec(
             n_agents=2,
             n_actions=len(MOVES),
             observation_size=2 * 9,
-            state_size=3 * size**2 + 2,
-            unit_size=0,
+            state_size=2 * unit_size if units else 3 * size**2 + 2,
+            unit_size=unit_size if units else 0,
             horizon=horizon,
             dtype=torch.uint8,
             ends_early=False,
@@ -137,8 +138,13 @@ class Turn(Checked):
         return library(apple).concatenate([mate, apple], -1)
 
     def global_state(self, state: TurnState) -> Float[Array, "N S"]:
-        """Everything but the time: apple, agent 0, agent 1 as one-hot cells, and who is free."""
+        """Everything but the time: apple, agent 0, agent 1 as one-hot cells, and who is free; or units."""
         board, concatenate = self._board(state.apple), library(state.apple).concatenate
+        if self.units:
+            apple = board.cells[state.apple[:, :1], state.apple[:, 1:]]  # [N, 1, 25]
+            own = board.cells[state.positions[..., 0], state.positions[..., 1]]  # [N, 2, 25]
+            units = concatenate([own, board.turns[state.free][..., None], concatenate([apple, apple], 1)], -1)
+            return units.reshape(len(units), -1)
         things = concatenate([state.apple[:, None], state.positions], 1)  # [N, 3, 2]
         cells = board.cells[things[..., 0], things[..., 1]].reshape(len(things), -1)
         return concatenate([cells, board.turns[state.free]], 1)

@@ -99,7 +99,7 @@ class Unweighted(nn.Module):
 
 
 class Qatten(nn.Module):
-    """w_k = sum over heads of softmax_k(query(s) · key(features of k) / sqrt(E)), v_k = value(s) / K (Yang et al. 2020).
+    """w_k = sum over heads of softmax_k(query(s) · key(unit k) / sqrt(E)), v_k = value(s) / K (Yang et al. 2020).
 
     The weights add up to the number of heads at every step. The penalty keeps the unscaled logits small. The first
     K · unit_size numbers of the state are the agents' features.
@@ -112,12 +112,9 @@ class Qatten(nn.Module):
             cure = 'Use qplex_weights="dmaq", or a game whose state has them, e.g. Turn(units=True).'
             refuse("qplex_weights", "dmaq, as this game's state does not begin with features per agent", "qatten", cure)
         self.shape, self.coefficient = (K, U), config.qplex_penalty
-        heads = range(config.qplex_heads)
+        heads, H = range(config.qplex_heads), config.hypernetwork_size
         self.query = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(S, config.hypernetwork_size), nn.ReLU(), nn.Linear(config.hypernetwork_size, E, False)
-            )
-            for _ in heads
+            nn.Sequential(nn.Linear(S, H), nn.ReLU(), nn.Linear(H, E, bias=False)) for _ in heads
         )
         self.key = nn.ModuleList(nn.Linear(U, E, bias=False) for _ in heads)
         self.value = hypernetwork(S, E, 1)
