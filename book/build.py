@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 when the book is ready."""
     options = parse_arguments(arguments)
     os.environ["OMP_NUM_THREADS"] = "1"  # two notebooks run at once
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    ours = str(ROOT), str(NOTEBOOKS)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")]))
     try:
         index = build(options)
     except BuildError as error:

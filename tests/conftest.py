@@ -11,7 +11,9 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("ciacore", "beartype.beartype")  # shapes and types in signatures; before anything imports ciacore
+install_import_hook(
+    ["ciacore", "ciabook"], "beartype.beartype"
+)  # shapes and types in signatures; before anything imports ciacore
 
 NEEDS = {
     "gpu": ("no NVIDIA GPU", torch.cuda.is_available),

@@ -10,6 +10,7 @@ import torch
 from torch.testing import assert_close
 from toys import Stroll, random_utilities, rng, small
 
+import ciacore.methods
 import ciacore.mixers
 from ciacore import METHODS, MIXERS, train
 from ciacore.credits import credits
@@ -31,7 +32,7 @@ def state_sum(tmp_path, monkeypatch):
     (tmp_path / "state_sum.py").write_text(shown('"""A state-weighted sum'))
     monkeypatch.setattr(ciacore.mixers, "__path__", [*ciacore.mixers.__path__, str(tmp_path)])
     monkeypatch.setattr(ciacore.mixers, "MIXERS", dict(MIXERS))
-    monkeypatch.setattr("ciacore.methods.MIXERS", ciacore.mixers.MIXERS)
+    monkeypatch.setitem(ciacore.methods.SLOTS, "mixer", ciacore.mixers.MIXERS)
     name, (line, *more) = "ciacore.mixers.state_sum", shown("MIXERS[").splitlines()
     assert not more  # one line
     module = importlib.import_module(name)

@@ -8,6 +8,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from ciabook.parameters import check_parameters
 from toys import Stroll, random_utilities, rng, small
 
 from ciacore import METHODS, train
@@ -17,7 +18,6 @@ from ciacore.credits import credits
 from ciacore.games import GAMES, MatrixGame, Turn
 from ciacore.methods import assemble
 from ciacore.mixers import MIXERS
-from ciacore.parameters import check_parameters
 from ciacore.replay import Replay
 from ciacore.statistics import bootstrap, mean
 from ciacore.types import InvalidInputError

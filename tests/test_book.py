@@ -137,8 +137,9 @@ def test_pages_name_no_path_of_this_machine(pages):
 
 
 def test_every_module_is_in_the_reference():
-    modules = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "ciacore").rglob("*.py")]
-    names = {".".join(path.parts).removesuffix(".__init__") for path in modules}
+    roots = (ROOT, "ciacore"), (ROOT / "notebooks", "ciabook")
+    modules = [path.relative_to(root) for root, package in roots for path in (root / package).rglob("*.py")]
+    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules}
     documented = re.findall(r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8"))
     assert set(documented) == names
 

@@ -1,5 +1,6 @@
 """The engine: an iteration that a CUDA graph could capture, and seeds in lockstep that learn as they would alone."""
 
+import math
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from toys import Stroll, learner, random_episodes, small
 from ciacore import METHODS, agent, engine, train
 from ciacore.engine import Lockstep, Replayed, capturable
 from ciacore.games import Turn
-from ciacore.learner import Learner, make_optimizer
+from ciacore.learner import make_optimizer
 from ciacore.training import Training
 
 SIZES = {"batch": 4, "buffer": 8, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "evaluation_games": 3}
@@ -27,13 +28,15 @@ CPU = torch.device("cpu")
 def imaginary(training: Training, mode: FakeTensorMode) -> Training:
     """The same training on tensors that have shapes and devices, but no values."""
     ours = training.learner
-    for module in [*ours.online.modules(), *ours.target.modules()]:
+    for module in [*ours.online.modules(), *ours.target.modules(), *ours.auxiliaries.modules()]:
         for name, value in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(mode.from_tensor(value.data), requires_grad=value.requires_grad))
         for name, value in module.named_buffers(recurse=False):
             setattr(module, name, mode.from_tensor(value))
     ours.parameters = list(ours.online.parameters())
-    ours.optimizer = make_optimizer(ours.parameters, training.config)
+    ours.optimizer, ours.env_steps = make_optimizer(ours.parameters, training.config), mode.from_tensor(ours.env_steps)
+    for part in ours.auxiliaries.values():
+        part.prepare()
     training.epsilon, training.returns = mode.from_tensor(torch.ones(())), mode.from_tensor(training.returns)
     training.replay.inserted = mode.from_tensor(training.replay.inserted)
     training.replay.slots = mode.from_tensor(training.replay.slots)
@@ -127,18 +130,19 @@ def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("method", METHODS)
-def test_captured_updates_follow_plain_ones_on_the_same_batches(method):
-    """200 updates on the same recorded batches: captured on CUDA, plain on the CPU."""
+def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypatch):
+    """200 updates on the same recorded batches: captured on CUDA, plain on the CPU; both draw the same numbers."""
+
+    def drawn(*shape, generator=None, device="cpu"):
+        flat = torch.arange(
+            torch.Size(*shape).numel() if isinstance(shape[0], tuple) else math.prod(shape), device=device
+        )
+        return (1e4 * torch.sin(flat + 1.0)).frac().abs().view(*shape)
+
     config, gpu = METHODS[method].but(**{**SIZES, "target_interval": 200}), torch.device("cuda")
-    plain = learner(config)
-    captured = learner(config)
-    captured = Learner(
-        captured.online["agent"].to(gpu),
-        captured.online["mixer"].to(gpu),
-        dict(captured.online["terms"].to(gpu)),
-        config,
-    )
-    batches = [random_episodes([8] * 4, seed=seed) for seed in range(200)]
+    plain, captured = learner(config), learner(config, device="cuda")
+    batches = [random_episodes([8] * 4, seed=seed, latents=config.latent_size) for seed in range(200)]
+    monkeypatch.setattr(torch, "rand", drawn)
     shown = type(batches[0])(*(field.to(gpu) for field in batches[0]))
     graph = None
     for index, batch in enumerate(batches):

@@ -17,14 +17,14 @@ import numpy as np
 import papermill
 import pytest
 import torch
+from ciabook.plots import scores
+from ciabook.recheck import mean, recheck
 from test_resume import digests, names
 
 from ciacore import METHODS, agent, train
 from ciacore.checkpoint import locked
 from ciacore.games import Turn
-from ciacore.plots import scores
 from ciacore.processes import one_core
-from ciacore.recheck import mean, recheck
 from ciacore.store import read_run, read_runs, run_folder
 from ciacore.training import Training
 from ciacore.types import InvalidInputError

@@ -37,7 +37,11 @@ def prepare(name: str, folder: Path) -> Path:
 def test_notebook_runs(name: str, tmp_path: Path):
     prepared = prepare(name, tmp_path)
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-p", "no:cacheprovider", "-q"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'notebooks'}",
+        "PYTEST_ADDOPTS": "",
+        "OMP_NUM_THREADS": "1",
+    }
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *nbval, prepared.name],
         cwd=prepared.parent,

@@ -7,10 +7,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from ciabook.plots import AGENT_COLOURS, draw_board, learning_curve, learning_curves, pooled, scores
 from matplotlib.colors import to_rgb
 
 from ciacore import Config
-from ciacore.plots import AGENT_COLOURS, draw_board, learning_curve, learning_curves, pooled, scores
 from ciacore.store import Run
 from ciacore.types import InvalidInputError
 

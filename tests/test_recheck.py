@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from ciabook.recheck import SAME, recheck
 
 from ciacore import Config, train
 from ciacore.games import MatrixGame
-from ciacore.recheck import SAME, recheck
 from ciacore.types import InvalidInputError
 
 GAME = MatrixGame([[1.0, 2.0], [3.0, 4.0]])

@@ -169,7 +169,7 @@ def test_notebook_checks_its_parameters_first(path: Path) -> None:
     """The first code cell declares the parameters, the second one checks them."""
     first, second = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][:2]
     assert "parameters" in first.metadata.get("tags", [])
-    lines = "from ciacore.parameters import check_parameters\n\ncheck_parameters(globals())"
+    lines = "from ciabook.parameters import check_parameters\n\ncheck_parameters(globals())"
     assert second.source.startswith(lines)
 
 

@@ -27,9 +27,9 @@ def test_epsilon_is_constant_within_an_episode(monkeypatch):
     episodes = []
 
     class Spy(EpsilonGreedy):
-        def begin(self, observations):
+        def begin(self, observations, states, rng):
             episodes.append((len(observations), set()))
-            return super().begin(observations)
+            return super().begin(observations, states, rng)
 
         def act(self, observations, available, memory, rng):
             episodes[-1][1].add(self.epsilon)
@@ -55,6 +55,7 @@ class Counted:
     def __init__(self, monkeypatch, config: Config) -> None:
         self.iterations, self.updated, self.copied, self.evaluated, self.epsilons = 0, [], [], [], []
         self.online = torch.nn.ModuleDict({"agent": RecurrentAgent(Turn().spec, config)})
+        self.auxiliaries, self.env_steps = torch.nn.ModuleDict(), torch.zeros(())
 
         def play(game, policy, n_games, rng, gamma):
             if n_games == config.evaluation_games:
@@ -70,7 +71,10 @@ class Counted:
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # types are checked elsewhere; this counts far
         (self.run,) = train(config, Turn())
 
-    def update(self, _):
+    def played(self, *_):
+        pass
+
+    def update(self, *_):
         self.updated.append(self.iterations)
         return {}
 

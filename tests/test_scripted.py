@@ -4,9 +4,9 @@ from itertools import product
 
 import pytest
 import torch
+from ciabook.scripted import FullInformation, Stay, Sweep, Uniform, returns, trace, way_points
 
 from ciacore.games import Turn
-from ciacore.games.scripted import FullInformation, Stay, Sweep, Uniform, returns, trace, way_points
 from ciacore.games.turn import DOWN, EAT, RIGHT, TurnState
 from ciacore.rollout import Policy, play
 
@@ -80,7 +80,7 @@ def test_sweep_does_not_know_where_an_unseen_apple_is():
     def first_action(apple):
         corners, now = torch.tensor([[[0, 0], [4, 4]]]), torch.tensor([0])
         state = TurnState(corners, torch.tensor([apple]), now, now)
-        return Sweep().act(Turn(), state, Sweep().begin(Turn(), state), generator())[0][0, 0].item()
+        return Sweep().act(Turn(), state, Sweep().begin(Turn(), state, generator()), generator())[0][0, 0].item()
 
     unseen = {first_action(cell) for cell in CELLS if max(cell) > 1}
     assert len(unseen) == 1

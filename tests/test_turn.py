@@ -4,9 +4,9 @@ from itertools import product
 
 import pytest
 import torch
+from ciabook.scripted import Uniform, trace
 
 from ciacore.games import Turn
-from ciacore.games.scripted import Uniform, trace
 from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, TurnState
 from ciacore.types import InvalidInputError
 

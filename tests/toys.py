@@ -72,8 +72,10 @@ class Stroll:
 SPEC = Spec(n_agents=2, n_actions=3, observation_size=4, state_size=5, unit_size=0, horizon=8)
 
 
-def random_episodes(lengths: list[int], spec: Spec = SPEC, seed: int = 0, gamma: float = 0.99) -> Episodes:
-    """Random episodes of the given lengths, padded to the longest of them."""
+def random_episodes(
+    lengths: list[int], spec: Spec = SPEC, seed: int = 0, gamma: float = 0.99, latents: int = 0
+) -> Episodes:
+    """Random episodes of the given lengths, padded to the longest of them; with one of `latents` latents each."""
     generator, batch, steps = rng(seed), len(lengths), max(lengths)
     shape = (batch, steps + 1, spec.n_agents)
     ended = torch.arange(steps) == torch.tensor(lengths).unsqueeze(1) - 1
@@ -89,14 +91,18 @@ def random_episodes(lengths: list[int], spec: Spec = SPEC, seed: int = 0, gamma:
         rewards=torch.randn(batch, steps, generator=generator),
         ended=ended,
         gamma=gamma,
+        context=torch.eye(latents)[torch.randint(latents, (batch,), generator=generator)] if latents else None,
     )
 
 
-def learner(config: Config, spec: Spec = SPEC, seed: int = 0) -> Learner:
+def learner(config: Config, spec: Spec = SPEC, seed: int = 0, device: str = "cpu") -> Learner:
     """A learner with networks fixed by the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Learner(*assemble(spec, config), config)
+        parts = assemble(spec, config)
+    for part in (*parts[:3], *parts.terms.values(), *parts.auxiliaries.values()):
+        part.to(device)
+    return Learner(*parts, config)
 
 
 def gradients(module: torch.nn.Module) -> dict[str, float]:

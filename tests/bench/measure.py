@@ -61,7 +61,7 @@ def ours(training: Training) -> dict[str, Callable[[], Any]]:
     config, rngs, batch = training.config, training.rngs, []
 
     def rollout() -> None:
-        policy = training.policy(0.05)
+        policy = training.policy(0.05, learning=True)
         training.replay.insert(play(training.game, policy, config.n_games, rngs["play"], config.gamma))
 
     def sample() -> None:
@@ -179,6 +179,7 @@ def random_batch(spec: Spec, config: Config) -> Episodes:
         rewards=torch.randn(*shape, generator=rng),
         discounts=torch.full(shape, config.gamma),
         weights=torch.ones(shape),
+        context=torch.zeros(config.batch, config.latent_size),
     )
 
 

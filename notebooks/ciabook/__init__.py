@@ -1,0 +1,1 @@
+"""What notebooks share beside the library: checked parameters, a progress bar, figures, scripted players, rechecks."""
