@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from ciacore.agent import RecurrentAgent
@@ -18,7 +19,7 @@ from ciacore.diversity.gre import GRE
 from ciacore.diversity.maven import LatentHead, LatentInformation, LatentPolicy, latent_exploration
 from ciacore.diversity.scds import SCDS
 from ciacore.diversity.shuffle import Shuffle
-from ciacore.exploration import epsilon_greedy_alone
+from ciacore.exploration import EpsilonGreedy, epsilon_greedy_alone
 from ciacore.mixers import MIXERS
 from ciacore.types import Spec, refuse
 
@@ -124,10 +125,23 @@ def assemble(spec: Spec, config: Config) -> Parts:
             if getattr(term, "closed_form", False):
                 refuse("terms", f"terms without {name}, {why}", list(config.terms), "Leave it out.")
     told = spec._replace(state_size=spec.state_size + config.latent_size)  # mixers are told the latent with the state
-    return Parts(
+    parts = Parts(
         agent=found["agent"][config.agent](spec, config),
         mixer=mixer(told, config),
         backbone=found["backbone"][config.backbone](told, config),
         terms={name: term(spec, config) for name, term in found["terms"].items()},
         auxiliaries={name: part(spec, config) for name, part in found["auxiliaries"].items()},
     )
+    check_explorer(spec, config, parts)
+    return parts
+
+
+def check_explorer(spec: Spec, config: Config, parts: Parts) -> None:
+    """Refuses an explorer whose auxiliaries are missing, or that tells the agents another latent than they expect."""
+    plain = EpsilonGreedy(parts.agent, 0.0)
+    explorer = EXPLORERS[config.explorer](plain, parts.auxiliaries, config, False, True)
+    observations = torch.zeros(1, spec.n_agents, spec.observation_size)
+    drawn = explorer.begin(observations, torch.zeros(1, spec.state_size), torch.Generator()).context.shape[-1]
+    if drawn != config.latent_size:
+        cure = 'Use explorer="latent" with a latent_size of at least 1, or neither.'
+        refuse("explorer", f"one that draws a latent of size {config.latent_size}", config.explorer, cure)

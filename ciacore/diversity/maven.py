@@ -154,6 +154,8 @@ def one_hot(keys: Float[Array, "N Z"]) -> Float[Array, "N Z"]:
 
 def latent_exploration(plain: EpsilonGreedy, auxiliaries: Any, config: Config, numpy: bool, learning: bool) -> Any:
     """MAVEN's explorer, while learning and in evaluations; without a latent policy all latents are equally likely."""
+    if config.latent_size == 0:
+        refuse("latent_size", "at least 1, for an explorer that draws a latent", 0, 'Start from METHODS["maven"].')
     if "latent_policy" in auxiliaries:
         return LatentExploration(plain, auxiliaries["latent_policy"].explorer(numpy))
     size = config.latent_size

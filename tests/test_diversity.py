@@ -1,0 +1,425 @@
+"""GRE, SCDS, EOI, MAVEN and random shuffle: switched off they are their backbone, and on they do what they say."""
+
+import copy
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from test_backbones import LENGTHS, made, reached, under
+from test_experiment import same
+from torch.testing import assert_close
+from toys import SPEC, Stroll, learner, random_episodes, rng, small
+
+from ciacore import METHODS, train
+from ciacore.arrays import library
+from ciacore.diversity.eoi import EOI, IntrinsicExploration, identity_loss, intrinsic_exploration
+from ciacore.diversity.gre import credit_entropy
+from ciacore.diversity.maven import LatentExploration, LatentPolicy
+from ciacore.diversity.scds import policy_divergence
+from ciacore.diversity.shuffle import Shuffle
+from ciacore.exploration import EpsilonGreedy, Memory
+from ciacore.games import Turn
+from ciacore.methods import SLOTS
+from ciacore.mixers import MIXERS
+from ciacore.mixers.shuffled import Shuffled
+from ciacore.mixers.vdn import VDN
+from ciacore.rollout import play
+from ciacore.types import InvalidInputError
+
+TINY = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "target_interval": 5}
+TINY |= {"env_steps": 60, "evaluation_interval": 20, "evaluation_games": 3, "epsilon_steps": 40}
+
+
+def shared(ours, theirs) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Pairs of equally named online parameters of two learners; every one of `theirs`."""
+    mine = dict(ours.online.named_parameters())
+    return [(mine[name], value) for name, value in theirs.online.named_parameters()]
+
+
+def updated(config, lengths=LENGTHS, updates=3, change=lambda _: None, **fields):
+    """A learner after some updates on random batches, with every random number of learning fixed."""
+    ours = learner(config.but(**{**TINY, "gradient_clip": 1e9, **fields}))
+    change(ours)
+    for seed in range(updates):
+        ours.update(random_episodes(lengths, seed=seed, latents=config.latent_size), rng(seed))
+    return ours
+
+
+# -------------------------------------------------------------------------------- GRE
+
+
+def test_entropy_of_credits_by_hand():
+    assert_close(credit_entropy(torch.tensor([[2.0, 2.0, 2.0], [1e6, 0.0, 0.0]])), torch.tensor([1.0, 0.0]))
+    by_hand = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
+    assert_close(credit_entropy(torch.tensor([3.0, 1.0])).item(), by_hand)
+    given = torch.rand(20, 4, generator=rng()) + 0.1
+    assert_close(credit_entropy(7 * given), credit_entropy(given))  # the scale does not matter
+
+
+def test_gre_moves_mixing_weights_only():
+    ours = made("gre")
+    loss = ours.online["terms"]["gre"](ours.forward(random_episodes(LENGTHS)))
+    assert under(reached(loss, ours), "mixer.hyper_w1.", "mixer.hyper_b1.", "mixer.hyper_w2.")
+
+
+def test_gre_makes_credits_unequal():
+    """Alone, for some hundred steps: the entropy falls; with a negative weight it rises."""
+    values = []
+    for sign in (1, -1):
+        ours, episodes = made("gre"), random_episodes([8] * 4)
+        optimizer = torch.optim.Adam(ours.online["mixer"].parameters(), 0.01)
+        for _ in range(200):
+            loss = ours.online["terms"]["gre"](ours.forward(episodes))
+            optimizer.zero_grad()
+            (sign * loss).backward()
+            optimizer.step()
+        values.append(float(loss.detach()))
+    assert values[0] < 0.3 and values[1] > 0.97
+
+
+# -------------------------------------------------------------------------------- SCDS
+
+
+def test_scds_without_weight_is_qplex():
+    with_part, plain = updated(METHODS["scds"], scds_beta=0.0), updated(METHODS["qplex"])
+    assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
+    rewarded = updated(METHODS["scds"])
+    assert not all(torch.equal(a, b) for a, b in shared(rewarded, plain))
+
+
+def test_divergence_of_policies():
+    values = torch.randn(5, 6, 3, 4, generator=rng())
+    assert (policy_divergence(values, 1.0) >= -1e-6).all()
+    alike = values[:, :, :1].expand_as(values)
+    assert_close(policy_divergence(alike, 1.0), torch.zeros(5, 6, 3), rtol=0, atol=1e-6)
+    two = torch.tensor([[[[0.0, math.log(3.0)], [0.0, 0.0]]]])  # policies (1/4, 3/4) and (1/2, 1/2), mean (3/8, 5/8)
+    by_hand = 0.25 * math.log(0.25 / 0.375) + 0.75 * math.log(0.75 / 0.625)
+    assert_close(policy_divergence(two, 1.0)[0, 0, 0].item(), by_hand)
+
+
+def test_scds_reward_compares_two_predictions():
+    """With equal predictors and beta1 = 1 nothing is left but the divergence of policies."""
+    ours, episodes = made("scds", scds_beta1=1.0, scds_beta2=1.0), random_episodes([8] * 4)
+    part = ours.auxiliaries["scds"]
+    values, hidden = ours.online["agent"].unroll(episodes)
+    aware = part.targets["with_id"]
+    for layer in (aware.first, aware.second):
+        layer.weight.data[:, -2:] = 0  # deaf to the identity
+    blind = part.targets["without_id"]
+    for mine, theirs in zip((blind[0], blind[2], blind[4]), (aware.first, aware.second, aware.third), strict=True):
+        mine.weight.data, mine.bias.data = theirs.weight.data[:, : mine.in_features], theirs.bias.data
+    found = part.rewards(episodes, values, hidden)
+    assert_close(found, policy_divergence(values[:, :-1], 1.0), rtol=1e-3, atol=1e-4)
+    team = part.reward(episodes, values, hidden, torch.zeros(()))
+    assert_close(team, 0.1 * found.mean(-1)) and not team.requires_grad
+    assert not team.requires_grad
+
+
+def test_scds_reward_enters_the_targets_only():
+    ours, episodes = made("scds"), random_episodes([8] * 4)
+    values, hidden = ours.online["agent"].unroll(episodes)
+    added = ours.auxiliaries["scds"].reward(episodes, values, hidden, ours.env_steps)
+    record = ours.forward(episodes)
+    expected = episodes.rewards + added + episodes.discounts * record.greedy_values[:, 1:]
+    assert_close(record.targets, expected) and added.abs().min() > 0
+    assert under(reached(ours.online["backbone"](record)["td_loss"], ours), "agent.", "mixer.")
+
+
+def test_scds_reward_fades_after_a_million_steps():
+    part = made("scds", scds_anneal=5.0).auxiliaries["scds"]
+    shares = [part.share(torch.tensor(1e6 * millions)).item() for millions in (0.0, 1.0, 1.1, 1.2, 3.0)]
+    assert_close(torch.tensor(shares), torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), rtol=0, atol=1e-6)
+    assert made("scds").auxiliaries["scds"].share(torch.tensor(9e6)).item() == 1.0
+
+
+def test_padding_never_moves_scds_predictors():
+    ours, short = made("scds"), random_episodes([8, 3, 5, 1])
+    spoiled = short._replace(observations=short.observations.clone())
+    for row, length in enumerate([8, 3, 5, 1]):
+        spoiled.observations[row, length + 1 :] = 1e3
+    parts = []
+    for batch in (short, spoiled):
+        mine = copy.deepcopy(ours)
+        mine.update(batch, rng())
+        parts.append(mine.auxiliaries["scds"])
+    pairs = zip(parts[0].parameters(), parts[1].parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    before = dict(ours.auxiliaries["scds"].named_parameters())
+    assert any(not torch.equal(value, before[name]) for name, value in parts[0].named_parameters())
+
+
+def test_scds_targets_follow_when_copied():
+    ours = made("scds")
+    part = ours.auxiliaries["scds"]
+    ours.update(random_episodes(LENGTHS), rng())
+    pairs = [
+        (a, b)
+        for name in part.targets
+        for a, b in zip(part.targets[name].parameters(), getattr(part, name).parameters(), strict=True)
+    ]
+    assert not all(torch.equal(a, b) for a, b in pairs)
+    ours.copy_target()
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_scds_sizes_on_turn():
+    part = learner(METHODS["scds"], Turn().spec).auxiliaries["scds"]
+    counts = [sum(p.numel() for p in getattr(part, name).parameters()) for name in ("without_id", "with_id")]
+    assert counts == [30_226, 30_738]
+
+
+# -------------------------------------------------------------------------------- EOI
+
+
+def test_eoi_moves_neither_agents_nor_mixer():
+    with_part, plain = updated(METHODS["eoi"], [8] * 4), updated(METHODS["qmix"], [8] * 4)
+    assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_eoi_plays_as_qmix_unless_episodes_explore(share):
+    config = METHODS["eoi"].but(**TINY, eoi_episodes=share, eoi_steps=1.0)
+    ours = learner(config, Stroll().spec)
+    ours.auxiliaries["eoi"].values[-1].bias.data[1] = 100.0  # action 1 is always available
+    plain = EpsilonGreedy(ours.online["agent"], 0.0)
+    explorers = plain, intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True)
+    one, other = (play(Stroll(), explorer, 5, rng(), 0.99) for explorer in explorers)
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True)) == (share == 0)
+
+
+class Prefers:
+    """Stands in for epsilon-greedy agents: everybody takes action 0."""
+
+    class agent:
+        @staticmethod
+        def one_hot(actions):
+            return torch.nn.functional.one_hot(actions, 3).float()
+
+    def begin(self, observations, states, rng):
+        return Memory(None, None, observations[:, 0, :0])
+
+    def act(self, observations, available, memory, rng):
+        actions = torch.zeros(available.shape[:2], dtype=torch.int64)
+        return actions, Memory(None, self.agent.one_hot(actions), memory.context)
+
+
+def test_one_agent_explores_in_some_steps_of_some_episodes():
+    games, steps = 4000, 20
+    explorer = IntrinsicExploration(
+        Prefers(),
+        lambda observations: torch.tensor([0.0, 1.0, 9.0]).expand(*observations.shape[:2], 3),
+        episode_ratio=0.4,
+        explore_ratio=0.25,
+    )
+    observations, available = torch.zeros(games, 2, 4), torch.ones(games, 2, 3, dtype=torch.bool)
+    available[..., 2] = False  # the best action is not available
+    generator = rng(1)
+    memory, taken = explorer.begin(observations, torch.zeros(games, 5), generator), []
+    for _ in range(steps):
+        actions, memory = explorer.act(observations, available, memory, generator)
+        assert torch.equal(memory.memory.last_actions.argmax(-1), actions)  # the agents are told what was done
+        taken.append(actions)
+    taken = torch.stack(taken, 1)  # [N, T, K]
+    assert set(taken.unique().tolist()) == {0, 1} and int(taken.sum(-1).max()) == 1  # never both, never unavailable
+    exploring = taken.sum((1, 2)) > 0
+    assert_close(exploring.float().mean().item(), 0.4 * (1 - 0.75**steps), rtol=0, atol=0.03)
+    within = taken[memory.games].float()
+    assert_close(within.sum(-1).mean().item(), 0.25, rtol=0, atol=0.02)
+    assert_close(within.mean((0, 1)), torch.tensor([0.125, 0.125]), rtol=0, atol=0.01)  # either agent equally often
+    assert not taken[~memory.games].any()
+
+
+def test_eoi_never_explores_in_evaluations():
+    config = METHODS["eoi"].but(**TINY)
+    ours = learner(config)
+    plain = EpsilonGreedy(ours.online["agent"], 0.0)
+    assert intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=False) is plain
+    assert intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True) is not plain
+
+
+def test_identity_loss_by_hand():
+    """Two classes: for uniform p the cross-entropy is log 2 / 2 and the entropy term 0.1 log 2 / 2; never negative."""
+    uniform = torch.full((6, 2), 0.5)
+    assert_close(identity_loss(uniform, torch.arange(6) % 2).item(), 1.1 * math.log(2) / 2, rtol=1e-5, atol=0)
+    sure = torch.tensor([[1.0, 0.0]])
+    assert_close(identity_loss(sure, torch.tensor([0])).item(), 0.0, rtol=0, atol=1e-6)
+    p = torch.rand(100, 3, generator=rng()).softmax(-1)
+    assert identity_loss(p, torch.arange(100) % 3) > 0
+
+
+@pytest.mark.parametrize("target", ["published", "fixed"])
+def test_the_published_target_grows_and_the_fixed_one_follows(target):
+    """The target's weights, driven by constant online ones: 199 times as large in the end, or equal to them."""
+    part = learner(METHODS["eoi"].but(**TINY, eoi_target=target)).auxiliaries["eoi"]
+    part.optimizers["values"].param_groups[0]["lr"] = 0.0
+    rows = torch.randn(256, 4, generator=rng()), torch.randn(256, 4, generator=rng(1)), torch.arange(256) % 2
+    rows = (*rows, torch.zeros(256, dtype=torch.int64), torch.ones(256, dtype=torch.bool))
+    for _ in range(2500):
+        part.step(*rows)
+    factor = {"published": 199.0, "fixed": 1.0}[target]
+    for copied, value in zip(part.target.parameters(), part.values.parameters(), strict=True):
+        assert_close(copied, factor * value, rtol=1e-3, atol=1e-3)
+
+
+def test_eoi_learns_who_saw_what():
+    """Agents with different observations are recognised; the rows a batch offers leave out its last transition."""
+    part = EOI(SPEC._replace(observation_size=1, ends_early=False), METHODS["eoi"])
+    part.prepare()
+    for optimizer in part.optimizers.values():
+        optimizer.param_groups[0]["lr"] = 0.01
+    episodes = random_episodes([8] * 40)
+    seen = torch.arange(2.0).view(1, 1, 2, 1).expand(40, 9, 2, 1) + 0.1 * torch.randn(40, 9, 2, 1, generator=rng())
+    episodes = episodes._replace(observations=seen)
+    rows = part.rows(episodes)
+    assert len(rows[0]) == 40 * 7 * 2
+    record = learner(METHODS["eoi"].but(**TINY)).forward(random_episodes([8] * 40))._replace(episodes=episodes)
+    losses = [part.learn(record, None)["classifier_loss"].item() for _ in range(100)]
+    assert losses[0] > 0.3 and losses[-1] < 0.05
+    assert (part.classifier(seen).argmax(-1) == torch.arange(2)).all()
+
+
+def test_eoi_sizes_on_turn():
+    part = EOI(Turn().spec, METHODS["eoi"])
+    assert sum(p.numel() for p in part.classifier.parameters()) == 5_506
+    assert sum(p.numel() for p in part.values.parameters()) == 5_894
+
+
+# -------------------------------------------------------------------------------- MAVEN
+
+
+def test_other_latents_other_values():
+    ours = made("maven")
+    episodes = random_episodes([8] * 4, latents=16)
+    turned = episodes._replace(context=episodes.context.roll(1, dims=1))
+    (values, hidden), (other, same_hidden) = (ours.online["agent"].unroll(each) for each in (episodes, turned))
+    assert torch.equal(hidden, same_hidden) and (values - other).abs().min(-1).values.min() > 0
+    q_tot, other = (ours.forward(each).q_tot for each in (episodes, turned))
+    assert (q_tot - other).abs().min() > 0
+
+
+def test_the_information_loss_starts_at_its_maximum_and_moves_agents():
+    ours = made("maven", maven_size=64)
+    record = ours.forward(random_episodes([8] * 4, latents=16))
+    loss = ours.online["terms"]["latent_information"](record)
+    assert abs(float(loss.detach()) - math.log(16)) < 0.1
+    assert under(reached(loss, ours), "agent.", "terms.latent_information.")
+    assert not any(
+        name.startswith("auxiliaries.") for name in reached(ours.online["backbone"](record)["td_loss"], ours)
+    )
+
+
+def test_equal_values_tell_no_latent():
+    """What the discriminator is told depends on the latent through the values alone."""
+    ours = made("maven")
+    seen = []
+    term = ours.online["terms"]["latent_information"]
+    term.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    episodes = random_episodes([8] * 4, latents=16)
+    record = ours.forward(episodes)
+    record = record._replace(action_values=torch.zeros_like(record.action_values))
+    for latents in (episodes.context, episodes.context.roll(1, dims=1)):
+        term(record._replace(episodes=episodes._replace(context=latents)))
+    assert torch.equal(*seen)
+
+
+def test_maven_credits_are_not_negative():
+    ours = made("maven")
+    record = ours.forward(random_episodes([8] * 4, latents=16))
+    assert (record.mixing.credits(record.utilities) >= 0).all()
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+def test_the_latent_is_drawn_once_from_the_policy(numpy):
+    probabilities, agent = torch.tensor([0.5, 0.3, 0.2, 0.0]), made("maven", latent_size=4).online["agent"]
+    logits, zeros, generator = (probabilities + 1e-9).log(), torch.zeros, rng()
+    if numpy:
+        agent, logits, zeros, generator = agent.in_numpy(), logits.numpy(), np.zeros, np.random.default_rng(0)
+
+    def told(states):
+        return library(logits).broadcast_to(logits, (len(states), 4))
+
+    explorer = LatentExploration(EpsilonGreedy(agent, 0.0), told)
+    observations, available = (
+        zeros((5000, 2, 4)).astype(np.float32) if numpy else zeros((5000, 2, 4)),
+        zeros((5000, 2, 3)),
+    )
+    memory = explorer.begin(observations, observations[:, 0], generator)
+    assert_close(torch.as_tensor(memory.context).mean(0), probabilities, rtol=0, atol=0.02)
+    with torch.no_grad():
+        _, after = explorer.act(observations, available == 0, memory, generator)
+    assert (torch.as_tensor(after.context) == torch.as_tensor(memory.context)).all()
+
+
+@pytest.mark.parametrize("entropy", ["published", "exact"])
+def test_gradient_of_the_latent_policy_by_hand(entropy):
+    """Published: (c - R) grad log pi, so that c is a baseline. Exact: a true entropy bonus."""
+    config = METHODS["maven"].but(**TINY, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5)
+    part = LatentPolicy(SPEC, config)
+    part.prepare()
+    part.states[:2], part.returns[:2] = torch.randn(2, 5, generator=rng()), torch.tensor([2.0, -1.0])
+    part.latents[0, 1] = part.latents[1, 2] = 1.0
+    before = copy.deepcopy(part.policy)
+    log_p = before(part.states[:2]).log_softmax(-1)
+    chosen = torch.stack([log_p[0, 1], log_p[1, 2]])
+    if entropy == "published":
+        objective = ((0.5 - part.returns[:2]) * chosen).sum()
+    else:
+        objective = -(part.returns[:2] * chosen).sum() + 0.5 * (log_p.exp() * log_p).sum()
+    expected = torch.autograd.grad(objective, list(before.parameters()))
+    part.step(torch.tensor([0, 1]))
+    for parameter, gradient in zip(part.policy.parameters(), expected, strict=True):
+        assert_close(parameter.grad, gradient)
+
+
+def test_the_latent_policy_finds_the_latent_that_pays():
+    config = METHODS["maven"].but(**TINY, latent_size=4)
+    part, generator = LatentPolicy(SPEC, config), rng()
+    part.prepare()
+    for _ in range(60):
+        states = torch.randn(8, 1, 5, generator=generator).expand(8, 9, 5)
+        latents = torch.eye(4)[torch.multinomial(part.policy(states[:, 0]).softmax(-1), 1, generator=generator)[:, 0]]
+        rewards = torch.zeros(8, 8)
+        rewards[:, 0] = latents[:, 2] * 10
+        episodes = random_episodes([8] * 8)._replace(states=states, context=latents, rewards=rewards)
+        part.played(episodes, generator)
+    assert part.policy(torch.zeros(1, 5)).softmax(-1)[0, 2] > 0.9
+
+
+# -------------------------------------------------------------------------------- random shuffle
+
+
+def test_shuffle_that_never_shuffles_is_qmix_bit_for_bit():
+    config = METHODS["qmix_rs"].but(**TINY, auxiliaries=())
+    (never,) = train(config, Stroll(), [1])
+    (plain,) = train(METHODS["qmix"].but(**TINY), Stroll(), [1])
+    renamed = never._replace(weights={name.replace("mixer.mixer.", "mixer."): w for name, w in never.weights.items()})
+    assert same(renamed, plain)
+    (shuffled,) = train(METHODS["qmix_rs"].but(**TINY), Stroll(), [1])
+    assert not same(shuffled, never)
+
+
+def test_one_order_per_update_for_both_mixers_and_all_equally_often():
+    ours = made("qmix_rs")
+    generator, orders = rng(), []
+    for _ in range(400):
+        ours.auxiliaries["shuffle"].begin(ours.online["mixer"], ours.target["mixer"], generator)
+        assert torch.equal(ours.online["mixer"].order, ours.target["mixer"].order)
+        orders.append(tuple(ours.online["mixer"].order.tolist()))
+    assert set(orders) == {(0, 1), (1, 0)} and 160 < orders.count((0, 1)) < 240
+
+
+def test_shuffling_a_sum_changes_nothing():
+    mixers = {**MIXERS, "shuffled_vdn": partial(Shuffled, VDN)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SLOTS, "mixer", mixers)
+        shuffled = updated(METHODS["qmix_rs"].but(mixer="shuffled_vdn"))
+    plain = updated(METHODS["vdn"])
+    for a, b in shared(shuffled, plain):
+        assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_shuffle_needs_a_mixer_that_can_be_shuffled():
+    with pytest.raises(InvalidInputError, match=r"mixer: expected one that can be shuffled, got .vdn.*shuffled_qmix"):
+        Shuffle(SPEC, small(mixer="vdn"))

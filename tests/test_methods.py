@@ -1,0 +1,127 @@
+"""What holds for every method: made of parts by their names, resumed bit for bit, seeds that do not see each other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from test_engine import replayed  # noqa: F401  (a fixture)
+from test_experiment import same
+from test_resume import after
+from toys import Stroll
+
+from ciacore import METHODS, train
+from ciacore.config import Config
+from ciacore.engine import Lockstep
+from ciacore.games import Turn
+from ciacore.methods import SLOTS, assemble, named
+from ciacore.training import Training
+from ciacore.types import InvalidInputError
+
+LIBRARY = Path(__file__).resolve().parents[1] / "ciacore"
+FOURTEEN = "vdn qmix qplex qtran ow_qmix cw_qmix maven eoi gre scds qmix_rs qmix_cc qmix_cia qplex_cia"
+TINY = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "target_interval": 5}
+TINY |= {"env_steps": 60, "evaluation_interval": 20, "evaluation_games": 3, "epsilon_steps": 40}
+TINY |= {"eoi_episodes": 1.0, "eoi_steps": 0.5}  # so that exploration shows in a few episodes
+GAMES = {"numpy": Turn(horizon=5), "torch": Stroll()}
+
+
+class Stopped(Exception):
+    """An interruption."""
+
+
+def test_there_are_fourteen():
+    assert set(METHODS) == set(FOURTEEN.split()) and all(name == config.method for name, config in METHODS.items())
+
+
+def test_no_method_is_tested_for_by_its_name():
+    """Names of methods, mixers and terms appear where they are registered, and nowhere in what composes them."""
+    composing = ["learner", "training", "rollout", "engine", "experiment", "processes", "worker", "replay", "agent"]
+    words = {*METHODS, *(name for known in SLOTS.values() for name in known)} - {"central", "latent", "recurrent"}
+    for file in composing:
+        tree = list(ast.walk(ast.parse((LIBRARY / f"{file}.py").read_text())))
+        prose = {node.value for node in tree if isinstance(node, ast.Expr)}
+        strings = {node.value for node in tree if isinstance(node, ast.Constant) and node not in prose}
+        assert not words & strings, file
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_is_its_parts(method):
+    parts = assemble(Turn().spec, METHODS[method])
+    found = {(slot, name) for slot, name, _ in named(METHODS[method])}
+    assert {("agent", METHODS[method].agent), ("mixer", METHODS[method].mixer)} <= found
+    assert set(parts.terms) == set(METHODS[method].terms) and set(parts.auxiliaries) == set(METHODS[method].auxiliaries)
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_goes_on_as_if_nothing_had_happened(method, game, tmp_path):
+    config, game = METHODS[method].but(**TINY), GAMES[game]
+    (whole,) = train(config, game, [1])
+    for k in (7, 5):  # interrupted twice, after and before a target copy
+        with pytest.raises(Stopped):
+            train(config, game, [1], tmp_path, progress=after(k, Stopped))
+    (run,) = train(config, game, [1], tmp_path)
+    assert same(run, whole) and len(run.provenance["resumed"]) == 2
+    assert run.provenance["updates"] >= 5
+    losses = run.metrics["losses"][-1]
+    assert set(losses) >= {"loss", "gradient_norm"} and all(torch.isfinite(torch.tensor(list(losses.values()))))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_seeds_of_every_method_advance_together_as_alone(method, replayed):  # noqa: F811
+    config = METHODS[method].but(**TINY)
+    alone, together = (
+        [Training(config, Turn(horizon=5), seed, torch.device("cpu"), False) for seed in (1, 2)] for _ in "ab"
+    )
+    for training in alone:
+        while training.running():
+            training.iterate()
+    lockstep = Lockstep(together)
+    while together[0].running():
+        lockstep.iterate()
+    for one, other in zip(alone, together, strict=True):
+        assert one.log.metrics == other.log.metrics
+        pairs = zip(one.tensors().items(), other.tensors().items(), strict=True)
+        assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+    assert len(replayed) > 0
+
+
+@pytest.mark.parametrize("method", ["maven", "scds", "cw_qmix"])
+def test_seeds_of_every_kind_of_part_go_to_processes(method, tmp_path):
+    config, game = METHODS[method].but(**TINY), Turn(horizon=5)
+    both = train(config, game, [1, 2], tmp_path, processes=2)
+    assert all(same(run, train(config, game, [run.seed])[0]) for run in both) and not same(*both)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_explores_and_learns_from_its_seed_alone(method):
+    """The same seed twice is bit-equal, and training moved every network but those that only copy."""
+    config, game = METHODS[method].but(**TINY), Stroll()
+    (one,), (two,) = (train(config, game, [3]) for _ in "ab")
+    assert same(one, two)
+    (start,) = train(config.but(env_steps=1), game, [3])
+    still = {name for name in one.weights if torch.equal(one.weights[name], start.weights[name])}
+    eoi = {name for name in one.weights if name.startswith("auxiliaries.eoi")}  # 256 rows are needed for a step
+    assert still <= eoi
+
+
+UNFIT = {
+    "latents": ({"agent": "latent"}, "latent_size: expected at least 1.*got 0"),
+    "Qatten": ({"mixer": "qplex", "qplex_weights": "qatten"}, r"qplex_weights: expected dmaq.*Turn\(units=True\)"),
+    "ratio": ({"mixer": "vdn", "terms": ("credit_ratio",)}, "terms: expected terms without credit_ratio"),
+    "closed form": ({"mixer": "qplex", "terms": ("cia",), "credit_derivative": "published"}, "no closed form"),
+    "shuffle": ({"auxiliaries": ("shuffle",)}, "mixer: expected one that can be shuffled"),
+    "explorer": ({"explorer": "intrinsic"}, 'explorer: expected auxiliaries with "eoi"'),
+    "explorer of latents": ({"explorer": "latent"}, "latent_size"),
+    "latents without explorer": ({"latent_size": 4}, "explorer: expected one that draws a latent of size 4"),
+    "unknown backbone": ({"backbone": "tdd"}, "backbone: expected one of td, qtran, weighted.*Did you mean 'td'"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_parts_that_do_not_go_together_are_refused_before_training(case, tmp_path):
+    fields, message = UNFIT[case]
+    with pytest.raises(InvalidInputError, match=message):
+        train(Config(**fields), Turn(horizon=5), [1], tmp_path)
+    assert not list(tmp_path.iterdir())

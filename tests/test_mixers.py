@@ -1,0 +1,170 @@
+"""QPLEX, QTRAN's sum, the central network and the shuffled mixer: what each promises, whatever its weights."""
+
+import itertools
+
+import pytest
+import torch
+from torch.testing import assert_close
+from toys import random_utilities, rng, small
+
+from ciacore.credits import credits
+from ciacore.mixers import MIXERS
+from ciacore.mixers.qplex import WEIGHTS
+from ciacore.types import Spec, Utilities
+
+K, A, UNIT, STATE, BATCH = 3, 4, 2, 7, 50
+SPEC = Spec(K, A, observation_size=1, state_size=STATE, unit_size=UNIT, horizon=1)
+JOINT = torch.tensor(list(itertools.product(range(A), repeat=K)))  # [A^K, K]
+
+
+def mixer(name: str, seed: int = 0, wide: float = 3.0, **fields):
+    """A mixer with random weights, `wide` times those of a fresh one, in double precision."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = MIXERS[name](SPEC, small(**fields)).double()
+    for parameter in made.parameters():
+        parameter.data *= wide
+    return made
+
+
+def utilities(values: torch.Tensor, actions: torch.Tensor) -> Utilities:
+    """What a mixer is told of joint actions [..., K], with all actions available; values [..., K, A]."""
+    chosen = values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+    return Utilities(chosen, values.amax(-1), torch.nn.functional.one_hot(actions, A).to(values.dtype))
+
+
+def every_joint_action(seed: int) -> tuple[torch.Tensor, Utilities, torch.Tensor]:
+    """Random values [B, K, A], and utilities [B, A^K, K] of all joint actions with their states."""
+    values = 2 * torch.randn(BATCH, K, A, generator=rng(seed), dtype=torch.float64)
+    state = torch.randn(BATCH, STATE, generator=rng(seed + 1), dtype=torch.float64)
+    shape = (BATCH, len(JOINT))
+    given = utilities(values.unsqueeze(1).expand(*shape, K, A), JOINT.expand(*shape, K))
+    return values, given, state.unsqueeze(1).expand(*shape, STATE)
+
+
+# -------------------------------------------------------------------------------- QPLEX
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("seed", range(5))
+def test_qplex_satisfies_igm(weights, seed):
+    """Of all A^K joint actions, the tuple of greedy ones has the largest Q_tot, and no other ties with it."""
+    values, given, state = every_joint_action(seed)
+    q_tot = mixer("qplex", seed, qplex_weights=weights)(given, state).q_tot
+    assert torch.equal(JOINT[q_tot.argmax(1)], values.argmax(-1))
+    best = q_tot.topk(2, dim=1).values
+    assert (best[:, 0] > best[:, 1]).all()
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_qplex_is_the_value_of_greedy_actions_plus_weighted_advantages(weights):
+    """Q_tot = sum_k (w_k max Q_k + v_k) + sum_k lambda_k w_k (Q_k - max Q_k), the last sum never above 0."""
+    _, given, state = every_joint_action(0)
+    made = mixer("qplex", qplex_weights=weights)
+    at = made.at(state)
+    importance = at.importance(given.actions)
+    assert (importance > 0).all() and (at.w > 0).all() and importance.std() > 0.01
+    advantages = (importance * at.w * (given.chosen - given.greedy)).sum(-1)
+    assert (advantages <= 0).all()
+    is_greedy = (given.chosen == given.greedy).all(-1)
+    assert torch.equal(advantages == 0, is_greedy) and is_greedy.sum() == BATCH
+    assert_close(made(given, state).q_tot, (at.w * given.greedy + at.v).sum(-1) + advantages)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_qplex_credits_are_its_weights_without_importance(weights):
+    """No gradient flows through advantages, as published: the credit is w_k, and neither lambda_k w_k nor 1 + ..."""
+    _, given, state = every_joint_action(1)
+    made = mixer("qplex", qplex_weights=weights)
+    at = made.at(state)
+    found = credits(made, given, state)
+    assert_close(found, at.w.detach())
+    assert not torch.allclose(found, (at.importance(given.actions) * at.w).detach(), rtol=0.01)
+
+
+def test_qatten_weights_add_up_to_the_number_of_heads():
+    _, given, state = every_joint_action(2)
+    for heads in (1, 4):
+        found = credits(mixer("qplex", qplex_weights="qatten", qplex_heads=heads), given, state)
+        assert_close(found.sum(-1), torch.full_like(found[..., 0], heads))
+        assert found.std() > 0.01
+    assert_close(credits(mixer("qplex", qplex_weights="unweighted"), given, state), torch.ones_like(found))
+
+
+def test_qatten_reads_its_block_of_the_state():
+    """Exchanging the features of two agents exchanges their weights, where the query does not look at them."""
+    made = mixer("qplex", qplex_weights="qatten")
+    for query in made.weights.query:
+        query[0].weight.data[:, : K * UNIT] = 0
+    _, given, state = every_joint_action(3)
+    swapped = state.clone()
+    swapped[..., :UNIT], swapped[..., UNIT : 2 * UNIT] = state[..., UNIT : 2 * UNIT], state[..., :UNIT]
+    assert_close(credits(made, given, swapped), credits(made, given, state)[..., [1, 0, 2]])
+    assert not torch.allclose(state[..., :UNIT], state[..., UNIT : 2 * UNIT])
+
+
+def test_qatten_penalty_by_hand():
+    """coefficient · sum over heads of the mean squared unscaled logit, per step."""
+    made = mixer("qplex", qplex_weights="qatten", qplex_penalty=0.5, mixing_size=1, hypernetwork_size=1)
+    state = torch.ones(1, STATE, dtype=torch.float64)
+    state[:, 2:4] = 3.0
+    for query, key in zip(made.weights.query, made.weights.key, strict=True):
+        for part in (query[0], query[2]):
+            part.weight.data.fill_(1.0)
+        query[0].bias.data.zero_()
+        key.weight.data.fill_(1.0)
+    q = STATE + 2 * 2.0  # the query: the sum of the state; keys: 2, 6, 2
+    penalty = made(utilities(torch.zeros(1, K, A, dtype=torch.float64), JOINT[:1]), state).penalty
+    assert_close(penalty.item(), 0.5 * 4 * ((2 * q) ** 2 + (6 * q) ** 2 + (2 * q) ** 2) / 3)
+
+
+# -------------------------------------------------------------------------------- QTRAN's sum, central, shuffled
+
+
+def test_value_sum_credits_are_one():
+    _, given, state = every_joint_action(4)
+    made = mixer("value_sum")
+    assert_close(credits(made, given, state), torch.ones_like(given.chosen))
+    assert_close(made(given, state).q_tot - given.chosen.sum(-1), made.value(state).squeeze(-1))
+
+
+def test_central_is_bound_by_nothing():
+    """Its slopes take both signs, and its greedy joint action need not be the tuple of greedy actions."""
+    values, given, state = every_joint_action(5)
+    made = mixer("central", wide=5.0)
+    found = credits(made, given, state)
+    assert (found > 0).any() and (found < 0).any()
+    q_tot = made(given, state).q_tot
+    assert not torch.equal(JOINT[q_tot.argmax(1)], values.argmax(-1))
+
+
+def test_the_identity_order_is_qmix_bit_for_bit():
+    shuffled, plain = mixer("shuffled_qmix"), mixer("qmix")
+    assert {f"mixer.{name}" for name in plain.state_dict()} == set(shuffled.state_dict())
+    _, given, state = every_joint_action(6)
+    assert torch.equal(shuffled(given, state).q_tot, plain(given, state).q_tot)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(K))))
+def test_a_shuffled_mixer_credits_the_slot_of_an_agent(order):
+    """Agent order[j] stands at slot j: its credit is that of the slot."""
+    shuffled, plain = mixer("shuffled_qmix"), mixer("qmix")
+    shuffled.order.copy_(torch.tensor(order))
+    given = random_utilities(BATCH, K, dtype=torch.float64)
+    state = torch.randn(BATCH, STATE, generator=rng(9), dtype=torch.float64)
+    at_slots = credits(plain, given._replace(chosen=given.chosen[:, order]), state)
+    assert_close(credits(shuffled, given, state)[:, order], at_slots)
+    assert_close(
+        shuffled(given, state).q_tot, plain(given._replace(chosen=given.chosen[:, order]), state).q_tot, rtol=0, atol=0
+    )
+
+
+def test_sizes_on_turn():
+    """Numbers of parameters of the published modules, for 77 state features, 2 agents and 6 actions."""
+    from ciacore.config import Config
+    from ciacore.games import Turn
+
+    sizes = {"qmix": 21_249, "qplex": 11_900, "central": 172_546, "vdn": 0}
+    for name, size in sizes.items():
+        made = MIXERS[name](Turn().spec, Config())
+        assert sum(parameter.numel() for parameter in made.parameters()) == size, name
