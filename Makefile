@@ -20,6 +20,7 @@ test-long: setup ## run the long tests too; writes tests/reports/test-long.txt; 
 
 bench: setup ## measure speed beside the published structure, on one core; writes book/results/bench/
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)
+	@PYTHONPATH=tests $(PY) -m bench.methods
 
 book: setup ## train the two example runs and build the book; prints the page to open
 	@$(PY) book/build.py

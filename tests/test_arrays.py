@@ -14,9 +14,9 @@ from ciacore.recurrence import GRUSequence
 from ciacore.rollout import play
 
 
-@pytest.mark.parametrize("size", [2, 5])
-def test_turn_in_numpy_is_turn_in_torch(size):
-    game, generator, games = Turn(size=size, horizon=40), np.random.default_rng(0), 50
+@pytest.mark.parametrize(("size", "units"), [(2, False), (5, False), (5, True)])
+def test_turn_in_numpy_is_turn_in_torch(size, units):
+    game, generator, games = Turn(size, horizon=40, units=units), np.random.default_rng(0), 50
     state, twin = game.reset(games, generator), game.reset(games, rng())
     meals = 0
     for _ in range(40):

@@ -3,14 +3,28 @@
 import numpy as np
 import pytest
 import torch
+from bench import counted, methods
 from bench.published_structure import Controller, EpisodeStore, Learner, Published, PythonTurn, QMixer, Replay, Sizes
 from golden import group, load, qmix_sizes
 from torch.testing import assert_close
 
+from ciacore import METHODS
 from ciacore.games import Turn
+from ciacore.training import Training
 
 close = {"rtol": 2e-4, "atol": 1e-5}  # losses, gradient norms
 close_parameters = {"rtol": 0.0, "atol": 1e-5}  # after 1 and 3 updates
+
+# ---------------------------------------------------------------------------------------------------- what is counted
+
+
+def test_operations_counted_by_torch_and_by_hand_agree():
+    """The counter behind the table of methods sees every matrix product of an update: those that the sizes ask for."""
+    training = Training(METHODS["qmix"], Turn(), 1, torch.device("cpu"))
+    for _ in range(training.config.batch):
+        methods.iteration(training)
+    assert methods.flops(training) == pytest.approx(counted.update(Turn().spec, METHODS["qmix"]).flops, rel=0.02)
+
 
 # ---------------------------------------------------------------------------------------------------- whole updates
 

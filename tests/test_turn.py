@@ -6,7 +6,7 @@ import pytest
 import torch
 from ciabook.scripted import Uniform, trace
 
-from ciacore.games import Turn
+from ciacore.games import GAMES, Turn
 from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, TurnState
 from ciacore.types import InvalidInputError
 
@@ -175,6 +175,17 @@ def test_state_is_four_one_hots():
     state = Turn().global_state(board((0, 1), (3, 2), (4, 4), free=1))[0]
     assert state.shape == (77,)
     assert state.nonzero().flatten().tolist() == [4 * 5 + 4, 25 + 1, 50 + 3 * 5 + 2, 75 + 1]
+
+
+def test_state_in_units():
+    """Per agent its own cell, whether it is free, and the apple's cell; nothing else about the game changes."""
+    units, state = Turn(units=True), board((0, 1), (3, 2), (4, 4), free=1)
+    told = units.global_state(state)[0]
+    assert told.shape == (102,) == (units.spec.state_size,) and units.spec.unit_size == 51
+    assert told[:51].nonzero().flatten().tolist() == [1, 26 + 24]
+    assert told[51:].nonzero().flatten().tolist() == [3 * 5 + 2, 25, 26 + 24]
+    assert torch.equal(units.observe(state), Turn().observe(state))
+    assert (units.name, Turn().name) == ("turn_units", "turn") and GAMES["turn_units"]().units
 
 
 def test_all_actions_are_always_available():
