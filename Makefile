@@ -1,9 +1,10 @@
 # One target per job. Every target that needs the environment makes it first; a second call installs nothing.
 PY = .venv/bin/python
+STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup test test-long bench book recheck lint format strip lock clean
+.PHONY: help setup test test-long study status bench book recheck lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -11,12 +12,24 @@ help: ## list these targets
 setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins of env/requirements.txt
 	@sh env/bootstrap.sh
 
-test: setup ## run every check in one pytest run; ARGS="-k turn" narrows it
+.venv-study/installed: env/requirements-study.txt | setup
+	@echo "setup: installing $< into .venv-study"
+	@$(PY) -m venv .venv-study
+	@.venv-study/bin/python -m pip install --quiet --disable-pip-version-check -r $< >.venv-study/install.log 2>&1 || { tail -n 1 .venv-study/install.log >&2; exit 1; }
+	@touch $@
+
+test: setup .venv-study/installed ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest $(ARGS)
 
-test-long: setup ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+test-long: setup .venv-study/installed ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
+
+study: setup .venv-study/installed ## train what a study lacks: STUDY=smoke, turn, departures, alpha; JOBS=2 at once; goes on after any interruption
+	@$(PY) -m ciabook.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same
+	@$(PY) -m ciabook.lab status $(STUDY) $(ARGS)
 
 bench: setup ## measure speed beside the published structure, on one core; writes book/results/bench/
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)

@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from ciacore.types import refuse
 FORMAT = 1  # raised whenever the meaning of a checkpoint changes
 MAGIC = b"ciacore checkpoint"
 NAME = "checkpoint"
+ATTEMPTS = 5  # at a lock, a hundredth of a second apart: `held` has it for an instant
 
 
 def work_folder(folder: Path) -> Path:
@@ -62,9 +65,21 @@ def sweep(work: Path, *kept: str) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def held(folder: Path) -> bool:
+    """Whether a process is at work on a run at this moment. It is asked for an instant, which `acquire` waits for."""
+    try:
+        with open(work_folder(folder) / "lock") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def acquire(work: Path) -> Any:
     """The open, locked file `lock` of a work folder; it names its process."""
-    while True:
+    for attempt in count():
         work.mkdir(parents=True, exist_ok=True)
         try:
             handle = open(work / "lock", "a+")
@@ -73,6 +88,10 @@ def acquire(work: Path) -> Any:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if attempt < ATTEMPTS:
+                handle.close()
+                time.sleep(0.01)
+                continue
             handle.seek(0)
             owner = handle.read().strip() or "unknown"
             handle.close()

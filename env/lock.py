@@ -28,10 +28,15 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def resolve(requirements: list[str], constraints: Path) -> dict[str, str]:
+def resolve(requirements: list[str], constraints: Path | None) -> dict[str, str]:
     """Name -> version of everything pip would install for these requirements in an empty environment."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
-    report = subprocess.run([*command, "-c", constraints, *requirements], check=True, capture_output=True, text=True)
+    report = subprocess.run(
+        [*command, *(["-c", constraints] if constraints else []), *requirements],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     found = [entry["metadata"] for entry in json.loads(report.stdout)["install"]]
     pins = {canonical(package["name"]): package["version"].split("+")[0] for package in found}
     return {name: version for name, version in pins.items() if not CUDA.match(name)}
@@ -52,6 +57,7 @@ def main() -> None:
     pins = resolve([*PROJECT["dependencies"], *extras["book"], *extras["tests"], *build], ENV / "held.txt")
     write_lock(lock, "Library, book and tests, every package pinned; for Python 3.11 and 3.12.", pins)
     battles = resolve([*PROJECT["dependencies"], *extras["battles"]], lock)
+    write_lock(ENV / "requirements-study.txt", "Snakemake with SLURM, for .venv-study.", resolve(extras["study"], None))
     added = {name: version for name, version in battles.items() if name not in pins}
     write_lock(ENV / "requirements-battles.txt", "What the battles extra adds to requirements.txt.", added)
 

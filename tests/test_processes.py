@@ -187,6 +187,7 @@ def test_what_another_process_cannot_have_is_trained_here(monkeypatch):
 
 
 PARENT = """
+import signal
 import sys
 from ciacore import processes, train
 from test_resume import LONGER, TURN
@@ -198,6 +199,7 @@ class Telling(processes.Worker):
         return messages
 
 processes.Worker = Telling
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has put the tests in the background
 train(LONGER.but(env_steps=10_000_000), TURN, [1, 2], sys.argv[1], processes=2)
 """
 

@@ -104,6 +104,7 @@ def test_size_of_the_tree() -> None:
     [
         ("requirements.txt", PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["tests"]),
         ("requirements-battles.txt", EXTRAS["battles"]),
+        ("requirements-study.txt", EXTRAS["study"]),
     ],
 )
 def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None:
@@ -114,8 +115,8 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
 
 
 def test_locks_are_sorted_and_agree() -> None:
-    main, battles = locked("requirements.txt"), locked("requirements-battles.txt")
-    assert [*main] == sorted(main) and [*battles] == sorted(battles)
+    main, battles, study = (locked(f"requirements{name}.txt") for name in ("", "-battles", "-study"))
+    assert all([*pins] == sorted(pins) for pins in (main, battles, study))
     assert not main.keys() & battles.keys()
     for held in map(Requirement, re.findall(r"^[^#\n]+", (ROOT / "env" / "held.txt").read_text(), re.MULTILINE)):
         assert held.specifier.contains(main[canonicalize_name(held.name)])

@@ -1,0 +1,40 @@
+# Schedules the runs of a study, on this machine or on a cluster; `python -m ciabook.lab run STUDY` calls it.
+#
+# Which runs are missing, and whether one succeeded, is the library's to say: truth lies in the run folders. So the only
+# outputs here are stamps, and a run that is done, or that another process trains, is left alone by `lab exec`.
+import json
+import subprocess
+
+LAB = [config["python"], "-m", "ciabook.lab"]
+PLACE = ["--results", config["results"]]
+KEYS = json.loads(subprocess.run([*LAB, "missing", config["study"], *PLACE], check=True, capture_output=True).stdout)
+SEEDS = sorted({int(key.split("~")[-1]) for key in KEYS})
+
+
+rule all:
+    input:
+        [f"stamps/{key}" for key in KEYS],
+
+
+for seed in SEEDS:
+
+    rule:
+        name:
+            f"seed_{seed}"
+        output:
+            temp(touch(f"stamps/{{run}}~{seed}")),
+        wildcard_constraints:
+            run="[A-Za-z0-9_.~+-]+",
+        priority: 1000 - seed  # every method's first seed, then every method's second
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=config.get("minutes", 240),
+        params:
+            lab=" ".join(LAB),
+            place=" ".join(PLACE),
+            study=config["study"],
+            device=config.get("device", "cpu"),
+            seed=seed,
+        shell:
+            "exec {params.lab} exec {params.study} '{wildcards.run}~{params.seed}' {params.place} --device {params.device}"
