@@ -62,3 +62,44 @@ def bootstrap(
     values = np.stack([statistic(scores[rows]) for rows in drawn])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Interval(statistic(scores), low, high)
+
+
+def aggregate_iqm(scores: Float[ndarray, "runs games"]) -> float:
+    """The interquartile mean over all runs of all games together (Agarwal et al. 2021)."""
+    return float(iqm(np.ravel(scores)))
+
+
+def probability_of_improvement(ours: Float[ndarray, "runs games"], theirs: Float[ndarray, "others games"]) -> float:
+    """How likely a run of ours beats one of theirs on a game drawn at random; ties count half (Agarwal et al. 2021)."""
+    difference = ours[:, None] - theirs[None]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean((0, 1)).mean())
+
+
+def stratified(
+    statistic: Callable[..., float],
+    *groups: ndarray,
+    level: float = 0.95,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """A percentile-bootstrap interval of a statistic of several games; runs are resampled within each game.
+
+    Args:
+        statistic: maps one array per group to a number, e.g. `aggregate_iqm`, or `probability_of_improvement` of two.
+        groups: scores [runs, games] of a method each, of the same games.
+
+    Raises:
+        InvalidInputError: a group without runs or games, groups of other games, or a level outside (0, 1).
+    """
+    groups = tuple(np.asarray(group, dtype=np.float64) for group in groups)
+    if any(group.ndim != 2 or group.size == 0 for group in groups) or len({group.shape[1] for group in groups}) != 1:
+        shapes = [list(group.shape) for group in groups]
+        refuse("groups", "arrays [runs, games] of the same games", shapes, "Stack one column per game.")
+    if not 0 < level < 1:
+        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
+    rng, values = np.random.default_rng(seed), np.empty(samples)
+    for index in range(samples):
+        drawn = [group[rng.integers(len(group), size=group.shape), np.arange(group.shape[1])] for group in groups]
+        values[index] = statistic(*drawn)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(np.float64(statistic(*groups)), low, high)

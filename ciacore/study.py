@@ -72,6 +72,7 @@ FOUR = ("10m_vs_11m", "2c_vs_64zg", "corridor", "3s5z_vs_3s6z")  # Fig. 6
 
 STUDIES: dict[str, list[Entry]] = {
     "smoke": grid([METHODS[name].but(env_steps=2_000) for name in ("qmix", "qmix_cia")], "turn", (1, 2)),
+    "minute": grid([METHODS["qmix_cia"].but(env_steps=150_000)], "turn", (1, 2)),  # what a cluster is tried with
     "turn": grid(METHODS.values(), "turn"),
     "departures": grid(
         [

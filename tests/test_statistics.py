@@ -1,10 +1,14 @@
 """Averages and intervals against numbers worked by hand and an oracle of its own."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from ciacore.statistics import bootstrap, iqm, mean
+from ciacore.statistics import aggregate_iqm, bootstrap, iqm, mean, probability_of_improvement, stratified
+from ciacore.types import InvalidInputError
 
 
 def trimmed_mean(values: list[float]) -> float:
@@ -62,3 +66,55 @@ def test_bootstrap_is_reproducible_and_keeps_the_shape():
 
 def test_one_run_has_no_width():
     assert [float(value) for value in bootstrap(mean, np.array([3.0]), 0.95, samples=10)] == [3.0, 3.0, 3.0]
+
+
+# -------------------------------------------------------------------------------- several games
+
+
+def test_probability_of_improvement_by_hand():
+    """Game 1: 2 beats 1, ties with 2, and 3 beats both: 3.5 of 4. Game 2: 0 loses to 5 and 6, 9 beats both."""
+    ours, theirs = np.array([[2.0, 0.0], [3.0, 9.0]]), np.array([[1.0, 5.0], [2.0, 6.0]])
+    assert probability_of_improvement(ours, theirs) == (3.5 / 4 + 2 / 4) / 2
+    assert probability_of_improvement(ours, theirs) + probability_of_improvement(theirs, ours) == 1
+
+
+def test_rliable_agrees():
+    """Recorded from rliable in an environment of its own: tests/data/rliable/make.py."""
+    recorded = json.loads((Path(__file__).parent / "data" / "rliable" / "recorded.json").read_text())
+    tables = {name: np.array(table) for name, table in recorded["tables"].items()}
+    for name, table in tables.items():
+        interval = stratified(aggregate_iqm, table, samples=20_000)
+        assert_allclose(interval.value, recorded["iqm"][name], rtol=1e-12)
+        assert_allclose([interval.low, interval.high], recorded["iqm_interval"][name], atol=0.006)
+    interval = stratified(probability_of_improvement, *tables.values(), samples=20_000)
+    assert_allclose(interval.value, recorded["probability_of_improvement"], rtol=1e-12)
+    assert_allclose([interval.low, interval.high], recorded["probability_interval"], atol=0.02)
+
+
+def test_runs_are_resampled_within_their_game():
+    """Games far apart: a resample that mixed them would show in the spread of the mean."""
+    scores = np.array([[0.0, 1000.0], [1.0, 1001.0]])
+    seen = []
+    stratified(lambda drawn: seen.append(drawn) or 0.0, scores, samples=500)
+    assert all((drawn[:, 0] < 2).all() and (drawn[:, 1] >= 1000).all() for drawn in seen)
+    assert len({tuple(drawn.ravel()) for drawn in seen[:-1]}) == 16  # both games independently
+
+
+def test_a_stratified_interval_never_changes_by_itself():
+    scores = np.random.default_rng(3).normal(size=(5, 6))
+    one, two, other = (stratified(aggregate_iqm, scores, samples=500, seed=seed) for seed in (0, 0, 1))
+    assert one == two and one != other
+
+
+@pytest.mark.parametrize(
+    ("groups", "level", "told"),
+    [
+        ((np.zeros((2, 3)), np.zeros((2, 4))), 0.95, r"groups: expected arrays \[runs, games\] of the same games"),
+        ((np.zeros(3),), 0.95, "groups"),
+        ((np.zeros((0, 3)),), 0.95, "groups"),
+        ((np.zeros((2, 3)),), 1.0, "level: expected a number between 0 and 1"),
+    ],
+)
+def test_tables_that_cannot_be_resampled(groups, level, told):
+    with pytest.raises(InvalidInputError, match=told):
+        stratified(lambda *drawn: 0.0, *groups, level=level)
