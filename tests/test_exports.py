@@ -1,0 +1,55 @@
+"""Exports hold the numbers of the runs, in the places where other tools look for them."""
+
+import numpy as np
+import pytest
+from ciabook.exports import to_marl_eval, to_rliable
+from toys import Stroll, small
+
+from ciacore import train
+from ciacore.store import read_runs
+from ciacore.types import InvalidInputError
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    for method in ("one", "two"):
+        train(small(method=method, mixer="vdn"), Stroll(), [1, 2], folder, processes=1)
+    return folder
+
+
+def test_marl_eval(results):
+    runs = read_runs(results, "stroll", ["one", "two"])
+    table = to_marl_eval({"stroll": runs})["ciacore"]["stroll"]
+    assert set(table) == {"one", "two"} and set(table["one"]) == {"seed_1", "seed_2"}
+    for run in runs["two"]:
+        entry, metrics = table["two"][f"seed_{run.seed}"], run.metrics
+        assert [entry[f"step_{i}"]["step_count"] for i in range(len(entry) - 1)] == metrics["env_steps"]
+        assert [entry[f"step_{i}"]["return"] for i in range(len(entry) - 1)] == metrics["episode_return"]
+        assert entry["absolute_metrics"] == {"return": metrics["episode_return"][-1]}
+
+
+def test_rliable(results):
+    runs = read_runs(results, "stroll", ["one", "two"])
+    tables = to_rliable({"a": runs, "b": dict(reversed(runs.items()))}, last=2)
+    assert {name: table.shape for name, table in tables.items()} == {"one": (2, 2), "two": (2, 2)}
+    by_hand = np.mean(runs["one"][1].metrics["episode_return"][-2:])
+    assert (tables["one"][1] == by_hand).all() and tables["one"][0, 0] != tables["one"][1, 0]
+
+
+def test_tables_with_holes_are_refused(results):
+    runs = read_runs(results, "stroll", ["one", "two"])
+    with pytest.raises(InvalidInputError, match="games: expected as many runs of two on every game"):
+        to_rliable({"a": runs, "b": {"one": runs["one"]}}, last=1)
+    with pytest.raises(InvalidInputError, match="last: expected a whole number from 1 to"):
+        to_rliable({"a": runs}, last=99)
+
+
+def test_a_damaged_run_is_named(results, tmp_path):
+    import shutil
+
+    shutil.copytree(results, tmp_path / "copy")
+    file = tmp_path / "copy" / "stroll" / "one" / "seed_2" / "metrics.json"
+    file.write_text(file.read_text().replace("[", "[ ", 1))
+    with pytest.raises(InvalidInputError, match=r"one/seed_2/metrics\.json"):
+        read_runs(tmp_path / "copy", "stroll", ["one"])
