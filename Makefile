@@ -4,7 +4,7 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup test test-long study status bench book recheck lint format strip lock clean
+.PHONY: help setup test test-long test-slurm study status bench book recheck lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ test: setup .venv-study/installed ## run every check in one pytest run; ARGS="-k
 test-long: setup .venv-study/installed ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
+
+test-slurm: setup .venv-study/installed ## run a study through a real SLURM on this machine (env/slurm/one_machine.sh install); writes tests/reports/test-slurm.txt
+	@$(PY) tests/reports/write.py --report test-slurm.txt tests/test_slurm.py $(ARGS)
 
 study: setup .venv-study/installed ## train what a study lacks: STUDY=smoke, turn, departures, alpha; JOBS=2 at once; goes on after any interruption
 	@$(PY) -m ciabook.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)

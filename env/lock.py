@@ -16,6 +16,11 @@ from pathlib import Path
 
 ENV = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((ENV.parent / "pyproject.toml").read_text())["project"]
+PYPI = [
+    "--isolated",
+    "--index-url",
+    "https://pypi.org/simple",
+]  # whatever this machine is set to: its torch is for CUDA
 CUDA = re.compile(r"(nvidia|cuda)-|triton$")
 HEADER = """\
 # {what}
@@ -28,9 +33,19 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def resolve(requirements: list[str], constraints: Path | None) -> dict[str, str]:
+def resolve(requirements: list[str], constraints: Path | None, cuda: bool = False) -> dict[str, str]:
     """Name -> version of everything pip would install for these requirements in an empty environment."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
+    pip = [sys.executable, "-m", "pip", *(PYPI[:1] if cuda else [])]
+    command = [
+        *pip,
+        "install",
+        *(PYPI[1:] if cuda else []),
+        "--quiet",
+        "--dry-run",
+        "--ignore-installed",
+        "--report",
+        "-",
+    ]
     report = subprocess.run(
         [*command, *(["-c", constraints] if constraints else []), *requirements],
         check=True,
@@ -39,7 +54,7 @@ def resolve(requirements: list[str], constraints: Path | None) -> dict[str, str]
     )
     found = [entry["metadata"] for entry in json.loads(report.stdout)["install"]]
     pins = {canonical(package["name"]): package["version"].split("+")[0] for package in found}
-    return {name: version for name, version in pins.items() if not CUDA.match(name)}
+    return {name: version for name, version in pins.items() if cuda or not CUDA.match(name)}
 
 
 def write_lock(path: Path, what: str, pins: dict[str, str]) -> None:
@@ -57,6 +72,9 @@ def main() -> None:
     pins = resolve([*PROJECT["dependencies"], *extras["book"], *extras["tests"], *build], ENV / "held.txt")
     write_lock(lock, "Library, book and tests, every package pinned; for Python 3.11 and 3.12.", pins)
     battles = resolve([*PROJECT["dependencies"], *extras["battles"]], lock)
+    gpu = resolve([f"torch=={pins['torch']}"], lock, cuda=True)
+    gpu = {name: version for name, version in gpu.items() if name not in pins}
+    write_lock(ENV / "requirements-gpu.txt", "What PyPI's build of torch for CUDA adds to requirements.txt.", gpu)
     write_lock(ENV / "requirements-study.txt", "Snakemake with SLURM, for .venv-study.", resolve(extras["study"], None))
     added = {name: version for name, version in battles.items() if name not in pins}
     write_lock(ENV / "requirements-battles.txt", "What the battles extra adds to requirements.txt.", added)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ciabook.parameters import check_parameters
+from ciabook.statistics import bootstrap, mean
 from toys import Stroll, random_utilities, rng, small
 
 from ciacore import METHODS, train
@@ -19,7 +20,6 @@ from ciacore.games import GAMES, MatrixGame, Turn
 from ciacore.methods import assemble
 from ciacore.mixers import MIXERS
 from ciacore.replay import Replay
-from ciacore.statistics import bootstrap, mean
 from ciacore.types import InvalidInputError
 
 

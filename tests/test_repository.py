@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from ciabook.study import STUDIES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -115,11 +116,28 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
 
 
 def test_locks_are_sorted_and_agree() -> None:
-    main, battles, study = (locked(f"requirements{name}.txt") for name in ("", "-battles", "-study"))
-    assert all([*pins] == sorted(pins) for pins in (main, battles, study))
-    assert not main.keys() & battles.keys()
+    main, *others = (locked(f"requirements{name}.txt") for name in ("", "-battles", "-gpu", "-study"))
+    assert all([*pins] == sorted(pins) for pins in (main, *others))
+    assert not any(main.keys() & pins.keys() for pins in others[:2])  # what they add
+    assert any(name.startswith("nvidia-") for name in others[1])
     for held in map(Requirement, re.findall(r"^[^#\n]+", (ROOT / "env" / "held.txt").read_text(), re.MULTILINE)):
         assert held.specifier.contains(main[canonicalize_name(held.name)])
+
+
+def test_the_container_installs_the_locks() -> None:
+    """Every file it copies by name is there, and every lock it installs is one of env/."""
+    text = (ROOT / "env" / "Containerfile").read_text()
+    names = set(re.findall(r"env/[\w-]+\.txt", text))
+    assert names == {"env/requirements.txt", "env/requirements-gpu.txt", "env/requirements-study.txt"}
+    assert all((ROOT / name).is_file() for name in names)
+    assert set(re.findall(r"ciabook\.lab (?:run|status) (\w+)", text)) <= {*STUDIES}
+
+
+def test_the_cluster_profile_is_yaml_that_snakemake_knows() -> None:
+    """Every key is an option of Snakemake or of its SLURM plugin."""
+    profile = yaml.safe_load((ROOT / "env" / "slurm" / "profile" / "config.yaml").read_text())
+    options = run(ROOT / ".venv-study" / "bin" / "snakemake", "--help")
+    assert profile["executor"] == "slurm" and all(f"--{key}" in options for key in profile), profile
 
 
 def test_environment_yml_is_thin() -> None:

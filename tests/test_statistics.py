@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ciabook.statistics import aggregate_iqm, bootstrap, iqm, mean, probability_of_improvement, stratified
 from numpy.testing import assert_allclose
 
-from ciacore.statistics import aggregate_iqm, bootstrap, iqm, mean, probability_of_improvement, stratified
 from ciacore.types import InvalidInputError
 
 

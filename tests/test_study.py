@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from ciabook import lab
+from ciabook.study import STUDIES, Entry, difference, failure_file, find, grid, standing, strangers
 from test_resume import after
 from test_resume import names as files
 from toys import Stroll, small
@@ -22,7 +23,6 @@ from ciacore import METHODS, train
 from ciacore.checkpoint import held, locked
 from ciacore.games import Turn
 from ciacore.store import read_run, run_folder
-from ciacore.study import STUDIES, Entry, difference, failure_file, find, grid, standing, strangers
 
 TINY = small(method="tiny", mixer="vdn")
 ROOT = Path(__file__).resolve().parents[1]

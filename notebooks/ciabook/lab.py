@@ -24,8 +24,8 @@ from typing import NoReturn
 
 import papermill
 
+from ciabook.study import STUDIES, Entry, Standing, difference, failure_file, find, standing, strangers, survey
 from ciacore.store import run_folder
-from ciacore.study import STUDIES, Entry, Standing, difference, failure_file, find, standing, strangers, survey
 from ciacore.types import InvalidInputError, refuse
 
 ROOT = Path(__file__).resolve().parents[2]

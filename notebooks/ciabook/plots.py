@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ciacore.statistics import Interval, bootstrap, iqm, mean
+from ciabook.statistics import Interval, bootstrap, iqm, mean
 from ciacore.store import Run
 from ciacore.types import refuse
 

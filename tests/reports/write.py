@@ -1,15 +1,18 @@
-"""Runs every test, the long ones included, and writes test-long.txt beside this file: commit, date, summary."""
+"""Runs every test, the long ones included, and writes a report beside this file: commit, date, summary.
+
+`--report NAME` names the report (test-long.txt); everything else is handed to pytest.
+"""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-REPORT = Path(__file__).with_name("test-long.txt")
-ROOT = REPORT.parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def git(*arguments: str) -> str:
@@ -19,21 +22,25 @@ def git(*arguments: str) -> str:
 
 def main() -> int:
     """Shows pytest's output while it runs; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--report", default="test-long.txt")
+    options, arguments = parser.parse_known_args()
+    report = Path(__file__).resolve().with_name(options.report)
     dirty = " with uncommitted changes" if git("status", "--porcelain") else ""
     header = [
         f"commit: {git('rev-parse', 'HEAD') or 'none'}{dirty}",
         f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"machine: Python {platform.python_version()} on {platform.platform()}",
     ]
-    command = [sys.executable, "-m", "pytest", "-m", "", "--durations=10", *sys.argv[1:]]
+    command = [sys.executable, "-m", "pytest", "-m", "", "--durations=10", *arguments]
     lines = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as pytest:
         for line in pytest.stdout or ():
             print(line, end="", flush=True)
             lines.append(line.rstrip())
     starts = [index for index, line in enumerate(lines) if line.startswith("=") and "slowest" in line]
-    REPORT.write_text("\n".join([*header, "", *lines[starts[-1] if starts else -1 :]]) + "\n")
-    print(f"Written: {REPORT.relative_to(ROOT)}")
+    report.write_text("\n".join([*header, "", *lines[starts[-1] if starts else -1 :]]) + "\n")
+    print(f"Written: {report.relative_to(ROOT)}")
     return pytest.returncode
 
 
