@@ -1,0 +1,117 @@
+"""What is said of trained networks: credits along episodes, their distances, retrieval, and behaviour."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from ciabook.analysis import (
+    along,
+    behavioural_difference,
+    concatenated,
+    credit_distribution,
+    greedy_episodes,
+    kl_matrix,
+    retrieval_accuracy,
+    team,
+    visits,
+)
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
+from toys import Stroll, rng
+
+from ciacore import METHODS, train
+from ciacore.games import Turn
+
+TINY = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "env_steps": 60}
+GAME = Turn(horizon=6)
+
+
+def trained(method: str, game=GAME, seed: int = 1, **fields):
+    (run,) = train(METHODS[method].but(**TINY, evaluation_games=2, **fields), game, [seed])
+    return team(run, game)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_credits_of_every_method_along_its_own_and_others_episodes(method):
+    """Closed form, autograd and what is known of the mixer agree; agents act on what they are said to act on."""
+    ours, other = trained(method), trained("qmix", seed=2)
+    own = greedy_episodes(ours, GAME, 4, seed=0)
+    found = along(ours, own)
+    assert_close(found.utilities.chosen, found.utilities.greedy)  # greedy play, unrolled again along its own episodes
+    pooled = concatenated([own, greedy_episodes(other, GAME, 3, seed=1)])
+    found = along(ours, pooled)
+    assert found.credits.shape == (7, 6, 2) and (found.credits >= 0).all()
+    if method in ("vdn", "qtran"):
+        assert (found.credits == 1).all()
+    if method.startswith(("qmix", "gre", "eoi")) and method != "qmix_rs":
+        states = pooled.states[:, :-1].float()
+        assert_close(found.credits, ours.parts.mixer.credits(found.utilities, states).detach())
+        assert (along(ours, pooled, "published").credits >= found.credits - 1e-6).all()
+
+
+def test_kl_matrix_by_hand():
+    """Two agents: d = (sigmoid(x1 - x2), 1 - that). The diagonal is 0; not symmetric; padding does not count."""
+    x = torch.tensor([[[math.log(3.0), 0.0], [9.0, -9.0]]])
+    y = torch.tensor([[[0.0, 0.0], [7.0, 7.0]]])
+    weights = torch.tensor([[1.0, 0.0]])
+    p, q = np.array([0.75, 0.25]), np.array([0.5, 0.5])
+    table = kl_matrix([credit_distribution(x), credit_distribution(y)], weights)
+    assert_allclose(table, [[0, (p * np.log(p / q)).sum()], [(q * np.log(q / p)).sum(), 0]], atol=1e-6)
+    assert table[0, 1] != table[1, 0] and table.min() >= 0
+
+
+def test_the_scale_of_credits_shows_unless_they_are_normalised():
+    credits = torch.rand(5, 4, 3, generator=rng()) + 0.1
+    assert credit_distribution(10 * credits).max() > credit_distribution(credits).max() + 0.1
+    assert_close(credit_distribution(10 * credits, True), credit_distribution(credits, True))
+    assert_close(credit_distribution(torch.ones(2, 3, 4)), torch.full((2, 3, 4), 0.25))
+
+
+def test_retrieval_of_what_can_and_cannot_be_told_apart():
+    noise = torch.randn(400, 10, 3, generator=rng())
+    assert abs(retrieval_accuracy(noise) - 1 / 3) < 0.05
+    apart = noise + 5 * torch.arange(3.0)
+    assert retrieval_accuracy(apart) == 1.0
+    assert retrieval_accuracy(torch.ones(4, 5, 2)) == 0.5  # ties go to the first agent
+
+
+def test_agents_that_ignore_who_they_are_act_alike():
+    ours = trained("qmix")
+    episodes = greedy_episodes(ours, GAME, 6, seed=0)
+    assert behavioural_difference(ours, episodes).jensen_shannon > 1e-8
+    ours.parts.agent.fc_in.weight.data[:, -2:] = 0
+    found = behavioural_difference(ours, episodes)
+    assert found.disagreement == 0 and abs(found.jensen_shannon) < 1e-6
+
+
+def test_agents_that_always_do_different_things():
+    ours = trained("qmix")
+    agent = ours.parts.agent
+    for parameter in agent.parameters():
+        parameter.data.zero_()
+
+    def unroll(episodes):
+        shape = (len(episodes.actions), episodes.actions.shape[1] + 1, 2, 6)
+        values = torch.zeros(shape)
+        values[..., 0, 0] = values[..., 1, 1] = 50.0
+        return values, torch.zeros(*shape[:3], 8)
+
+    agent.unroll = unroll
+    found = behavioural_difference(ours, greedy_episodes(trained("qmix"), GAME, 3, seed=0))
+    assert_allclose(found, (1.0, 1.0), atol=1e-6)
+
+
+def test_padding_does_not_count():
+    ours = trained("qmix", Stroll())
+    episodes = greedy_episodes(ours, Stroll(), 20, seed=0)
+    spoiled = episodes._replace(observations=episodes.observations.clone())
+    for row, length in enumerate(episodes.weights.sum(1).int().tolist()):
+        spoiled.observations[row, length:] += 100.0
+    one, other = (behavioural_difference(ours, batch) for batch in (episodes, spoiled))
+    assert_allclose(one, other, atol=1e-6)
+
+
+def test_visits():
+    cells = torch.tensor([[[[0, 0], [1, 1]], [[0, 1], [1, 1]]]])  # [1, 2, 2, 2]
+    assert_allclose(visits(cells, 2), [[[0.5, 0.5], [0, 0]], [[0, 0], [0, 1.0]]])
