@@ -99,7 +99,19 @@ def test_agents_that_always_do_different_things():
 
     agent.unroll = unroll
     found = behavioural_difference(ours, greedy_episodes(trained("qmix"), GAME, 3, seed=0))
-    assert_allclose(found, (1.0, 1.0), atol=1e-6)
+    likely = np.exp(5**0.5) / (np.exp(5**0.5) + 5 * np.exp(-(5**-0.5)))  # of 6 actions one has the value sqrt(5)
+    p, q = (np.array([likely if k == best else (1 - likely) / 5 for k in range(6)]) for best in (0, 1))
+    by_hand = ((p * np.log2(2 * p / (p + q))).sum() + (q * np.log2(2 * q / (p + q))).sum()) / 2
+    assert_allclose(found, (by_hand, 1.0), atol=1e-6)
+
+
+def test_the_unit_of_utilities_does_not_matter():
+    ours = trained("qmix")
+    episodes = greedy_episodes(ours, GAME, 6, seed=0)
+    before = behavioural_difference(ours, episodes)
+    for parameter in ours.parts.agent.fc_out.parameters():
+        parameter.data *= 100
+    assert_allclose(behavioural_difference(ours, episodes), before, atol=1e-5)
 
 
 def test_padding_does_not_count():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ciabook.restored import restored
@@ -137,19 +137,23 @@ def common_histories(episodes: Episodes, agent: int) -> Episodes:
 class Difference(NamedTuple):
     """How differently the agents of a team act on common histories."""
 
-    jensen_shannon: float  # mean over pairs, of softmax(Q), divided by log 2: 0 alike, 1 never alike
-    disagreement: float  # share of steps and pairs with different greedy actions
+    jensen_shannon: float  # mean over pairs, of the softmax of standardised values, divided by log 2: between 0 and 1
+    disagreement: float  # share of steps and pairs with different greedy actions: of the policies as they are played
 
 
 def behavioural_difference(team: Team, episodes: Episodes) -> Difference:
-    """Averages over the histories of all agents, over real steps, and over pairs of agents."""
+    """Averages over the histories of all agents, over real steps, and over pairs of agents.
+
+    Utilities have no unit of their own (a mixer may scale them at will), so before the softmax each agent's values at a
+    step get mean 0 and standard deviation 1 over the available actions.
+    """
     n_agents, distances, apart = episodes.actions.shape[-1], [], []
     weights = episodes.weights
     for owner in range(n_agents):
         shown = common_histories(episodes, owner)
         values, available = along(team, shown).action_values, shown.available[:, :-1]
+        p = standardised(values, available).masked_fill(~available, -1e9).softmax(-1)
         values = values.masked_fill(~available, -1e9)
-        p = values.softmax(-1)
         for i in range(n_agents):
             for j in range(i + 1, n_agents):
                 middle = (p[:, :, i] + p[:, :, j]) / 2
@@ -158,6 +162,14 @@ def behavioural_difference(team: Team, episodes: Episodes) -> Difference:
                 other = (values[:, :, i].argmax(-1) != values[:, :, j].argmax(-1)).float()
                 apart.append(float((other * weights).sum() / weights.sum()))
     return Difference(float(np.mean(distances)), float(np.mean(apart)))
+
+
+def standardised(values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]) -> Float[Tensor, "... A"]:
+    """Mean 0 and standard deviation 1 over the available actions; 0 where all are alike."""
+    count = available.sum(-1, keepdim=True).clamp(min=1)
+    centred = (values - (values * available).sum(-1, keepdim=True) / count) * available
+    deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
+    return centred / deviation.clamp(min=1e-12)
 
 
 def entropy(p: Float[Tensor, "... A"]) -> Float[Tensor, "..."]:
