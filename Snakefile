@@ -6,9 +6,9 @@ import json
 import subprocess
 
 LAB = [config["python"], "-m", "ciabook.lab"]
-PLACE = ["--results", config["results"]]
+PLACE = ["--results", config["results"], "--device", config.get("device", "cpu")]
 KEYS = json.loads(subprocess.run([*LAB, "missing", config["study"], *PLACE], check=True, capture_output=True).stdout)
-SEEDS = sorted({int(key.split("~")[-1]) for key in KEYS})
+SEEDS = sorted({key.split("~")[-1] for key in KEYS})  # "1", or "1+2+3" where seeds share a GPU
 
 
 rule all:
@@ -20,12 +20,12 @@ for seed in SEEDS:
 
     rule:
         name:
-            f"seed_{seed}"
+            "seed_" + seed.replace("+", "_")
         output:
             temp(touch(f"stamps/{{run}}~{seed}")),
         wildcard_constraints:
             run="[A-Za-z0-9_.~+-]+",
-        priority: 1000 - seed  # every method's first seed, then every method's second
+        priority: 1000 - int(seed.split("+")[0])  # every method's first seed, then every method's second
         threads: 1
         resources:
             mem_mb=2000,
@@ -34,7 +34,6 @@ for seed in SEEDS:
             lab=" ".join(LAB),
             place=" ".join(PLACE),
             study=config["study"],
-            device=config.get("device", "cpu"),
             seed=seed,
         shell:
-            "exec {params.lab} exec {params.study} '{wildcards.run}~{params.seed}' {params.place} --device {params.device}"
+            "exec {params.lab} exec {params.study} '{wildcards.run}~{params.seed}' {params.place}"

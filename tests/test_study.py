@@ -197,6 +197,13 @@ def test_asking_whether_a_run_is_held_never_stops_it(tmp_path):
     assert len(asked) > 50 and {True, False} == set(asked)
 
 
+def test_on_a_gpu_all_seeds_of_a_method_are_one_job(tmp_path):
+    assert lab.missing("smoke", tmp_path, "cuda") == ["turn~qmix~1+2", "turn~qmix_cia~1+2"]
+    assert lab.named("smoke", "turn~qmix~1+2") == [entry for entry in find("smoke") if entry.config.method == "qmix"]
+    train(find("smoke")[0].config, Turn(), [1], tmp_path)
+    assert set(lab.missing("smoke", tmp_path, "cuda")) == {"turn~qmix~2", "turn~qmix_cia~1+2"}
+
+
 def test_an_unknown_study_or_key(tmp_path, capsys):
     assert lab.main(["status", "trun", "--results", str(tmp_path)]) == 2
     assert "Did you mean 'turn'?" in capsys.readouterr().err
@@ -220,20 +227,27 @@ def notebooks(monkeypatch):
 def test_a_run_is_what_train_gives_and_a_second_call_does_nothing(notebooks, tmp_path, monkeypatch):
     config = METHODS["qmix_cia"].but(env_steps=4_000, evaluation_interval=1_000, batch=8)
     entry = Entry(config, "turn", 3)
-    assert lab.execute(entry, tmp_path, "cpu") == 0
+    assert lab.execute([entry], tmp_path, "cpu") == 0
     (run,) = train(config, Turn(), [3])
     kept = read_run(folder_of(entry, tmp_path))
     assert kept.metrics == run.metrics and all(torch.equal(kept.weights[k], v) for k, v in run.weights.items())
     assert [path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()] == ["seed_3"]  # nothing else is left
     monkeypatch.setattr(lab.papermill, "execute_notebook", None)
-    assert lab.execute(entry, tmp_path, "cpu") == 0
+    assert lab.execute([entry], tmp_path, "cpu") == 0
+
+
+def test_seeds_in_one_execution_are_each_what_they_are_alone(notebooks, tmp_path):
+    config = METHODS["qmix"].but(env_steps=600, evaluation_interval=300, batch=4)
+    assert lab.execute([Entry(config, "turn", seed) for seed in (1, 2)], tmp_path, "cpu") == 0
+    for run in train(config, Turn(), [1, 2], processes=1):
+        assert read_run(folder_of(Entry(config, "turn", run.seed), tmp_path)).metrics == run.metrics
 
 
 def test_a_loss_that_is_no_number_is_a_failure_with_its_step(notebooks, tmp_path, capsys, monkeypatch):
     config = METHODS["qmix"].but(env_steps=4_000, learning_rate=1e30, evaluation_interval=500, batch=4)
     entries = grid([config.but(method="bad"), METHODS["qmix"].but(method="good", env_steps=200)], "turn", [1])
     monkeypatch.setitem(STUDIES, "pair", entries)
-    assert [lab.execute(entry, tmp_path, "cpu") for entry in entries] == [1, 0]
+    assert [lab.execute([entry], tmp_path, "cpu") for entry in entries] == [1, 0]
     assert lab.main(["status", "pair", "--results", str(tmp_path)]) == 1
     table = capsys.readouterr().out
     assert "turn~bad~1   failed   FloatingPointError:" in table and "env steps" in table

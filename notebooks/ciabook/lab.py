@@ -25,6 +25,7 @@ from typing import NoReturn
 import papermill
 
 from ciabook.study import STUDIES, Entry, Standing, difference, failure_file, find, standing, strangers, survey
+from ciacore.config import Config
 from ciacore.store import run_folder
 from ciacore.types import InvalidInputError, refuse
 
@@ -35,21 +36,23 @@ SNAKEMAKE = ROOT / ".venv-study" / "bin" / "snakemake"
 FAILED, MISSING = 1, 3  # exit codes
 
 
-def key(entry: Entry) -> str:
-    """A run's name for Snakemake: `<game>~<method>~<seed>`."""
-    return f"{entry.game}~{entry.config.method}~{entry.seed}"
+def key(*entries: Entry) -> str:
+    """The name of a run for Snakemake, or of several seeds of one method: `<game>~<method>~<seed>+<seed>`."""
+    return f"{entries[0].game}~{entries[0].config.method}~{'+'.join(str(entry.seed) for entry in entries)}"
 
 
-def named(study: str, wanted: str) -> Entry:
-    """The run of a study with this key.
+def named(study: str, wanted: str) -> list[Entry]:
+    """The runs of a study with this key.
 
     Raises:
         InvalidInputError: the study has none.
     """
-    for entry in find(study):
-        if key(entry) == wanted:
-            return entry
-    refuse("key", f"a run of the study {study}, as `lab missing {study}` prints them", wanted, "Correct it.")
+    start, _, seeds = wanted.rpartition("~")
+    known = {key(entry): entry for entry in find(study)}
+    keys = [f"{start}~{seed}" for seed in seeds.split("+")]
+    if not set(keys) <= set(known):
+        refuse("key", f"a run of the study {study}, as `lab missing {study}` prints them", wanted, "Correct it.")
+    return [known[each] for each in keys]
 
 
 def status(study: str, results: Path) -> int:
@@ -73,9 +76,18 @@ def exit_code(found: Sequence[Standing]) -> int:
     return 0 if states <= {"done"} else MISSING
 
 
-def missing(study: str, results: Path) -> list[str]:
-    """The keys of all runs that are neither done nor damaged, those of the first seeds first."""
-    return [key(each.entry) for each in survey(find(study), results) if each.state not in ("done", "damaged")]
+def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
+    """The keys of all runs that are neither done nor damaged, those of the first seeds first.
+
+    On a GPU all seeds of a method are one key: they advance together, as one CUDA graph.
+    """
+    lacking = [each.entry for each in survey(find(study), results) if each.state not in ("done", "damaged")]
+    if device == "cpu":
+        return [key(entry) for entry in lacking]
+    groups: dict[tuple[str, Config], list[Entry]] = {}
+    for entry in lacking:
+        groups.setdefault((entry.game, entry.config), []).append(entry)
+    return [key(*group) for group in groups.values()]
 
 
 def run(study: str, results: Path, jobs: int, device: str, options: Sequence[str]) -> int:
@@ -88,7 +100,7 @@ def run(study: str, results: Path, jobs: int, device: str, options: Sequence[str
             refuse(
                 "study", "a study that no other `lab run` is at work on", study, "Wait for it, or look at its status."
             )
-        if missing(study, results):
+        if missing(study, results, device):
             told = {"study": study, "results": str(results), "python": sys.executable, "device": device}
             if not SNAKEMAKE.exists():
                 refuse("study", f"Snakemake in {SNAKEMAKE}", "none there", f"Use `make study STUDY={study}`.")
@@ -106,22 +118,25 @@ def run(study: str, results: Path, jobs: int, device: str, options: Sequence[str
     return status(study, results)
 
 
-def execute(entry: Entry, results: Path, device: str) -> int:
-    """One run: nothing where it is done, else a papermill execution of the training notebook. Returns the exit code.
+def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
+    """A papermill execution of the training notebook for seeds of one method; nothing where all are done.
 
-    Whether it succeeded is judged by the run folder alone.
+    Whether a run succeeded is judged by its folder alone. Returns the exit code.
     """
-    if standing(entry, results).state == "done":
+    if all(standing(entry, results).state == "done" for entry in entries):
         return 0
     if "SLURM_JOB_ID" not in os.environ:
         die_with_parent()
-    folder = run_folder(results, entry.game, entry.config.method, entry.seed)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    page = folder.with_name(f".{folder.name}.ipynb")  # as it runs; it goes when the run is complete
-    method, overrides = difference(entry.config)
-    parameters = {"method": method, "game": entry.game, "seeds": [entry.seed], "env_steps": entry.config.env_steps}
-    parameters |= {"overrides": overrides, "results": str(results), "device": device, "processes": 1}
-    failure_file(folder).unlink(missing_ok=True)
+    config, game = entries[0].config, entries[0].game
+    folders = [run_folder(results, game, config.method, entry.seed) for entry in entries]
+    folders[0].parent.mkdir(parents=True, exist_ok=True)
+    page = folders[0].with_name(f".{folders[0].name}.ipynb")  # as it runs; it goes when the runs are complete
+    method, overrides = difference(config)
+    parameters = {"method": method, "game": game, "seeds": [entry.seed for entry in entries]}
+    parameters |= {"env_steps": config.env_steps, "overrides": overrides, "results": str(results)}
+    parameters |= {"device": device, "processes": 1}
+    for folder in folders:
+        failure_file(folder).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, interrupt)
     try:
         told = papermill.inspect_notebook(str(NOTEBOOK))
@@ -139,14 +154,16 @@ def execute(entry: Entry, results: Path, device: str) -> int:
     except Exception as error:  # whatever stops a notebook: the reason is written down
         reason = str(getattr(error, "evalue", "") or error).strip().splitlines() or [type(error).__name__]
         kind = getattr(error, "ename", "") or type(error).__name__
-        if standing(entry, results).state == "missing":
-            write(failure_file(folder), f"{kind}: {reason[-1]}")
-    found = standing(entry, results)
-    if found.state == "done":
+        for entry, folder in zip(entries, folders, strict=True):
+            if standing(entry, results).state == "missing":
+                write(failure_file(folder), f"{kind}: {reason[-1]}")
+    found = survey(entries, results)
+    if exit_code(found) == 0:
         for leftover in (page, page.with_suffix(".log")):
             leftover.unlink(missing_ok=True)
-    print(f"{key(entry)}: {found.state} {found.detail}".rstrip())
-    return 0 if found.state == "done" else FAILED
+    for each in found:
+        print(f"{key(each.entry)}: {each.state} {each.detail}".rstrip())
+    return 0 if exit_code(found) == 0 else FAILED
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -190,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sub.add_argument("--results", type=Path, default=RESULTS)
         if verb == "exec":
             sub.add_argument("key")
-        if verb in ("run", "exec"):
+        if verb != "status":
             sub.add_argument("--device", default="cpu")
         if verb == "run":
             sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once on this machine")
@@ -203,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verb == "exec":
             return execute(named(options.study, options.key), results, options.device)
         if options.verb == "missing":
-            print(json.dumps(missing(options.study, results)))
+            print(json.dumps(missing(options.study, results, options.device)))
             return 0
         return status(options.study, results)
     except InvalidInputError as error:
