@@ -10,7 +10,7 @@ import torch
 from test_backbones import LENGTHS, made, reached, under
 from test_experiment import same
 from torch.testing import assert_close
-from toys import SPEC, Stroll, learner, random_episodes, rng, small
+from toys import SMALL, SPEC, Stroll, learner, random_episodes, rng, small
 
 from ciacore import METHODS, train
 from ciacore.arrays import library
@@ -28,9 +28,6 @@ from ciacore.mixers.vdn import VDN
 from ciacore.rollout import play
 from ciacore.types import InvalidInputError
 
-TINY = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "target_interval": 5}
-TINY |= {"env_steps": 60, "evaluation_interval": 20, "evaluation_games": 3, "epsilon_steps": 40}
-
 
 def shared(ours, theirs) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Pairs of equally named online parameters of two learners; every one of `theirs`."""
@@ -40,7 +37,7 @@ def shared(ours, theirs) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def updated(config, lengths=LENGTHS, updates=3, change=lambda _: None, **fields):
     """A learner after some updates on random batches, with every random number of learning fixed."""
-    ours = learner(config.but(**{**TINY, "gradient_clip": 1e9, **fields}))
+    ours = learner(config.but(**{**SMALL, "gradient_clip": 1e9, **fields}))
     change(ours)
     for seed in range(updates):
         ours.update(random_episodes(lengths, seed=seed, latents=config.latent_size), rng(seed))
@@ -180,7 +177,7 @@ def test_eoi_moves_neither_agents_nor_mixer():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_eoi_plays_as_qmix_unless_episodes_explore(share):
-    config = METHODS["eoi"].but(**TINY, eoi_episodes=share, eoi_steps=1.0)
+    config = METHODS["eoi"].but(**SMALL, eoi_episodes=share, eoi_steps=1.0)
     ours = learner(config, Stroll().spec)
     ours.auxiliaries["eoi"].values[-1].bias.data[1] = 100.0  # action 1 is always available
     plain = EpsilonGreedy(ours.online["agent"], 0.0)
@@ -232,7 +229,7 @@ def test_one_agent_explores_in_some_steps_of_some_episodes():
 
 
 def test_eoi_never_explores_in_evaluations():
-    config = METHODS["eoi"].but(**TINY)
+    config = METHODS["eoi"].but(**SMALL)
     ours = learner(config)
     plain = EpsilonGreedy(ours.online["agent"], 0.0)
     assert intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=False) is plain
@@ -252,7 +249,7 @@ def test_identity_loss_by_hand():
 @pytest.mark.parametrize("target", ["published", "fixed"])
 def test_the_published_target_grows_and_the_fixed_one_follows(target):
     """The target's weights, driven by constant online ones: 199 times as large in the end, or equal to them."""
-    part = learner(METHODS["eoi"].but(**TINY, eoi_target=target)).auxiliaries["eoi"]
+    part = learner(METHODS["eoi"].but(**SMALL, eoi_target=target)).auxiliaries["eoi"]
     part.optimizers["values"].param_groups[0]["lr"] = 0.0
     rows = torch.randn(256, 4, generator=rng()), torch.randn(256, 4, generator=rng(1)), torch.arange(256) % 2
     rows = (*rows, torch.zeros(256, dtype=torch.int64), torch.ones(256, dtype=torch.bool))
@@ -274,7 +271,7 @@ def test_eoi_learns_who_saw_what():
     episodes = episodes._replace(observations=seen)
     rows = part.rows(episodes)
     assert len(rows[0]) == 40 * 7 * 2
-    record = learner(METHODS["eoi"].but(**TINY)).forward(random_episodes([8] * 40))._replace(episodes=episodes)
+    record = learner(METHODS["eoi"].but(**SMALL)).forward(random_episodes([8] * 40))._replace(episodes=episodes)
     losses = [part.learn(record, None)["classifier_loss"].item() for _ in range(100)]
     assert losses[0] > 0.3 and losses[-1] < 0.05
     assert (part.classifier(seen).argmax(-1) == torch.arange(2)).all()
@@ -355,7 +352,7 @@ def test_the_latent_is_drawn_once_from_the_policy(numpy):
 @pytest.mark.parametrize("entropy", ["published", "exact"])
 def test_gradient_of_the_latent_policy_by_hand(entropy):
     """Published: (c - R) grad log pi, so that c is a baseline. Exact: a true entropy bonus."""
-    config = METHODS["maven"].but(**TINY, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5)
+    config = METHODS["maven"].but(**SMALL, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5)
     part = LatentPolicy(SPEC, config)
     part.prepare()
     part.states[:2], part.returns[:2] = torch.randn(2, 5, generator=rng()), torch.tensor([2.0, -1.0])
@@ -374,7 +371,7 @@ def test_gradient_of_the_latent_policy_by_hand(entropy):
 
 
 def test_the_latent_policy_finds_the_latent_that_pays():
-    config = METHODS["maven"].but(**TINY, latent_size=4)
+    config = METHODS["maven"].but(**SMALL, latent_size=4)
     part, generator = LatentPolicy(SPEC, config), rng()
     part.prepare()
     for _ in range(60):
@@ -391,12 +388,12 @@ def test_the_latent_policy_finds_the_latent_that_pays():
 
 
 def test_shuffle_that_never_shuffles_is_qmix_bit_for_bit():
-    config = METHODS["qmix_rs"].but(**TINY, auxiliaries=())
+    config = METHODS["qmix_rs"].but(**SMALL, auxiliaries=())
     (never,) = train(config, Stroll(), [1])
-    (plain,) = train(METHODS["qmix"].but(**TINY), Stroll(), [1])
+    (plain,) = train(METHODS["qmix"].but(**SMALL), Stroll(), [1])
     renamed = never._replace(weights={name.replace("mixer.mixer.", "mixer."): w for name, w in never.weights.items()})
     assert same(renamed, plain)
-    (shuffled,) = train(METHODS["qmix_rs"].but(**TINY), Stroll(), [1])
+    (shuffled,) = train(METHODS["qmix_rs"].but(**SMALL), Stroll(), [1])
     assert not same(shuffled, never)
 
 

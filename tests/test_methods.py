@@ -8,7 +8,7 @@ import torch
 from test_engine import replayed  # noqa: F401  (a fixture)
 from test_experiment import same
 from test_resume import after
-from toys import Stroll
+from toys import SMALL, Stroll
 
 from ciacore import METHODS, train
 from ciacore.config import Config
@@ -20,9 +20,7 @@ from ciacore.types import InvalidInputError
 
 LIBRARY = Path(__file__).resolve().parents[1] / "ciacore"
 FOURTEEN = "vdn qmix qplex qtran ow_qmix cw_qmix maven eoi gre scds qmix_rs qmix_cc qmix_cia qplex_cia"
-TINY = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "target_interval": 5}
-TINY |= {"env_steps": 60, "evaluation_interval": 20, "evaluation_games": 3, "epsilon_steps": 40}
-TINY |= {"eoi_episodes": 1.0, "eoi_steps": 0.5}  # so that exploration shows in a few episodes
+TINY = {**SMALL, "eoi_episodes": 1.0, "eoi_steps": 0.5}  # so that exploration shows in a few episodes
 GAMES = {"numpy": Turn(horizon=5), "torch": Stroll()}
 
 
