@@ -201,7 +201,9 @@ def stage_pages(stage: Path, training: Path) -> None:
     if not training.is_file():
         raise BuildError(f"{training.parent} has no {training.name}. Give --runs the `live` folder of a build.")
     shutil.copytree(ROOT / "book", stage / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "ciacore", stage / "ciacore", ignore=shutil.ignore_patterns("__pycache__"))  # quoted by pages
+    shutil.copytree(
+        ROOT / "ciacore", stage / "ciacore", ignore=shutil.ignore_patterns("__pycache__")
+    )  # quoted by pages
     shutil.copy(ROOT / "CHANGELOG.md", stage)
     (stage / "notebooks").mkdir()
     shutil.copy(training, stage / f"{TRAIN}.ipynb")

@@ -19,7 +19,7 @@ ANNEALED = 1_000_000  # env steps before the reward fades, and over which the ra
 
 
 class SCDS(Auxiliary):
-    """r_k = [beta1 log q(o'|x_k, k) - log p(o'|x_k)] + beta2 KL(softmax(beta1 Q_k) || mean_j softmax(Q_j)).
+    """r_k = beta1 log q(o'; x_k, k) - log p(o'; x_k) + beta2 KL(softmax(beta1 Q_k), mean_j softmax(Q_j)).
 
     (Li et al. 2021, Sec. 3, without agent-specific heads: the S of SCDS.) x_k are the recurrent state before the step,
     the observation and the action; both predictors are unit-variance Gaussians. The team's reward grows by
@@ -118,7 +118,7 @@ class IdentityPredictor(nn.Module):
 
 
 def policy_divergence(action_values: Float[Tensor, "B T K A"], beta1: float) -> Float[Tensor, "B T K"]:
-    """KL(softmax(beta1 Q_k) || mean_j softmax(Q_j)); as published the mean knows no beta1, and nothing is masked."""
+    """KL(softmax(beta1 Q_k), mean_j softmax(Q_j)); as published the mean knows no beta1, and nothing is masked."""
     log_p = (beta1 * action_values).log_softmax(-1)
     mean = action_values.softmax(-1).mean(-2, keepdim=True)
     return (log_p.exp() * (log_p - mean.log())).sum(-1)

@@ -57,7 +57,7 @@ class QPLEXAt(NamedTuple):
 
 
 class Importance(nn.Module):
-    """lambda_k = sum_j |key_j(s)| sigmoid(agents_jk(s)) sigmoid(actions_jk(s, u)), over J kernels."""
+    """lambda_k = sum_j abs(key_j(s)) sigmoid(agents_jk(s)) sigmoid(actions_jk(s, u)), over J kernels."""
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Importance(nn.Module):
 
 
 class DMAQ(nn.Module):
-    """w_k = |weight(s)_k|, v_k = value(s)_k: QPLEX's own transformation."""
+    """w_k = abs(weight(s))_k, v_k = value(s)_k: QPLEX's own transformation."""
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()

@@ -19,8 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import papermill
 
@@ -166,7 +165,7 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
     return 0 if exit_code(found) == 0 else FAILED
 
 
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def interrupt(number: int, frame: Any) -> NoReturn:
     """Ends a notebook as Ctrl-C does: the training in it keeps a checkpoint."""
     raise KeyboardInterrupt
 
