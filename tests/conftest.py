@@ -24,7 +24,8 @@ NEEDS = {
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips by marker."""
+    """Skips by marker; one thread, whatever the test before has left."""
+    torch.set_num_threads(1)
     for marker, (reason, present) in NEEDS.items():
         if item.get_closest_marker(marker) and not present():
             pytest.skip(reason)

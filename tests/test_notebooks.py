@@ -17,6 +17,13 @@ SMOKE = {
     "first_experiment": {"env_steps": 4_000},
     "your_own_run": {"runs": "../book/results"},
     "recheck": {"evaluations": 1},
+    "family": {"steps": 40, "seeds": [0]},
+    "cia_on_every_mixer": {"steps": 40},
+    "credits": {"episodes": 8},
+    "kl_matrices": {"trajectories": 4},
+    "ablation_cc": {"episodes": 12},
+    "diversity": {"episodes": 4},
+    "deviations": {"episodes": 4},
 }
 
 

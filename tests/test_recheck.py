@@ -55,6 +55,7 @@ def test_elsewhere_a_band_replaces_exactness(runs, name):
 
 
 def test_the_threads_are_put_back(runs):
+    torch.set_num_threads(2)
     before = torch.get_num_threads()
     recheck(runs[0], runs, GAME, evaluations=1)
     assert torch.get_num_threads() == before and runs[0].provenance["threads"] == 1
