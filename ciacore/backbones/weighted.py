@@ -16,7 +16,8 @@ from ciacore.types import Episodes, Forward, Mixer, Spec
 class Weighted(nn.Module):
     """L = mean of w (Q_tot - y)² + mean of (Q* - y)² (Rashid et al. 2020, Eq. 7, 9 and 10).
 
-    The targets y come from an unrestricted Q* with agents of its own; the target agents and mixer are never asked.
+    The targets y come from an unrestricted Q* with agents of its own; with double Q the target agents and mixer
+    are never asked.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
