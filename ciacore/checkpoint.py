@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ciacore.types import refuse
 
-FORMAT = 1  # raised whenever the meaning of a checkpoint changes
+FORMAT = 2  # raised whenever the meaning of a checkpoint changes
 MAGIC = b"ciacore checkpoint"
 NAME = "checkpoint"
 ATTEMPTS = 5  # at a lock, a hundredth of a second apart: `held` has it for an instant

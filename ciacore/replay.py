@@ -64,3 +64,21 @@ def compacted(episodes: Episodes) -> Episodes:
     """The same episodes with the actions in one byte each, where they fit."""
     fits = episodes.available.shape[-1] <= 256
     return episodes._replace(actions=episodes.actions.to(torch.uint8) if fits else episodes.actions)
+
+
+def cut(episodes: Episodes) -> Episodes:
+    """The same episodes without the steps that are padding in all of them, as the published code cuts every batch.
+
+    Waits for the device.
+    """
+    steps = int(episodes.weights.sum(1).max())
+    slots = steps + 1
+    return episodes._replace(
+        observations=episodes.observations[:, :slots],
+        states=episodes.states[:, :slots],
+        actions=episodes.actions[:, :steps],
+        available=episodes.available[:, :slots],
+        rewards=episodes.rewards[:, :steps],
+        discounts=episodes.discounts[:, :steps],
+        weights=episodes.weights[:, :steps],
+    )

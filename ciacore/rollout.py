@@ -38,6 +38,7 @@ def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float)
     slots, moves = [(observations, game.global_state(state), available)], []
     memory = policy.begin(observations, slots[0][1], rng)
     context = getattr(memory, "context", observations[:, 0, :0])
+    over = won = observations[:, 0, 0] != observations[:, 0, 0]  # [N], nobody
     for _ in range(spec.horizon):
         actions, memory = policy.act(observations, available, memory, rng)
         step = game.advance(state, actions, rng)
@@ -45,11 +46,18 @@ def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float)
         observations, available = game.observe(state), game.available(state)
         slots.append((observations, game.global_state(state), available))
         moves.append((actions, step.rewards, step.terminated | step.truncated))
+        if spec.ends_early:
+            won = won | step.info["won"] & ~over if spec.winnable else won
+            over = over | moves[-1][2]
+            if bool(over.all()):
+                break
     stack = library(observations).stack
     observations, states, available = (tensor(stack(parts, 1)) for parts in zip(*slots, strict=True))
     actions, rewards, ended = (tensor(stack(parts, 1)) for parts in zip(*moves, strict=True))
     observations, states = observations.to(spec.dtype), states.to(spec.dtype)
-    return pad(observations, states, actions, available, rewards.float(), ended, gamma, tensor(context))
+    facts = tensor(context), tensor(won)
+    episodes = pad(observations, states, actions, available, rewards.float(), ended, gamma, *facts)
+    return lengthened(episodes, spec.horizon)
 
 
 def pad(
@@ -61,6 +69,7 @@ def pad(
     ended: Tensor,
     gamma: float,
     context: Tensor | None = None,
+    won: Tensor | None = None,
 ) -> Episodes:
     """Episodes with zeros behind each first `ended` [N, T]; the slot after the last transition stays."""
     alive = (ended.cumsum(1) - ended.long()) == 0  # [N, T]: no end before t
@@ -74,4 +83,15 @@ def pad(
         discounts=gamma * (alive & ~ended),
         weights=alive.float(),
         context=rewards.new_zeros(len(rewards), 0) if context is None else context,
+        won=torch.zeros_like(ended[:, 0]) if won is None else won,
     )
+
+
+def lengthened(episodes: Episodes, steps: int) -> Episodes:
+    """The same episodes with padding up to `steps` steps."""
+    more = steps - episodes.rewards.shape[1]
+    if more == 0:
+        return episodes
+    in_time = episodes[:-2]  # all but context and won
+    longer = (torch.cat([field, field.new_zeros(len(field), more, *field.shape[2:])], 1) for field in in_time)
+    return Episodes(*longer, episodes.context, episodes.won)

@@ -20,7 +20,8 @@ from ciacore.config import Config
 from ciacore.types import InvalidInputError, refuse
 
 FORMAT = 1  # raised whenever the meaning of a file changes
-BODY = ("config.json", "metrics.json", "weights.safetensors")  # what provenance.json seals with sha256
+WEIGHTS = "weights.safetensors"
+BODY = ("config.json", "metrics.json", WEIGHTS)  # what provenance.json seals with sha256
 
 
 class Run(NamedTuple):
@@ -30,7 +31,7 @@ class Run(NamedTuple):
     game: str
     seed: int
     metrics: dict[str, list]  # one entry per evaluation in each list; `episode_return` holds a list of returns
-    weights: dict[str, Tensor]  # final online networks
+    weights: dict[str, Tensor]  # final online networks; none where only the metrics were kept
     provenance: dict[str, Any]
 
 
@@ -66,8 +67,9 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
     body = {
         "config.json": format_json(spec),
         "metrics.json": format_json(run.metrics),
-        "weights.safetensors": format_weights({name: value.contiguous() for name, value in run.weights.items()}),
     }
+    if run.weights:
+        body[WEIGHTS] = format_weights({name: value.contiguous() for name, value in run.weights.items()})
     seal = {**run.provenance, "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}}
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=work or folder.parent))
@@ -98,7 +100,7 @@ def read_run(folder: str | Path) -> Run:
     digests = seal.get("sha256") if isinstance(seal, dict) else None
     if not isinstance(digests, dict):
         refuse("run", "a provenance.json with sha256 digests", str(folder), "This is not a run of ciacore.")
-    body = {name: read_bytes(folder / name) for name in BODY}
+    body = {name: read_bytes(folder / name) for name in BODY if name != WEIGHTS or name in digests}
     for name, data in body.items():
         if hashlib.sha256(data).hexdigest() != digests.get(name):
             refuse(
@@ -110,9 +112,9 @@ def read_run(folder: str | Path) -> Run:
         refuse("run", f"format {FORMAT}", f"{found} in {folder}", "Read it with the version of ciacore that wrote it.")
     try:
         config, game, seed = Config(**spec["config"]), spec["game"], spec["seed"]
-        weights = parse_weights(body["weights.safetensors"])
+        weights = parse_weights(body[WEIGHTS]) if WEIGHTS in body else {}
     except SafetensorError as error:
-        refuse("run", "safetensors", f"{folder / 'weights.safetensors'} ({error})", "The file is foreign: retrain it.")
+        refuse("run", "safetensors", f"{folder / WEIGHTS} ({error})", "The file is foreign: retrain it.")
     except (KeyError, TypeError, InvalidInputError) as error:
         cure = "Read it with the version of ciacore that wrote it."
         refuse("run", "a config this version knows", f"{folder / 'config.json'} ({error})", cure)

@@ -14,7 +14,7 @@ from ciacore.config import Config
 from ciacore.exploration import EpsilonGreedy, epsilon_at
 from ciacore.learner import Learner
 from ciacore.methods import EXPLORERS, assemble
-from ciacore.replay import Replay
+from ciacore.replay import Replay, cut
 from ciacore.rollout import Policy, play
 from ciacore.types import Game, Spec
 
@@ -77,6 +77,7 @@ class Training:
         self.epsilon: float | Tensor = 1.0
         self.steps = 0  # env steps of the current iteration
         self.returns = torch.zeros(config.evaluation_games, device=device)  # of the last evaluation
+        self.won = torch.zeros(config.evaluation_games, dtype=torch.bool, device=device)
 
     def iterate(self) -> None:
         """One iteration."""
@@ -107,7 +108,8 @@ class Training:
         else:
             self.steps = config.n_games * self.game.spec.horizon
         if learn:
-            self.log.add(self.learner.update(self.replay.sample(config.batch, self.rngs["replay"]), rng))
+            batch = self.replay.sample(config.batch, self.rngs["replay"])
+            self.log.add(self.learner.update(cut(batch) if self.game.spec.ends_early else batch, rng))
 
     def finish(self) -> bool:
         """Counts the iteration and copies the targets where that is due; True where an evaluation is."""
@@ -123,12 +125,14 @@ class Training:
         config, rng = self.config, self.rngs["evaluation"]
         episodes = play(self.game, self.policy(0.0, learning=False), config.evaluation_games, rng, config.gamma)
         self.returns.copy_(episodes.rewards.sum(1))
+        self.won.copy_(episodes.won)
 
     def record(self) -> None:
         """Reads an evaluation back from the device and writes it down."""
         epsilon = epsilon_at(self.clock.env_steps - self.steps, self.config)
         if self.check():
-            self.log.evaluation(self.clock, epsilon, self.returns.tolist())
+            won = {"won": self.won.tolist()} if self.game.spec.winnable else {}
+            self.log.evaluation(self.clock, epsilon, {"episode_return": self.returns.tolist(), **won})
             self.clock = self.clock._replace(evaluated_at=self.clock.env_steps)
 
     def check(self) -> bool:
@@ -262,11 +266,11 @@ class Log:
                 raise FloatingPointError(f"{name}: expected finite numbers, got {value} {when}. {cure}")
         return means
 
-    def evaluation(self, clock: Clock, epsilon: float, returns: list[float]) -> None:
+    def evaluation(self, clock: Clock, epsilon: float, found: dict[str, list]) -> None:
         """Closes an entry; a loss that is not finite raises FloatingPointError."""
-        self.last_return = sum(returns) / len(returns)
+        self.last_return = sum(found["episode_return"]) / len(found["episode_return"])
         counts = {"env_steps": clock.env_steps, "episodes": clock.episodes, "updates": clock.updates}
-        entry = {**counts, "epsilon": epsilon, "episode_return": returns, "losses": self.means(clock) or None}
+        entry = {**counts, "epsilon": epsilon, **found, "losses": self.means(clock) or None}
         for name, value in entry.items():
             self.metrics.setdefault(name, []).append(value)
         for value in self.sums.values():

@@ -36,6 +36,7 @@ class Spec(NamedTuple):
     horizon: int  # longest episode, in steps (the paper's N)
     dtype: torch.dtype = torch.float32  # smallest type that stores observations and states without loss
     ends_early: bool = True  # False: every episode takes exactly `horizon` steps
+    winnable: bool = False  # True: `Step.info` tells what is `won`, and evaluations keep it
     in_numpy: bool = False  # True: the rules also run on numpy arrays, when they are given a numpy generator
 
 
@@ -79,6 +80,7 @@ class Episodes(NamedTuple):
     discounts: Float[Tensor, "B T"]  # gamma, or 0 where the episode ended
     weights: Float[Tensor, "B T"]  # 1 for a real transition, 0 for padding
     context: Float[Tensor, "B Z"]  # the latent that the agents were told in this episode; Z = 0 for most methods
+    won: Bool[Tensor, "B"]  # False where a game cannot be won
 
 
 class Utilities(NamedTuple):

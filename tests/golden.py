@@ -61,6 +61,7 @@ def episodes(batch: dict[str, torch.Tensor]) -> Episodes:
         discounts=GAMMA * (1 - batch["terminated"].float()),
         weights=batch["mask"].float(),
         context=batch.get("noise", torch.zeros(len(batch["reward"]), 0)),
+        won=torch.zeros(len(batch["reward"]), dtype=torch.bool),
     )
 
 

@@ -4,10 +4,22 @@ from functools import partial
 
 from ciacore.games.matrix import MatrixGame
 from ciacore.games.turn import Turn
+from ciacore.types import Game
+
+SCENARIOS = ("10m_vs_11m", "2c_vs_64zg", "7sz", "6h_vs_8z", "corridor", "3s5z_vs_3s6z")  # the paper's battles
+
+
+def smax(scenario: str) -> Game:
+    """A battle simulated by SMAX; JAX is loaded when the first is made."""
+    from ciacore.games.smax import Smax
+
+    return Smax(scenario)
+
 
 GAMES = {
     "turn": Turn,
     "turn_units": partial(Turn, units=True),  # for Qatten: features per agent in the state
+    **{f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS},
 }
 
-__all__ = ["GAMES", "MatrixGame", "Turn"]
+__all__ = ["GAMES", "SCENARIOS", "MatrixGame", "Turn"]

@@ -180,6 +180,7 @@ def random_batch(spec: Spec, config: Config) -> Episodes:
         discounts=torch.full(shape, config.gamma),
         weights=torch.ones(shape),
         context=torch.zeros(config.batch, config.latent_size),
+        won=torch.zeros(config.batch, dtype=torch.bool),
     )
 
 
