@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ciacore.arrays import Array, Generator, library, tensor
-from ciacore.types import Episodes, Game
+from ciacore.types import EpisodeLost, Episodes, Game
 
 
 @runtime_checkable
@@ -24,15 +25,25 @@ class Policy(Protocol):
     def act(self, observations: Array, available: Array, memory: Any, rng: Generator) -> tuple[Array, Any]: ...
 
 
-@torch.no_grad()
-@np.errstate(over="ignore", invalid="ignore")  # networks that diverge: the losses tell, in numpy as in torch
 def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float) -> Episodes:
-    """Plays N episodes side by side to the horizon; what lies behind an episode's end comes back as padding.
+    """N whole episodes, as many side by side as the game can; one that a crash took is played again.
 
     Args:
         rng: a torch generator, or a numpy one where game and policy can play in numpy; the episodes are tensors.
         gamma: discount per step; 0 is stored where an episode ended, by its rules or by the time limit (as published).
     """
+    most, parts = game.spec.at_once or n_games, []
+    for first in range(0, n_games, most):
+        while len(parts) * most <= first:
+            with suppress(EpisodeLost):
+                parts.append(play_together(game, policy, min(most, n_games - first), rng, gamma))
+    return parts[0] if len(parts) == 1 else Episodes(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+@np.errstate(over="ignore", invalid="ignore")  # networks that diverge: the losses tell, in numpy as in torch
+def play_together(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float) -> Episodes:
+    """Plays N episodes side by side to the horizon; what lies behind an episode's end comes back as padding."""
     spec, state = game.spec, game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
     slots, moves = [(observations, game.global_state(state), available)], []

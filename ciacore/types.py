@@ -20,6 +20,10 @@ class InvalidInputError(ValueError):
     """An argument that cannot be used; the message says which, what was expected, what came, and the cure."""
 
 
+class EpisodeLost(RuntimeError):
+    """A game's process crashed in the middle of an episode; the game runs again, and another episode can be played."""
+
+
 def refuse(argument: str, expected: str, got: object, cure: str) -> NoReturn:
     """Raises InvalidInputError with the four parts every message of this library has."""
     raise InvalidInputError(f"{argument}: expected {expected}, got {got!r}. {cure}")
@@ -37,6 +41,7 @@ class Spec(NamedTuple):
     dtype: torch.dtype = torch.float32  # smallest type that stores observations and states without loss
     ends_early: bool = True  # False: every episode takes exactly `horizon` steps
     winnable: bool = False  # True: `Step.info` tells what is `won`, and evaluations keep it
+    at_once: int = 0  # the most games side by side; 0: as many as wanted
     in_numpy: bool = False  # True: the rules also run on numpy arrays, when they are given a numpy generator
 
 

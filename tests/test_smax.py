@@ -196,7 +196,7 @@ def test_many_battles_equal_single_ones(games: dict[str, Smax]) -> None:
 
 
 def test_state_layout(games: dict[str, Smax]) -> None:
-    """By hand, in 3s5z_vs_3s6z. An ally's unit: health, cooldown, x, y, shield, two type bits; then foes, then actions."""
+    """By hand, in 3s5z_vs_3s6z. An ally: health, cooldown, x, y, shield, two type bits; then foes; then actions."""
     game = games["3s5z_vs_3s6z"]
     state = game.reset(N, rng())
     units, told = game.units(state), game.global_state(state)[0]

@@ -16,10 +16,18 @@ def smax(scenario: str) -> Game:
     return Smax(scenario)
 
 
+def smac(scenario: str) -> Game:
+    """A battle on StarCraft II, where it and SMAC are installed."""
+    from ciacore.games.smac import Smac
+
+    return Smac(scenario)
+
+
 GAMES = {
     "turn": Turn,
     "turn_units": partial(Turn, units=True),  # for Qatten: features per agent in the state
     **{f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS},
+    **{f"smac_{scenario}": partial(smac, scenario) for scenario in SCENARIOS},
 }
 
 __all__ = ["GAMES", "SCENARIOS", "MatrixGame", "Turn"]

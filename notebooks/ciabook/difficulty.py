@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for label, changes in SWEEP:
             game = Smax(SWEPT, UNCHANGED._replace(**changes))
             print(label, flush=True)
-            rows.append({"label": label, "players": measure(game, options.battles)})
+            rows.append({"label": label, "players": measure(game, options.battles, ("random", "closest", "kite"))})
         keep("sweep.json", {"scenario": SWEPT, "battles": options.battles, "rows": rows})
     else:
         found = {name: measure(Smax(name), options.battles) for name in options.scenarios}

@@ -1,0 +1,182 @@
+"""The adapter to StarCraft II, against a double of StarCraft2Env."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from toy_starcraft import Double
+from toys import rng, small
+
+from ciacore.games.smac import SIZES, Smac
+from ciacore.rollout import play
+from ciacore.training import Training
+from ciacore.types import EpisodeLost, Game, InvalidInputError
+
+NAME = "6h_vs_8z"
+
+
+def double(scenario: str, folder: str) -> Double:
+    return Double(scenario, folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where marks are left for the doubles."""
+    return tmp_path_factory.mktemp("marks")
+
+
+@pytest.fixture(scope="module")
+def game(folder: Path) -> Iterator[Smac]:
+    made = Smac(NAME, games=3, stagger=0.0, environment=partial(double, folder=str(folder)))
+    yield made
+    made.close()
+
+
+class Always:
+    """Every agent takes the same action, game by game."""
+
+    def __init__(self, *actions: int) -> None:
+        self.actions = torch.tensor(actions)
+
+    def begin(self, observations, states, generator):
+        return None
+
+    def act(self, observations, available, memory, generator):
+        n_games, n_agents, _ = observations.shape
+        return self.actions[:n_games, None].expand(n_games, n_agents).clone(), memory
+
+
+def test_plays_games_that_end_at_different_times(game: Smac) -> None:
+    """A win after 3 steps, a defeat after 5, and one that lasts until the limit: its end is truncation."""
+    assert isinstance(game, Game)
+    state, ended = game.reset(3, rng()), []
+    assert game.observe(state).shape == (3, 6, 78) and game.global_state(state).shape == (3, 140)
+    for t in range(1, 151):
+        step = game.step(state, torch.tensor([[1] * 6, [2] * 6, [3] * 6]), rng())
+        state = step.state
+        ended.append((step.terminated.tolist(), step.truncated.tolist(), step.info["won"].tolist()))
+        alive = [t <= 3, t <= 5, True]
+        assert step.info["valid"].tolist() == alive
+        assert step.rewards.tolist() == [20.0 * (t == 3) + 0.5 * (t < 3), 0.5 * (t <= 5), 0.5]
+    assert ended[2] == ([True, False, False], [False] * 3, [True, False, False])
+    assert ended[4] == ([False, True, False], [False] * 3, [False] * 3)
+    assert ended[149] == ([False] * 3, [False, False, True], [False] * 3)
+    assert game.observe(state)[:, 0, 0].tolist() == [3.0, 5.0, 150.0]  # each as it was left
+
+
+def test_more_games_than_processes_are_played_in_turns(game: Smac) -> None:
+    episodes = play(game, Always(1, 2, 1), 8, rng(), 0.99)
+    assert episodes.weights.sum(1).tolist() == [3, 5, 3, 3, 5, 3, 3, 5]
+    assert episodes.won.tolist() == [True, False, True, True, False, True, True, False]
+    assert len(game.workers) == 3
+
+
+@pytest.mark.parametrize("how", ["crash", "die"])
+def test_an_episode_that_crashed_is_dropped_and_played_again(game: Smac, folder: Path, how: str) -> None:
+    """Upstream calls it a lost battle without a result; here it leaves no trace in the episodes."""
+    game.reset(2, rng())
+    (folder / how).touch()
+    with pytest.raises(EpisodeLost, match="crashed" if how == "crash" else "its process ended"):
+        game.step(game.reset(2, rng()), torch.full((2, 6), 1), rng())
+    (folder / how).touch()
+    episodes = play(game, Always(1, 2), 2, rng(), 0.99)
+    assert not (folder / how).exists()  # it did crash
+    assert episodes.weights.sum(1).tolist() == [3, 5] and episodes.won.tolist() == [True, False]
+
+
+def test_rewards_scaled_after_a_crash_are_noticed(game: Smac, folder: Path) -> None:
+    """Upstream counts the foes' health twice when the first episode crashed: the environment is built anew."""
+    game.reset(1, rng())
+    (folder / "twice").touch()
+    with pytest.raises(EpisodeLost, match="scaled by 1580 instead of 1480"):
+        game.reset(1, rng())
+    assert game.reset(1, rng()).t.tolist() == [0]
+
+
+def test_gives_up_a_game_that_never_runs(tmp_path: Path) -> None:
+    game = Smac(NAME, stagger=0.0, environment=unlucky)
+    with pytest.raises(RuntimeError, match="expected games that run, got 5 crashes in a row: OSError: no display"):
+        play(game, Always(1), 1, rng(), 0.99)
+    game.close()
+
+
+def unlucky(scenario: str) -> Double:
+    raise OSError("no display")
+
+
+def test_saves_replays_and_leaves_no_process(tmp_path: Path) -> None:
+    game = Smac(NAME, stagger=0.0, replays=True, environment=partial(double, folder=str(tmp_path)))
+    game.reset(2, rng())
+    processes = [process for process, _ in game.workers]
+    game.close()
+    assert not any(process.is_alive() for process in processes)
+    assert len(list(tmp_path.glob("replay_*"))) == len(list(tmp_path.glob("closed_*"))) == 2
+
+
+def test_starts_are_staggered(tmp_path: Path) -> None:
+    game = Smac(NAME, stagger=0.3, environment=partial(double, folder=str(tmp_path)))
+    begin = time.monotonic()
+    game.reset(3, rng())
+    assert time.monotonic() - begin >= 0.6
+    game.close()
+
+
+def test_trains(game: Smac) -> None:
+    config = small(method="tiny", batch=2, buffer=4, env_steps=30, evaluation_interval=20, evaluation_games=4)
+    training = Training(config, game, 1, torch.device("cpu"))
+    while training.running():
+        training.iterate()
+    assert len(training.log.metrics["won"][0]) == 4
+
+
+def wrong(scenario: str, folder: str) -> Double:
+    made = Double(scenario, folder)
+    made.sizes = SIZES["corridor"]
+    return made
+
+
+def test_another_map_is_refused(tmp_path: Path) -> None:
+    game = Smac(NAME, stagger=0.0, environment=partial(wrong, folder=str(tmp_path)))
+    with pytest.raises(InvalidInputError, match="scenario: expected 6h_vs_8z of the sizes"):
+        game.reset(1, rng())
+    game.close()
+
+
+def test_bad_input(game: Smac) -> None:
+    with pytest.raises(InvalidInputError, match="scenario: expected one of 10m_vs_11m"):
+        Smac("8m")
+    with pytest.raises(InvalidInputError, match=r"n_games: expected at most 3, got 4. Use Smac\('6h_vs_8z', games=4\)"):
+        game.reset(4, rng())
+
+
+@pytest.mark.parametrize(
+    ("package", "builds", "says"),
+    [
+        (None, [], "smac: expected SMAC of github.com/oxwhirl/smac, got 'no such package'"),
+        ("optimiser", [], "got 'the package smac of PyPI, which is SMAC3, an optimiser'"),
+        ("env", None, "SC2PATH: expected the folder of StarCraft II"),
+        ("env", [], r"SC2PATH: expected StarCraft II 4.10 \(Versions/Base75689\), got 'no version'"),
+        ("env", ["Base69232"], "got 'Base69232'"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch, package, builds, says: str) -> None:
+    """No SMAC, the other smac, no StarCraft II, another version of it."""
+    monkeypatch.delitem(sys.modules, "smac", raising=False)
+    monkeypatch.setenv("SC2PATH", str(tmp_path / "StarCraftII"))
+    if package is not None:
+        (tmp_path / "site" / "smac" / package).mkdir(parents=True)
+        (tmp_path / "site" / "smac" / "__init__.py").touch()
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    if builds is not None:
+        (tmp_path / "StarCraftII").mkdir()
+        for build in builds:
+            (tmp_path / "StarCraftII" / "Versions" / build).mkdir(parents=True)
+    with pytest.raises(InvalidInputError, match=says):
+        Smac(NAME)
+    monkeypatch.delitem(sys.modules, "smac", raising=False)
