@@ -11,7 +11,8 @@ from ciacore.types import Episodes, refuse
 class Replay:
     """Keeps the last `capacity` episodes and samples batches uniformly without replacement.
 
-    Nothing here waits for the device: where to insert and what may be sampled follow from `inserted`, a tensor.
+    As long as the longest episode so far: shorter ones are padded, a longer one makes room for all. Nothing here waits
+    for the device: where to insert and what may be sampled follow from `inserted`, a tensor.
     """
 
     def __init__(self, capacity: int, device: torch.device | str = "cpu") -> None:
@@ -28,6 +29,8 @@ class Replay:
         compact = compacted(episodes)
         if self.ring is None:
             self.ring = Episodes(*(field.new_zeros(self.capacity, *field.shape[1:]) for field in compact))
+        steps = max(held.rewards.shape[1] for held in (self.ring, compact))
+        self.ring, compact = lengthened(self.ring, steps), lengthened(compact, steps)
         count = len(episodes.rewards)
         slots = (self.inserted + self.slots[:count]) % self.capacity
         for kept, field in zip(self.ring, compact, strict=True):
@@ -51,13 +54,23 @@ class Replay:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
-        return {"inserted": self.inserted, **({} if self.ring is None else self.ring._asdict())}
+        held = {} if self.ring is None else self.ring._asdict()
+        return {"inserted": self.inserted, **{name: field[: len(self)] for name, field in held.items()}}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Takes over what `tensors` gave."""
         self.inserted.copy_(tensors["inserted"])
         if "rewards" in tensors:
-            self.ring = Episodes(*(tensors[name].to(self.slots.device) for name in Episodes._fields))
+            self.ring = Episodes(
+                *(widened(tensors[name].to(self.slots.device), self.capacity) for name in Episodes._fields)
+            )
+
+
+def widened(field: Tensor, rows: int) -> Tensor:
+    """The same with rows of zeros behind its own."""
+    wide = field.new_zeros(rows, *field.shape[1:])
+    wide[: len(field)] = field
+    return wide
 
 
 def compacted(episodes: Episodes) -> Episodes:
@@ -82,3 +95,13 @@ def cut(episodes: Episodes) -> Episodes:
         discounts=episodes.discounts[:, :steps],
         weights=episodes.weights[:, :steps],
     )
+
+
+def lengthened(episodes: Episodes, steps: int) -> Episodes:
+    """The same episodes with padding up to `steps` steps."""
+    more = steps - episodes.rewards.shape[1]
+    if more == 0:
+        return episodes
+    in_time = episodes[:-2]  # all but context and won
+    longer = (torch.cat([field, field.new_zeros(len(field), more, *field.shape[2:])], 1) for field in in_time)
+    return Episodes(*longer, episodes.context, episodes.won)

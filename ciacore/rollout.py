@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ciacore.arrays import Array, Generator, library, tensor
+from ciacore.replay import lengthened
 from ciacore.types import EpisodeLost, Episodes, Game
 
 
@@ -96,13 +97,3 @@ def pad(
         context=rewards.new_zeros(len(rewards), 0) if context is None else context,
         won=torch.zeros_like(ended[:, 0]) if won is None else won,
     )
-
-
-def lengthened(episodes: Episodes, steps: int) -> Episodes:
-    """The same episodes with padding up to `steps` steps."""
-    more = steps - episodes.rewards.shape[1]
-    if more == 0:
-        return episodes
-    in_time = episodes[:-2]  # all but context and won
-    longer = (torch.cat([field, field.new_zeros(len(field), more, *field.shape[2:])], 1) for field in in_time)
-    return Episodes(*longer, episodes.context, episodes.won)

@@ -101,7 +101,7 @@ class Training:
         config = self.config
         policy, rng = self.policy(self.epsilon, learning=True), self.rngs["learning"]
         episodes = play(self.game, policy, config.n_games, self.rngs["play"], config.gamma)
-        self.replay.insert(episodes)
+        self.replay.insert(cut(episodes) if self.game.spec.ends_early else episodes)
         self.learner.played(episodes, rng)
         if self.game.spec.ends_early:
             self.steps = int(episodes.weights.sum())

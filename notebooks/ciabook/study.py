@@ -68,7 +68,7 @@ def in_battle(config: Config, name: str) -> Config:
 
 def proof(method: str, name: str) -> Config:
     """A method in a battle for 300,000 steps, exploring as long as in the maps that train for 2.05 million."""
-    return in_battle(METHODS[method], name).but(env_steps=300_000, epsilon_steps=50_000)
+    return in_battle(METHODS[method], name).but(method=f"{method}_300k", env_steps=300_000, epsilon_steps=50_000)
 
 
 CIA = METHODS["qmix_cia"]
