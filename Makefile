@@ -4,7 +4,7 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup test test-long test-slurm study status bench book recheck lint format strip lock clean
+.PHONY: help setup battles test test-long test-slurm study status bench book recheck lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -18,17 +18,26 @@ setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins 
 	@.venv-study/bin/python -m pip install --quiet --disable-pip-version-check -r $< >.venv-study/install.log 2>&1 || { tail -n 1 .venv-study/install.log >&2; exit 1; }
 	@touch $@
 
-test: setup .venv-study/installed ## run every check in one pytest run; ARGS="-k turn" narrows it
+.venv/battles: env/requirements-battles.txt .venv/installed
+	@echo "setup: installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+.venv/installed: | setup
+
+battles: .venv/battles ## add what the battles need to .venv: JAX and JaxMARL
+
+test: setup .venv-study/installed .venv/battles ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest $(ARGS)
 
-test-long: setup .venv-study/installed ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+test-long: setup .venv-study/installed .venv/battles ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
 
-test-slurm: setup .venv-study/installed ## run a study through a real SLURM on this machine (env/slurm/one_machine.sh install); writes tests/reports/test-slurm.txt
+test-slurm: setup .venv-study/installed .venv/battles ## run a study through a real SLURM on this machine (env/slurm/one_machine.sh install); writes tests/reports/test-slurm.txt
 	@$(PY) tests/reports/write.py --report test-slurm.txt tests/test_slurm.py $(ARGS)
 
-study: setup .venv-study/installed ## train what a study lacks: STUDY=smoke, turn, departures, alpha; JOBS=2 at once; goes on after any interruption
+study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, departures, alpha, battles; JOBS=2 at once; goes on after any interruption
 	@$(PY) -m ciabook.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same

@@ -15,7 +15,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent  # the repository, when run from one
 LOCK = ROOT / "env" / "requirements.txt"
 NUMERICS = 2  # raised whenever the arithmetic or the random numbers of training change
-PACKAGES = ("torch", "numpy", "jaxtyping", "safetensors", "ciacore")
+PACKAGES = ("torch", "numpy", "jaxtyping", "safetensors", "jax", "jaxmarl", "ciacore")
 
 
 def provenance(device: torch.device | str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ There are no other skips; `-ra` lists these with their reasons.
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,10 +19,16 @@ install_import_hook(
 
 NEEDS = {
     "gpu": ("no NVIDIA GPU", torch.cuda.is_available),
-    "sc2": ("no StarCraft II: SC2_Linux is not on the PATH", lambda: shutil.which("SC2_Linux")),
+    "sc2": ("no SMAC (github.com/oxwhirl/smac): see env/starcraft2/README.md", lambda: smac_installed()),
     "slurm": ("no SLURM: sbatch is not on the PATH", lambda: shutil.which("sbatch")),
     "browser": ("no Chromium: chromium is not on the PATH", lambda: shutil.which("chromium")),
 }
+
+
+def smac_installed() -> bool:
+    """Whether SMAC's environment is here, and not SMAC3."""
+    found = find_spec("smac")
+    return found is not None and any((Path(place) / "env").is_dir() for place in found.submodule_search_locations or ())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

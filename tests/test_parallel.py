@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from ciabook.parallel import ParallelGame
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 from ciacore.games import MatrixGame, Turn
-from ciacore.games.parallel import ParallelGame
 from ciacore.games.turn import DOWN, EAT, RIGHT, STAY
 from ciacore.types import InvalidInputError
 

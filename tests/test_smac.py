@@ -13,7 +13,8 @@ import torch
 from toy_starcraft import Double
 from toys import rng, small
 
-from ciacore.games.smac import SIZES, Smac
+from ciacore.games.smac import Smac
+from ciacore.games.starcraft import SIZES
 from ciacore.rollout import play
 from ciacore.training import Training
 from ciacore.types import EpisodeLost, Game, InvalidInputError

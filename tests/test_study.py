@@ -83,13 +83,16 @@ def test_battles_have_the_published_hyper_parameters():
     }
     for name, (optimizer, env_steps, epsilon_steps, alpha, with_qplex) in expected.items():
         for method in ("qmix", "qmix_cia", "qplex_cia", "scds"):
-            config = table[name, method]
+            config = table[f"smax_{name}", method]
             assert (config.optimizer, config.env_steps, config.epsilon_steps) == (optimizer, env_steps, epsilon_steps)
-        assert table[name, "qmix_cia"].cia_coefficient == alpha and table[name, "qmix"].cia_coefficient == 0
-        assert table[name, "qplex_cia"].cia_coefficient == with_qplex
-        assert table[name, "qplex"].qplex_weights == table[name, "scds"].qplex_weights == "qatten"
-    assert (table["corridor", "scds"].scds_anneal, table["3s5z_vs_3s6z", "scds"].scds_beta) == (5.0, 0.03)
-    assert table["2c_vs_64zg", "eoi"].eoi_steps == 0.2
+        assert (
+            table[f"smax_{name}", "qmix_cia"].cia_coefficient == alpha
+            and table[f"smax_{name}", "qmix"].cia_coefficient == 0
+        )
+        assert table[f"smax_{name}", "qplex_cia"].cia_coefficient == with_qplex
+        assert table[f"smax_{name}", "qplex"].qplex_weights == table[f"smax_{name}", "scds"].qplex_weights == "qatten"
+    assert (table["smax_corridor", "scds"].scds_anneal, table["smax_3s5z_vs_3s6z", "scds"].scds_beta) == (5.0, 0.03)
+    assert table["smax_2c_vs_64zg", "eoi"].eoi_steps == 0.2
 
 
 @pytest.mark.parametrize("name", STUDIES)

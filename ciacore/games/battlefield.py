@@ -81,7 +81,7 @@ BATTLES = {
             spawns=((16.0, 16.0), (16.0, 9.0)),
             goal=(16.0, 16.0),
         ),
-        changes={"unit_type_attack_ranges": {ZERGLING: 2.2}},  # 2.0 is too easy: the chapter shows the sweep
+        changes={"unit_type_attack_ranges": {ZERGLING: 2.3}},  # 2.0 is too easy: the chapter shows the sweep
         splash=(1.4, 0.15),
     ),
     "7sz": Battle(((7, STALKER), (7, ZEALOT)), ((7, STALKER), (7, ZEALOT)), 200),

@@ -7,12 +7,10 @@ tells how to get both. No number of the book was made with it.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,35 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ciacore.games.checks import Checked, check_n_games
+from ciacore.games.starcraft import SIZES, Sizes, check_installation, starcraft
 from ciacore.types import EpisodeLost, InvalidInputError, Spec, Step, refuse
 
-VERSION, BUILD = "4.10", "Base75689"  # the paper's StarCraft II
-HELP = "env/starcraft2/README.md tells how."
 ATTEMPTS = 5  # crashes in a row before games are given up
 NOTHING = (None, (0.0, False, False, False))  # no view; no reward, not terminated, not truncated, not won
-
-
-class Sizes(NamedTuple):
-    """What StarCraft2Env says of a scenario."""
-
-    n_agents: int
-    n_actions: int
-    observation: int
-    state: int
-    unit: int
-    limit: int
-    max_reward: float  # points of damage, kills and the win
-
-
-SIZES = {
-    "10m_vs_11m": Sizes(10, 17, 105, 243, 4, 150, 805),
-    "2c_vs_64zg": Sizes(2, 70, 332, 342, 5, 400, 3080),
-    "7sz": Sizes(14, 20, 224, 462, 7, 200, 2510),
-    "6h_vs_8z": Sizes(6, 14, 78, 140, 4, 150, 1480),
-    "corridor": Sizes(6, 30, 156, 282, 5, 400, 1280),
-    "3s5z_vs_3s6z": Sizes(8, 15, 136, 230, 7, 170, 1670),
-}
-SEVEN = {"n_agents": 14, "n_enemies": 14, "limit": 200, "a_race": "P", "b_race": "P", "unit_type_bits": 2}
 
 
 class SmacState(NamedTuple):
@@ -273,42 +247,3 @@ def step(env: Any, actions: list[int], sizes: Sizes) -> tuple[float, bool, bool,
     won, wiped_out = bool(info.get("battle_won")), info.get("dead_allies", 0) == sizes.n_agents
     truncated = ended and not won and not wiped_out and env._episode_steps >= sizes.limit
     return float(reward), bool(ended and not truncated), bool(truncated), won
-
-
-def check_installation() -> None:
-    """Whether SMAC and StarCraft II 4.10 are here.
-
-    Raises:
-        InvalidInputError: what is missing, or what is here in its place.
-    """
-    try:
-        import smac
-    except ModuleNotFoundError:
-        refuse("smac", "SMAC of github.com/oxwhirl/smac", "no such package", HELP)
-    if not (Path(next(iter(smac.__path__))) / "env").is_dir():
-        got = "the package smac of PyPI, which is SMAC3, an optimiser"
-        refuse("smac", "SMAC of github.com/oxwhirl/smac", got, f"Uninstall that; {HELP}")
-    place = Path(os.environ.get("SC2PATH", "~/StarCraftII")).expanduser()
-    if not place.is_dir():
-        refuse("SC2PATH", "the folder of StarCraft II", str(place), HELP)
-    builds = sorted(path.name for path in (place / "Versions").glob("Base*"))
-    if BUILD not in builds:
-        refuse("SC2PATH", f"StarCraft II {VERSION} (Versions/{BUILD})", ", ".join(builds) or "no version", HELP)
-
-
-def starcraft(scenario: str) -> Any:
-    """SMAC's environment with the published settings; 7sz is not among its maps and is added."""
-    from smac.env import StarCraft2Env
-    from smac.env.starcraft2.maps import smac_maps
-
-    if scenario not in smac_maps.map_param_registry:
-        smac_maps.map_param_registry[scenario] = {**SEVEN, "map_type": "stalkers_and_zealots"}
-        setattr(smac_maps, scenario, type(scenario, (smac_maps.SMACMap,), {"filename": scenario}))
-    maps = Path(os.environ.get("SC2PATH", "~/StarCraftII")).expanduser() / "Maps" / "SMAC_Maps"
-    if not (maps / f"{scenario}.SC2Map").is_file():
-        whose = "It comes with the authors' code, github.com/liushunyu/CIA." if scenario == "7sz" else HELP
-        refuse("scenario", f"its map in {maps}", f"no {scenario}.SC2Map", whose)
-    return StarCraft2Env(
-        map_name=scenario, difficulty="7", state_last_action=True, obs_last_action=False, reward_win=200,
-        reward_scale_rate=20, continuing_episode=False, game_version=VERSION,
-    )  # fmt: skip

@@ -11,7 +11,7 @@ from matplotlib.patches import Circle
 from ciabook.recording import FIRST_FOE, FIRST_MOVE, Recording
 
 ALLY, FOE, GROUND = "#117733", "#882255", "#dddddd"
-FOCUS, RETURN, APART, AROUND = 3, 4, 1.0, 240.0
+FOCUS, RETURN, GAP = 3, 4, 150.0
 
 
 class Tactic(NamedTuple):
@@ -59,12 +59,12 @@ def kiting(recording: Recording, battle: int) -> list[Tactic]:
     found = []
     for agent in range(recording.n_agents):
         actions = recording.actions[battle, : recording.lengths[battle], agent]
-        for t in np.flatnonzero((actions[1:] >= FIRST_MOVE) & (actions[1:] < FIRST_FOE)) + 1:
+        for t in (np.flatnonzero((actions[1:] >= FIRST_MOVE) & (actions[1:] < FIRST_FOE)) + 1).tolist():
             again = actions[t + 1 : t + 1 + RETURN] >= FIRST_FOE
             if actions[t - 1] >= FIRST_FOE and again.any():
                 gained = nearest_foe(recording, battle, t + 1, agent) - nearest_foe(recording, battle, t, agent)
                 if np.isfinite(gained) and gained >= 0.5:
-                    found.append(Tactic("kiting", battle, int(t), (agent,)))
+                    found.append(Tactic("kiting", battle, t, (agent,)))
     return sorted(found, key=lambda each: each.t)
 
 
@@ -87,7 +87,7 @@ def alternate_attack(recording: Recording, battle: int) -> list[Tactic]:
 
 
 def encircling(recording: Recording, battle: int) -> list[Tactic]:
-    """Three agents or more stand around the middle of the foes within 9 cells, on more than 240 of its 360 degrees.
+    """Three agents or more stand around the middle of the foes, within 9 cells, and leave no gap of 150 degrees.
 
     Counted at the step it begins.
     """
@@ -103,7 +103,7 @@ def encircling(recording: Recording, battle: int) -> list[Tactic]:
             if near.sum() >= FOCUS:
                 angles = np.sort(np.degrees(np.arctan2(offset[near, 1], offset[near, 0])))
                 gaps = np.diff(np.append(angles, angles[0] + 360))
-                now = 360 - gaps.max() > AROUND
+                now = bool(gaps.max() < GAP)
         if now and not before:
             found.append(Tactic("encircling", battle, t, tuple(np.flatnonzero(here[:n]))))
         before = now
@@ -129,7 +129,7 @@ def key_moments(recording: Recording, battle: int, count: int = 3) -> list[int]:
     here = recording.health[battle, : length + 1] > 0
     fallen = (here[:-1] & ~here[1:]).sum(-1)
     for t in np.argsort(-fallen, kind="stable"):
-        if len(chosen) < count and all(abs(int(t) - other) >= max(1, length // 10) for other in chosen):
+        if fallen[t] and len(chosen) < count and all(abs(int(t) - other) >= max(1, length // 10) for other in chosen):
             chosen.append(int(t))
     return sorted(chosen)
 
@@ -166,5 +166,6 @@ def draw_moment(axis: Axes, recording: Recording, battle: int, t: int, margin: f
     side = max(*(high - low), 8.0) / 2
     middle = (low + high) / 2
     axis.set(xlim=(middle[0] - side, middle[0] + side), ylim=(middle[1] - side, middle[1] + side))
+    axis.set_facecolor("0.25")
     axis.set(xticks=[], yticks=[], aspect="equal", title=f"step {t}: {here[:n].sum()} against {here[n:].sum()}")
     axis.grid(False)

@@ -67,7 +67,8 @@ def read_recording(path: Path) -> Recording:
     """
     cure = "Record it again: python -m ciabook.recording."
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with open(path, "rb") as file:
+            held = np.load(file, allow_pickle=False)
             arrays = {name: held[name] for name in held.files}
         facts = json.loads(str(arrays.pop("facts")))
         if facts.pop("format") != FORMAT:

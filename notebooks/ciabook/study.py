@@ -101,6 +101,11 @@ STUDIES: dict[str, list[Entry]] = {
         for name in FOUR
         for entry in grid([in_battle(METHODS[method], name) for method in ("qmix_cia", "qmix_cc")], f"smax_{name}")
     ],
+    "battles_rs": [  # Fig. 2, with `battles`
+        entry
+        for name in ("2c_vs_64zg", "3s5z_vs_3s6z")
+        for entry in grid([in_battle(METHODS["qmix_rs"], name)], f"smax_{name}")
+    ],
     "battles_proof": [  # what a machine without a GPU can show: that teams learn
         entry
         for name in ("10m_vs_11m", "6h_vs_8z")
