@@ -3,12 +3,16 @@
 import hashlib
 import json
 
+import pytest
 import torch
+from ciabook.restored import restored
+from ciabook.slim import main as slim
 from toys import Stroll, small
 
 from ciacore import train
 from ciacore.config import Config
-from ciacore.store import BODY, Run, format_json, read_run, read_runs, run_folder, write_run
+from ciacore.store import BODY, WEIGHTS, Run, format_json, read_run, read_runs, run_folder, write_run
+from ciacore.types import InvalidInputError
 
 
 def made_up(seed: int = 1, method: str = "qmix", **weights: torch.Tensor) -> Run:
@@ -71,3 +75,19 @@ def test_runs_come_in_the_order_of_their_seeds(tmp_path):
             write_run(run_folder(tmp_path, "stroll", method, seed), made_up(seed, method, w=torch.ones(1)))
     found = read_runs(tmp_path, "stroll", ["vdn", "qmix"])
     assert {name: [run.seed for run in runs] for name, runs in found.items()} == {"vdn": [4], "qmix": [1, 2, 10]}
+
+
+def test_a_slim_run_keeps_all_but_its_weights(tmp_path):
+    train(small(method="qmix"), Stroll(), [3], results=tmp_path)
+    folder = run_folder(tmp_path, "stroll", "qmix", 3)
+    whole = read_run(folder)
+    assert slim([str(folder)]) == 0 and slim([str(folder)]) == 0  # the second time there is nothing to drop
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "metrics.json", "provenance.json"]
+    read = read_run(folder)
+    assert read.weights == {} and (read.config, read.metrics) == (whole.config, whole.metrics)
+    assert read.provenance["weights_dropped"] == whole.provenance["sha256"][WEIGHTS]
+    (folder / "metrics.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match="recorded sha256"):
+        read_run(folder)
+    with pytest.raises(InvalidInputError, match="run: expected a run with weights, got 'stroll/qmix/seed_3 without'"):
+        restored(read, Stroll().spec)
