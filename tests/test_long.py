@@ -42,7 +42,7 @@ pytestmark = pytest.mark.long
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: "-".join(folder.parts[-3:]))
 def test_published_run_repeats(folder):
-    """Exactly on the lock and CPU it was made on, within the band elsewhere."""
+    """Exactly with the PyTorch and CPU it was made on, within the band elsewhere."""
     run = read_run(folder)
     siblings = [read_run(other) for other in sorted(folder.parent.glob("seed_*"))]
     outcome = recheck(run, siblings, Turn(), evaluations=2)

@@ -6,7 +6,7 @@ from toys import Stroll, learner, random_episodes, rng, small
 
 from ciacore.exploration import EpsilonGreedy
 from ciacore.games import Turn
-from ciacore.replay import Replay
+from ciacore.replay import Replay, cut, lengthened
 from ciacore.rollout import pad, play
 
 GAMMA = 0.9
@@ -127,6 +127,31 @@ def test_an_episode_stays_whole():
         origin = int((episodes.rewards[:, 0] == sampled.rewards[row, 0]).nonzero())
         for field, kept in zip(episodes, sampled, strict=True):
             assert torch.equal(field[origin], kept[row]) and field.dtype == kept.dtype
+
+
+def equal(a, b) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
+
+
+def test_the_replay_is_as_long_as_the_longest_episode_so_far():
+    short, longer = cut(random_episodes([2, 1])), random_episodes([5])
+    replay = Replay(3)
+    replay.insert(short)
+    assert replay.ring.rewards.shape[1] == 2 < longer.rewards.shape[1]
+    replay.insert(longer)
+    newer = short._replace(rewards=short.rewards + 100)
+    replay.insert(newer)  # overwrites the first two
+    steps = longer.rewards.shape[1]
+    assert replay.ring.rewards.shape[1] == steps and replay.ring.observations.shape[1] == steps + 1
+    expected = [torch.cat(pair) for pair in zip(lengthened(newer, steps), longer, strict=True)]
+    assert equal(replay.ring._replace(actions=replay.ring.actions.long()), expected)
+
+
+def test_a_batch_is_cut_to_its_longest_episode_and_nothing_is_lost():
+    episodes = lengthened(random_episodes([2, 4, 1]), 9)
+    shorter = cut(episodes)
+    assert shorter.rewards.shape[1] == 4 and shorter.observations.shape[1] == 5
+    assert equal(lengthened(shorter, 9), episodes)
 
 
 def test_turn_is_stored_in_bytes_without_loss():

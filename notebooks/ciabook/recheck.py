@@ -1,4 +1,4 @@
-"""Retraining the beginning of a stored run and comparing: exactly on the same lock and CPU, else within a band."""
+"""Retraining the beginning of a stored run and comparing: exactly with the same PyTorch on the same CPU, else within a band."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ciacore.experiment import train
 from ciacore.store import Run
 from ciacore.types import Game, refuse
 
-SAME = ("numerics", "lock_sha256", "cpu", "device", "threads", "python", "torch", "numpy")  # all agree: so must returns
+SAME = ("numerics", "cpu", "device", "threads", "python", "torch", "numpy")  # all agree: so must returns
 
 
 class Recheck(NamedTuple):
