@@ -28,7 +28,7 @@ setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins 
 battles: .venv/battles ## add what the battles need to .venv: JAX and JaxMARL
 
 test: setup .venv-study/installed .venv/battles ## run every check in one pytest run; ARGS="-k turn" narrows it
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: setup .venv-study/installed .venv/battles ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py

@@ -205,6 +205,7 @@ def stage_pages(stage: Path, training: Path) -> None:
         ROOT / "ciacore", stage / "ciacore", ignore=shutil.ignore_patterns("__pycache__")
     )  # quoted by pages
     shutil.copy(ROOT / "CHANGELOG.md", stage)
+    shutil.copytree(ROOT / "env" / "starcraft2", stage / "env" / "starcraft2")
     (stage / "notebooks").mkdir()
     shutil.copy(training, stage / f"{TRAIN}.ipynb")
 

@@ -60,7 +60,7 @@ class Counted:
         def play(game, policy, n_games, rng, gamma):
             if n_games == config.evaluation_games:
                 self.evaluated.append(self.iterations)
-                return SimpleNamespace(rewards=torch.zeros(n_games, 100))
+                return SimpleNamespace(rewards=torch.zeros(n_games, 100), won=torch.zeros(n_games, dtype=torch.bool))
             self.iterations += 1
             self.epsilons.append(policy.epsilon)
 

@@ -9,7 +9,6 @@ import io
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +63,7 @@ class Battle(NamedTuple):
     foes: tuple[tuple[int, int], ...]
     limit: int  # steps
     ground: Ground | None = None
-    changes: Mapping[str, Mapping[int, float]] = MappingProxyType({})  # table of SMAX -> type -> value
+    changes: Mapping[str, Mapping[int, float]] = {}  # table of SMAX -> type -> value
     splash: tuple[float, float] = (0.0, 0.0)  # half width and half depth of the line a colossus burns
 
 

@@ -1,4 +1,4 @@
-"""Retraining the beginning of a stored run and comparing: exactly with the same PyTorch on the same CPU, else within a band."""
+"""Retraining the beginning of a stored run and comparing: exactly on the same PyTorch and CPU, else in a band."""
 
 from __future__ import annotations
 
