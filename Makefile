@@ -43,9 +43,10 @@ study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/bat
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same
 	@$(PY) -m ciabook.lab status $(STUDY) $(ARGS)
 
-bench: setup ## measure speed beside the published structure, on one core; writes book/results/bench/
+bench: setup .venv/battles ## measure speed beside the published structure, on one core; writes book/results/bench/
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)
 	@PYTHONPATH=tests $(PY) -m bench.methods
+	@PYTHONPATH=tests $(PY) -m bench.battles
 
 book: setup ## train the two example runs and build the book; prints the page to open
 	@$(PY) book/build.py

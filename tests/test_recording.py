@@ -78,13 +78,17 @@ def test_encircling_counts_where_it_begins() -> None:
 
 
 def test_key_moments_follow_their_rule() -> None:
-    """The first attack, then the most deaths, never two within a tenth of the battle."""
+    """The first attack, then the most deaths, never two within a tenth of the fighting."""
     held = recording(40, 3, 3)
     held.targets[0, 6, 0] = 3  # ordered in step 5
     held.health[0, 11:, 3] = 0  # one falls in step 10, two in step 30, one in step 31
     held.health[0, 31:, 4:6] = 0
     held.health[0, 32:, 0] = 0
     assert key_moments(held, 0) == [5, 10, 30]
+    held.health[0, 31:, 3:6] = held.health[0, 32:, 0] = 1
+    held.health[0, 11:, 3] = held.health[0, 13:, 4] = 0  # one falls in step 10, one in step 12
+    held.health[0, 40:, 0] = 0  # and one in step 39: 10 and 12 lie too close to be shown both
+    assert key_moments(held, 0) == [5, 10, 39]
     assert key_moments(recording(10, 2, 2), 0) == [0]
 
 

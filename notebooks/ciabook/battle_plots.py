@@ -121,15 +121,16 @@ def tactics(recording: Recording) -> list[Tactic]:
 def key_moments(recording: Recording, battle: int, count: int = 3) -> list[int]:
     """Steps to show, by a rule: the first attack of an agent, and the steps at which most units fell.
 
-    Ties go to the earlier step; no two lie closer than a tenth of the battle.
+    Ties go to the earlier step; no two lie closer than a tenth of the time from the first attack to the last death.
     """
     length, n = int(recording.lengths[battle]), recording.n_agents
     attacks = (recording.targets[battle, 1 : length + 1, :n] >= 0).any(-1)
     chosen = [int(attacks.argmax()) if attacks.any() else 0]
     here = recording.health[battle, : length + 1] > 0
     fallen = (here[:-1] & ~here[1:]).sum(-1)
+    apart = max(1, (int(np.flatnonzero(fallen).max(initial=0)) - chosen[0]) // 10)
     for t in np.argsort(-fallen, kind="stable"):
-        if fallen[t] and len(chosen) < count and all(abs(int(t) - other) >= max(1, length // 10) for other in chosen):
+        if fallen[t] and len(chosen) < count and all(abs(int(t) - other) >= apart for other in chosen):
             chosen.append(int(t))
     return sorted(chosen)
 
