@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,7 +156,7 @@ def check_parameters(jobs: list[Job]) -> None:
 
 def execute_all(jobs: list[Job], run: partial[str]) -> None:
     """Raises BuildError with one line per notebook that failed."""
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:  # threads do not survive a fork
         outcomes = zip(jobs, pool.map(run, jobs), strict=True)
         failures = [f"\n  {name_of(job)}: {reason}" for job, reason in outcomes if reason]
     if failures:

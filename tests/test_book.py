@@ -1,6 +1,6 @@
 """The book builds without a warning, works without network, and a failed notebook never gets into it."""
 
-import importlib.util
+import importlib
 import os
 import re
 import subprocess
@@ -63,11 +63,10 @@ def html(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def build():
-    """book/build.py as a module, known by name so that its worker processes find it."""
-    spec = importlib.util.spec_from_file_location("book_build", ROOT / "book" / "build.py")
-    sys.modules["book_build"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """book/build.py as a module, on the path so that its worker processes find it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "book"))
+        yield importlib.import_module("build")
 
 
 @pytest.fixture(scope="module")
