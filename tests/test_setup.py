@@ -147,3 +147,43 @@ def test_another_python_than_that_of_the_environment(machine: Machine) -> None:
     machine.python("python3.12", "3.12")
     assert ".venv is of Python 3.11, not of python3.12; remove .venv" in machine.refusal(PYTHON="python3.12")
     assert machine.setup(PYTHON="python3.11").returncode == 0
+
+
+# -------------------------------------------------------------------------------- StarCraft II
+
+
+def starcraft_setup(folder: Path, smac: str | None) -> str:
+    """The one sentence env/starcraft2/setup.sh stops with, in a tree of its own; `smac`: which one is installed."""
+    script = folder / "env" / "starcraft2" / "setup.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "env" / "starcraft2" / "setup.sh", script)
+    if smac:
+        python = folder / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(
+            f'#!/bin/sh\ncase "$2" in "import smac.env") exit {int(smac != "of the challenge")} ;; esac\nexit 0\n'
+        )
+        python.chmod(0o755)
+    tools = folder / "bin"
+    tools.mkdir()
+    for tool in ("git", "unzip", "curl"):
+        (tools / tool).write_text(f"#!/bin/sh\necho {tool} >>{folder}/called\nexit 1\n")
+        (tools / tool).chmod(0o755)
+    path = {"PATH": f"{tools}:/usr/bin:/bin", "SC2PATH": str(folder / "SC2"), "SC2_ARCHIVE": str(folder / "none.zip")}
+    done = subprocess.run(["sh", str(script)], env=path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not (folder / "called").exists()
+    return done.stderr
+
+
+def test_starcraft_setup_says_what_is_the_users_to_do(tmp_path):
+    assert "run make setup first" in starcraft_setup(tmp_path / "1", None)
+    assert "it is SMAC3" in starcraft_setup(tmp_path / "2", "of PyPI")
+    told = starcraft_setup(tmp_path / "3", "of the challenge")
+    assert "Read Blizzard's licence" in told and str(tmp_path / "3" / "none.zip") in told
+
+
+def test_nothing_here_accepts_a_licence_for_the_user():
+    for path in (ROOT / "env").rglob("*"):
+        if path.is_file():
+            text = path.read_text().lower()
+            assert "iagreetothe" not in text and "unzip -p" not in text, path
