@@ -1,11 +1,21 @@
 """Averages and intervals against numbers worked by hand and an oracle of its own."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ciabook.statistics import aggregate_iqm, bootstrap, iqm, mean, probability_of_improvement, stratified
+from ciabook.statistics import (
+    aggregate_iqm,
+    bootstrap,
+    iqm,
+    mean,
+    placements,
+    probability_of_improvement,
+    shift,
+    stratified,
+)
 from numpy.testing import assert_allclose
 
 from ciacore.types import InvalidInputError
@@ -118,3 +128,46 @@ def test_a_stratified_interval_never_changes_by_itself():
 def test_tables_that_cannot_be_resampled(groups, level, told):
     with pytest.raises(InvalidInputError, match=told):
         stratified(lambda *drawn: 0.0, *groups, level=level)
+
+
+# -------------------------------------------------------------------------------- two groups of runs
+
+
+def test_placements_are_those_of_all_orders():
+    for m, n in ((1, 1), (2, 2), (3, 2), (3, 4)):
+        counted = np.zeros(m * n + 1)
+        for first in combinations(range(m + n), m):
+            counted[sum(sum(a > b for b in range(m + n) if b not in first) for a in first)] += 1
+        np.testing.assert_array_equal(placements(m, n), counted)
+
+
+def test_shift_of_five_and_five_is_the_textbooks():
+    """Critical value 2 of U at 5 % two-sided (Mann & Whitney 1947): the third smallest and third largest difference."""
+    ours, theirs = np.array([3.0, 1.0, 8.0, 6.0, 2.5]), np.array([0.0, -2.0, 1.5, 0.4, -0.7])
+    differences = sorted(a - b for a in ours for b in theirs)
+    found = shift(ours, theirs)
+    assert (found.low, found.high) == (differences[2], differences[-3]) and found.value == np.median(differences)
+    assert found.coverage == pytest.approx(1 - 2 * 4 / 252)
+
+
+def test_shift_of_two_and_two_says_what_it_can_not():
+    """All four differences, and two thirds of certainty: two placements of six lie outside."""
+    found = shift(np.array([5.0, 7.0]), np.array([1.0, 2.0]))
+    assert found == (4.5, 3.0, 6.0, pytest.approx(2 / 3))
+    assert shift(np.array([1.0]), np.array([3.0])) == (-2.0, -2.0, -2.0, 0.0)
+
+
+def test_shift_covers_as_it_says():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(2_000):
+        found = shift(rng.exponential(size=5) + 2, rng.exponential(size=5))
+        inside += found.low <= 2 <= found.high
+    assert abs(inside / 2_000 - found.coverage) < 0.015
+
+
+@pytest.mark.parametrize(
+    ("groups", "level", "told"), [(([], [1.0]), 0.95, "groups: expected"), (([1.0], [1.0]), 1.0, "level: expected")]
+)
+def test_shift_refuses(groups, level, told):
+    with pytest.raises(InvalidInputError, match=told):
+        shift(*map(np.array, groups), level)
