@@ -76,6 +76,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--env-steps", type=int, default=60_000, help="length of each live training (%(default)s)")
     parser.add_argument("--runs", type=Path, help="reuse the `live` folder of an earlier build instead of training")
     parser.add_argument("--output", type=Path, default=ROOT, help="build in OUTPUT/_build (default: the repository)")
+    parser.add_argument("--without-solutions", action="store_true", help="a copy for students: no answer key")
     parser.add_argument("--timeout", type=int, default=900, help="seconds one cell may take (%(default)s)")
     return parser.parse_args(arguments)
 
@@ -99,6 +100,8 @@ def build(options: argparse.Namespace) -> Path:
     stage_pages(stage, live / f"{LIVE_METHODS[-1]}.ipynb")
     with phase(f"Executing {len(others)} notebooks"):
         execute_all(others, run)
+    if options.without_solutions:
+        withhold_solutions(stage)
     with phase(f"Rendering {len(pages)} pages"):
         render(folder)
     return folder / "html" / "index.html"
@@ -209,6 +212,20 @@ def stage_pages(stage: Path, training: Path) -> None:
     shutil.copytree(ROOT / "env" / "starcraft2", stage / "env" / "starcraft2")
     (stage / "notebooks").mkdir()
     shutil.copy(training, stage / f"{TRAIN}.ipynb")
+
+
+def withhold_solutions(stage: Path) -> None:
+    """Takes the solutions out of staged pages, and the cells that check them (tagged hide-cell)."""
+    solution = re.compile(r"^(`{3,})\{solution\}.*?^\1\n", re.MULTILINE | re.DOTALL)
+    for path in stage.glob("*/**/*.md"):
+        path.write_text(solution.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in stage.glob("notebooks/*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        cells = [cell for cell in notebook["cells"] if "hide-cell" not in cell["metadata"].get("tags", [])]
+        for cell in cells:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = solution.sub("", "".join(cell["source"]) + "\n")
+        path.write_text(json.dumps({**notebook, "cells": cells}), encoding="utf-8")
 
 
 def render(folder: Path) -> None:

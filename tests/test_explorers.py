@@ -86,7 +86,7 @@ def test_presets_are_fits_of_the_library():
 
 
 def test_sandbox_starts_where_it_is_told():
-    assert told(sandbox([(2, 1), (1, 2)], [(1, 0), (2, 1)])) == {
+    assert told(sandbox([(2.0, 1.0), (1.0, 2.0)], [(1.0, 0.0), (2.0, 1.0)])) == {
         "credits": [[2.0, 1.0], [1.0, 2.0]],
         "identities": [[1.0, 0.0], [2.0, 1.0]],
     }

@@ -12,6 +12,7 @@ from ciabook.statistics import (
     iqm,
     mean,
     placements,
+    prediction_band,
     probability_of_improvement,
     shift,
     stratified,
@@ -171,3 +172,14 @@ def test_shift_covers_as_it_says():
 def test_shift_refuses(groups, level, told):
     with pytest.raises(InvalidInputError, match=told):
         shift(*map(np.array, groups), level)
+
+
+def test_one_more_run_is_inside_the_band_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    runs = rng.exponential(size=(6, 20_000))  # five seeds and one more, at many points
+    band = prediction_band(runs[:5])
+    assert band.coverage == pytest.approx(4 / 6)
+    inside = (runs[5] >= band.low) & (runs[5] <= band.high)
+    assert abs(inside.mean() - band.coverage) < 0.01
+    with pytest.raises(InvalidInputError, match="scores: expected at least two runs, got 1"):
+        prediction_band(runs[:1])

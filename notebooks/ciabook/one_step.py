@@ -64,7 +64,7 @@ class Fitted(nn.Module):
         is_best = (joint == best).all(-1)
         if self.config.backbone == "qtran":
             hidden = torch.zeros(*joint.shape, self.config.hidden_size)
-            value = self.backbone.joint(state, hidden, joint)
+            value = self.backbone.joint(state[:, None], hidden[:, None], joint[:, None])[:, 0]
             gap = q_tot - value.detach()
             opt, nopt = (gap[is_best] ** 2).mean(), (gap.clamp(max=0) ** 2).mean()
             return ((value - payoff) ** 2).mean() + self.config.qtran_opt * opt + self.config.qtran_nopt * nopt, q_tot

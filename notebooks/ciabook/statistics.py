@@ -150,3 +150,23 @@ def placements(m: int, n: int) -> ndarray:
             ways[i, j] = ways[i, j - 1]
             ways[i, j, j:] += ways[i - 1, j, : m * n + 1 - j]
     return ways[m, n]
+
+
+class Band(NamedTuple):
+    """Where one more run is to be expected."""
+
+    low: ndarray
+    high: ndarray
+    coverage: float  # the chance of one more run at each point, exactly, if it is of the same kind
+
+
+def prediction_band(scores: Float[ndarray, "runs ..."]) -> Band:
+    """From the lowest to the highest run: one more of the same kind is inside in n - 1 of n + 1 cases.
+
+    Raises:
+        InvalidInputError: fewer than two runs.
+    """
+    runs = len(scores)
+    if runs < 2:
+        refuse("scores", "at least two runs", runs, "One run says nothing of the next.")
+    return Band(scores.min(0), scores.max(0), (runs - 1) / (runs + 1))

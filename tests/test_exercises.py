@@ -1,0 +1,48 @@
+"""Exercises in which something is broken: checks fail on what students get and pass on what they should find."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLACE = Path(__file__).resolve().parents[1] / "book" / "exercises"
+NAMES = sorted(path.stem for path in (PLACE / "broken").glob("*.py"))
+
+
+def checked(name: str, folder: str) -> subprocess.CompletedProcess[str]:
+    """The checks of an exercise on a folder's version, run as the page tells students to."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(PLACE / "checks" / f"test_{name}.py"),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(PLACE / folder), "PYTEST_ADDOPTS": ""}
+    return subprocess.run(command, env=environment, cwd=PLACE, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_broken_fails_and_repaired_passes(name):
+    broken, repaired = checked(name, "broken"), checked(name, "repaired")
+    assert broken.returncode == 1 and re.search(r"\d failed", broken.stdout), broken.stdout
+    assert repaired.returncode == 0 and "failed" not in repaired.stdout, repaired.stdout
+
+
+def test_every_exercise_has_its_three_files():
+    for folder, pattern in (("repaired", "{}.py"), ("checks", "test_{}.py")):
+        assert {path.name for path in (PLACE / folder).glob("*.py")} == {pattern.format(name) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_broken_and_repaired_differ_in_the_fault_alone(name):
+    """So that students repair, not rewrite: the same functions, at most three lines apart, and the text above."""
+    texts = [(PLACE / folder / f"{name}.py").read_text().splitlines()[1:] for folder in ("broken", "repaired")]
+    assert sum(a != b for a, b in zip(*texts, strict=True)) <= 3
