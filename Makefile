@@ -4,7 +4,7 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup battles test test-long test-slurm study status bench book recheck lint format strip lock clean
+.PHONY: help setup battles test test-long test-book test-slurm study status bench book recheck lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,9 +30,18 @@ battles: .venv/battles ## add what the battles need to .venv: JAX and JaxMARL
 test: setup .venv-study/installed .venv/battles ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-test-long: setup .venv-study/installed .venv/battles ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+test-long: setup .venv-study/installed .venv/battles .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
+
+.venv/browser: env/requirements-browser.txt .venv/installed
+	@echo "setup: installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+test-book: setup .venv/browser ## the built book in headless Chromium (needs Debian's chromium); writes tests/reports/test-book.txt
+	@test -d _build/html || $(PY) book/build.py
+	@$(PY) tests/reports/write.py --report test-book.txt tests/test_browser.py $(ARGS)
 
 test-slurm: setup .venv-study/installed .venv/battles ## run a study through a real SLURM on this machine (env/slurm/one_machine.sh install); writes tests/reports/test-slurm.txt
 	@$(PY) tests/reports/write.py --report test-slurm.txt tests/test_slurm.py $(ARGS)

@@ -76,6 +76,9 @@ def main() -> None:
     gpu = {name: version for name, version in gpu.items() if name not in pins}
     write_lock(ENV / "requirements-gpu.txt", "What PyPI's build of torch for CUDA adds to requirements.txt.", gpu)
     write_lock(ENV / "requirements-study.txt", "Snakemake with SLURM, for .venv-study.", resolve(extras["study"], None))
+    browser = resolve(extras["browser"], lock)
+    browser = {name: version for name, version in browser.items() if name not in pins}
+    write_lock(ENV / "requirements-browser.txt", "What the browser extra adds to requirements.txt.", browser)
     added = {name: version for name, version in battles.items() if name not in pins}
     write_lock(ENV / "requirements-battles.txt", "What the battles extra adds to requirements.txt.", added)
 

@@ -106,6 +106,7 @@ def test_size_of_the_tree() -> None:
     [
         ("requirements.txt", PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["tests"]),
         ("requirements-battles.txt", EXTRAS["battles"]),
+        ("requirements-browser.txt", EXTRAS["browser"]),
         ("requirements-study.txt", EXTRAS["study"]),
     ],
 )
@@ -117,9 +118,9 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
 
 
 def test_locks_are_sorted_and_agree() -> None:
-    main, *others = (locked(f"requirements{name}.txt") for name in ("", "-battles", "-gpu", "-study"))
+    main, *others = (locked(f"requirements{name}.txt") for name in ("", "-battles", "-gpu", "-browser", "-study"))
     assert all([*pins] == sorted(pins) for pins in (main, *others))
-    assert not any(main.keys() & pins.keys() for pins in others[:2])  # what they add
+    assert not any(main.keys() & pins.keys() for pins in others[:3])  # what they add
     assert any(name.startswith("nvidia-") for name in others[1])
     for held in map(Requirement, re.findall(r"^[^#\n]+", (ROOT / "env" / "held.txt").read_text(), re.MULTILINE)):
         assert held.specifier.contains(main[canonicalize_name(held.name)])
@@ -200,7 +201,8 @@ def test_tests_named_in_prose_exist() -> None:
     """A page that names a test or a test file names one that is there."""
     pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md"), ROOT / "README.md", *(ROOT / "ciacore").rglob("*.py")]
     prose = "\n".join(page.read_text() for page in pages)
-    files = {file.name: file.read_text() for file in (ROOT / "tests").glob("*.py")}
+    exercises = (ROOT / "book" / "exercises" / "checks").glob("*.py")
+    files = {file.name: file.read_text() for file in [*(ROOT / "tests").glob("*.py"), *exercises]}
     functions = set(re.findall(r"^def (test_\w+)", "\n".join(files.values()), re.MULTILINE))
     named_files = set(re.findall(r"\btest_\w+\.py", prose))
     named_functions = set(re.findall(r"`(test_\w+)`", prose))

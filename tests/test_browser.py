@@ -1,0 +1,208 @@
+"""The built book in headless Chromium: phone and desktop, light and dark, offline, from a stick and below a sub-path.
+
+`make test-book` builds the book where it is missing and runs this; it needs env/requirements-browser.txt and Chromium.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from ciacore.cia import cc_loss, cia_loss
+
+pytestmark = [pytest.mark.browser, pytest.mark.long]
+ROOT = Path(__file__).resolve().parents[1]
+HTML = ROOT / "_build" / "html"
+PAGES = [
+    path.relative_to(HTML).as_posix() for folder in ("book", "notebooks") for path in HTML.glob(f"{folder}/**/*.html")
+]
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The book below a path of its own on localhost."""
+    assert PAGES, "build the book first: make book"
+    handler = partial(Quiet, directory=str(HTML.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/html/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page that is open, and what it complained of or asked for elsewhere."""
+
+    def __init__(self, browser, address: str, size: str = "desktop", scheme: str = "light") -> None:
+        width, height = SIZES[size]
+        self.complaints: list[str] = []
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page = context.new_page()
+        self.page.on("console", lambda message: self.note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.note("error", str(error)))
+        self.page.on("request", lambda request: self.asked(request.url))
+        self.page.goto(address, wait_until="load")
+
+    def note(self, kind: str, text: str) -> None:
+        """The theme says what it has done in two lines; everything else is a complaint."""
+        if not text.startswith(("[PST]", "[togglebutton]")):
+            self.complaints.append(f"{kind}: {text}")
+
+    def asked(self, url: str) -> None:
+        if not url.startswith(("http://127.0.0.1", "file:", "data:", "blob:")):
+            self.complaints.append(f"request: {url}")
+
+    def close(self) -> None:
+        self.page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_is_quiet_and_fits(site, browser, size, scheme):
+    """An empty console, no request beyond localhost, nothing wider than the screen."""
+    found = {}
+    for name in PAGES:
+        visit = Visit(browser, site + name, size, scheme)
+        wide = visit.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if visit.complaints or wide > 0:
+            found[name] = [*visit.complaints, *([f"{wide} px too wide"] if wide > 0 else [])]
+        visit.close()
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible(site, browser, scheme):
+    """axe-core finds no violation of WCAG A and AA."""
+    import axe_playwright_python
+
+    (script,) = Path(axe_playwright_python.__file__).parent.rglob("axe.min.js")
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+    found = {}
+    for name in PAGES:
+        visit = Visit(browser, site + name, "desktop", scheme)
+        visit.page.add_script_tag(path=str(script))
+        result = visit.page.evaluate("options => axe.run(document, options)", options)
+        for violation in result["violations"]:
+            key = f"{violation['id']}: {violation['help']}"
+            found.setdefault(key, []).append(f"{name}: {violation['nodes'][0]['html'][:160]}")
+        visit.close()
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("word", ["credit", "shuffle", "InfoNCE", "QPLEX", "Turn"])
+def test_search_finds(site, browser, word):
+    visit = Visit(browser, f"{site}search.html?q={word}")
+    visit.page.wait_for_selector("#search-results li", timeout=20_000)
+    assert visit.page.locator("#search-results li").count() > 0 and not visit.complaints
+    visit.close()
+
+
+@pytest.mark.parametrize("where", ["site", "stick"])
+def test_turn_steps_by_key_and_click(site, browser, where):
+    """Numbers of the page are those of its data, step after step; also from file://."""
+    address = site if where == "site" else HTML.as_uri() + "/"
+    visit = Visit(browser, f"{address}notebooks/credits.html", "phone")
+    box = visit.page.locator(".cia-explorer[data-explorer=turn]")
+    data = json.loads(visit.page.locator(f"#{box.get_attribute('id')}-data").text_content())
+    box.focus()
+    for _ in range(3):
+        visit.page.keyboard.press("ArrowRight")
+    box.get_by_role("button", name="step forward").click()
+    assert box.get_attribute("data-step") == "4"
+    cells = box.locator("table td").all_text_contents()[1:]
+    expected = []
+    for team in data["teams"]:
+        expected += [f"{value:.2f}" for value in team["credits"][4]] + [
+            f"{value:.1f}" for value in team["utilities"][4]
+        ]
+    assert [float(cell.replace("\u2212", "-")) for cell in cells] == pytest.approx(
+        [float(each) for each in expected], abs=0.11
+    )
+    visit.page.keyboard.press("End")
+    assert box.get_attribute("data-step") == str(len(data["rewards"]) - 1)
+    visit.page.keyboard.press("Home")
+    assert f"agent {data['free'][0]} is free" in box.inner_text() and not visit.complaints
+    visit.close()
+
+
+def test_a_battle_steps(site, browser):
+    visit = Visit(browser, f"{site}notebooks/strategies.html")
+    box = visit.page.locator(".cia-explorer[data-explorer=battle]")
+    data = json.loads(visit.page.locator(f"#{box.get_attribute('id')}-data").text_content())
+    box.focus()
+    visit.page.keyboard.press("End")
+    living = sum(health > 0 for health in data["health"][-1][: data["n_agents"]])
+    foes = sum(health > 0 for health in data["health"][-1][data["n_agents"] :])
+    assert f"{living} agents against {foes} foes" in box.inner_text() and not visit.complaints
+    visit.close()
+
+
+def test_matrix_games_are_solved_in_the_page(site, browser):
+    """VDN is the best sum exactly; QMIX errs as trained networks do, and an edited table is solved anew."""
+    visit = Visit(browser, f"{site}notebooks/value_decomposition.html")
+    box = visit.page.locator(".cia-explorer[data-explorer=matrix]")
+    payoff = torch.tensor([[8.0, -12, -12], [-12, 0, 0], [-12, 0, 0]])
+    best_sum = payoff.mean(1, keepdim=True) + payoff.mean(0, keepdim=True) - payoff.mean()
+
+    def error(method: str) -> float:
+        return float(box.locator(f"[data-method={method}]").get_attribute("data-error"))
+
+    assert error("VDN") == pytest.approx(float((best_sum - payoff).square().mean()), rel=1e-6)
+    assert 32 - 1e-3 < error("QMIX") < 36  # no monotone table does better than 32
+    for row in range(3):
+        for column in range(3):
+            box.get_by_label(f"payoff of actions {row} and {column}").fill(str(row + column))
+    visit.page.wait_for_function("document.querySelector('[data-method=VDN]').dataset.error < 1e-9")
+    assert error("QMIX") < 0.01 and box.locator("[data-method=QPLEX]").count() == 0 and not visit.complaints
+    visit.close()
+
+
+def test_the_sandbox_has_the_librarys_losses(site, browser):
+    visit = Visit(browser, f"{site}notebooks/contrastive_identity.html")
+    box = visit.page.locator(".cia-explorer[data-explorer=sandbox]")
+    credits, identities = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]), torch.tensor([[1.0, 0.0], [2.0, 1.0]])
+
+    def agree() -> None:
+        assert float(box.get_attribute("data-cia")) == pytest.approx(float(cia_loss(credits, identities)), abs=1e-5)
+        assert float(box.get_attribute("data-cc")) == pytest.approx(float(cc_loss(credits, identities)), abs=1e-5)
+
+    agree()
+    box.focus()
+    for _ in range(5):
+        visit.page.keyboard.press("ArrowLeft")  # credits of agent 0, first step
+    credits[0, 0, 0] -= 0.5
+    agree()
+    credits, identities = credits.requires_grad_(), identities.requires_grad_()
+    to_credits, to_identities = torch.autograd.grad(cia_loss(credits, identities), (credits, identities))
+    box.get_by_role("button", name="one step downhill").click()
+    credits, identities = (credits - 0.5 * to_credits).detach(), (identities - 0.5 * to_identities).detach()
+    agree()
+    assert not visit.complaints
+    visit.close()
