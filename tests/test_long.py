@@ -22,7 +22,8 @@ from ciabook.recheck import mean, recheck
 from test_resume import digests, names
 
 from ciacore import METHODS, agent, train
-from ciacore.checkpoint import locked
+from ciacore.checkpoint import NAME as CHECKPOINT
+from ciacore.checkpoint import locked, work_folder
 from ciacore.games import Turn
 from ciacore.processes import one_core
 from ciacore.store import read_run, read_runs, run_folder
