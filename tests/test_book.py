@@ -170,3 +170,23 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(build, tmp_path: P
     job = build.Job(notebook(tmp_path, "x: int = 1"), tmp_path / "stage.ipynb", {"y": 2})
     with pytest.raises(build.BuildError, match=r"page\.ipynb does not declare y\. It declares: x\."):
         build.check_parameters([job])
+
+
+def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
+    """Solutions go, with the cells that check them; exercises and everything else stay, character for character."""
+    text = (
+        "Before.\n\n```{exercise} A\n:label: a\nAsk.\n```\n\n```{solution} a\n:class: dropdown\nTell.\n```\n\nAfter.\n"
+    )
+    longer = "````{solution} b\n```{literalinclude} x.py\n```\n````\nEnd.\n"
+    (tmp_path / "book").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book" / "page.md").write_text(text + longer)
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("check")])
+    page.cells[1].metadata["tags"] = ["hide-cell"]
+    page.cells.append(nbformat.v4.new_code_cell("keep"))
+    nbformat.write(page, tmp_path / "notebooks" / "page.ipynb")
+    build.withhold_solutions(tmp_path)
+    without = "Before.\n\n```{exercise} A\n:label: a\nAsk.\n```\n\n\nAfter.\n"
+    assert (tmp_path / "book" / "page.md").read_text() == without + "End.\n"
+    cells = nbformat.read(tmp_path / "notebooks" / "page.ipynb", as_version=4).cells
+    assert [cell.source.rstrip("\n") for cell in cells] == [without.rstrip("\n"), "keep"]

@@ -6,17 +6,18 @@ window.ciaExplorers ??= (() => {
   const STYLE = `
     .cia-explorer { border: 1px solid ${FAINT}; border-radius: 6px; padding: 0.7rem; color: ${INK}; max-width: 100%; }
     .cia-explorer:focus-visible { outline: 3px solid #0072b2; }
-    .cia-explorer .row { display: flex; flex-wrap: wrap; gap: 0.7rem; align-items: center; }
-    .cia-explorer .bar { margin-bottom: 0.6rem; }
+    .cia-explorer .cia-row { display: flex; flex-wrap: wrap; gap: 0.7rem; align-items: center; }
+    .cia-explorer .cia-bar { margin-bottom: 0.6rem; }
     .cia-explorer svg { width: 100%; height: auto; max-width: 26rem; touch-action: none; }
-    .cia-explorer .side { flex: 1 1 15rem; min-width: 0; }
+    .cia-explorer .cia-row > svg { flex: 1 1 14rem; min-width: 0; }
+    .cia-explorer .cia-side { flex: 1 1 14rem; min-width: 0; }
     .cia-explorer button, .cia-explorer select, .cia-explorer input[type=number] {
       font: inherit; color: inherit; background: var(--pst-color-surface, #f5f5f5); border: 1px solid ${FAINT};
       border-radius: 4px; padding: 0.15rem 0.5rem; min-height: 2rem; }
     .cia-explorer input[type=number] { width: 4rem; }
     .cia-explorer input[type=range] { flex: 1 1 8rem; min-width: 6rem; }
     .cia-explorer table { border-collapse: collapse; margin: 0.2rem 0; display: table; width: auto; }
-    .cia-explorer th, .cia-explorer td { border: 1px solid ${FAINT}; padding: 0.15rem 0.5rem; text-align: right;
+    .cia-explorer th, .cia-explorer td { white-space: nowrap; border: 1px solid ${FAINT}; padding: 0.15rem 0.5rem; text-align: right;
       font-variant-numeric: tabular-nums; background: transparent; color: inherit; }
     .cia-explorer td.best { outline: 3px solid #d55e00; outline-offset: -3px; font-weight: bold; }
     .cia-explorer p { margin: 0.3rem 0; }`;
@@ -67,7 +68,7 @@ window.ciaExplorers ??= (() => {
       if (event.key in keys) { event.preventDefault(); stop(); go(keys[event.key]); }
       if (event.key === " " && event.target === root) { event.preventDefault(); play.click(); }
     });
-    const bar = make("div", { class: "row bar" }, button("|\u25c0", "first step", () => 0),
+    const bar = make("div", { class: "cia-row cia-bar" }, button("|\u25c0", "first step", () => 0),
       button("\u25c0", "step back", () => t - 1), play, button("\u25b6", "step forward", () => t + 1),
       button("\u25b6|", "last step", () => last), slider, label);
     return { bar, go };
@@ -93,7 +94,7 @@ window.ciaExplorers ??= (() => {
     board.style.maxWidth = "15rem";
     const charts = data.teams.map((team) =>
       chart(`credits, ${team.name}`, [0, 1].map((k) => team.credits.map((row) => row[k])), AGENTS));
-    const facts = make("div", { class: "side" }), side = make("div", { class: "side" }, ...charts.map((c) => c.svg));
+    const facts = make("div", { class: "cia-side" }), side = make("div", { class: "cia-side" }, ...charts.map((c) => c.svg));
     const { bar, go } = stepper(root, data.rewards.length - 1, (t) => {
       board.replaceChildren();
       for (let i = 0; i < data.size ** 2; i++) board.append(draw("rect", { x: cell * (i % data.size),
@@ -117,7 +118,7 @@ window.ciaExplorers ??= (() => {
       facts.replaceChildren(make("p", {}, told), table("this step", ["credit 0", "credit 1", "Q 0", "Q 1"],
         data.teams.map((team) => [team.name, ...team.credits[t].map((v) => number(v)), ...team.utilities[t].map((v) => number(v, 1))])));
     });
-    root.append(bar, make("div", { class: "row" }, board, facts, side));
+    root.append(bar, make("div", { class: "cia-row" }, board, facts, side));
     go(0);
   }
 
@@ -134,7 +135,7 @@ window.ciaExplorers ??= (() => {
     const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933", "#332288", "#aa4499"];
     const credits = data.credits.length ? chart("credits of the agents",
       Array.from({ length: K }, (_, k) => data.credits.map((row) => row[k])), palette) : null;
-    const facts = make("div", { class: "side" });
+    const facts = make("div", { class: "cia-side" });
     const { bar, go } = stepper(root, data.positions.length - 1, (t) => {
       const spot = (u) => [10 * data.positions[t][u][0], 10 * (S - data.positions[t][u][1])];
       const parts = [...ground], living = data.health[t].map((h) => h > 0);
@@ -161,7 +162,7 @@ window.ciaExplorers ??= (() => {
         lives && data.credits.length ? number(data.credits[Math.min(t, data.credits.length - 1)][k]) : ""]);
       facts.replaceChildren(make("p", {}, told), table("this step", ["health", "attacks", "credit"], rows));
     });
-    root.append(bar, make("div", { class: "row" }, field, make("div", { class: "side" }, facts, ...(credits ? [credits.svg] : []))));
+    root.append(bar, make("div", { class: "cia-row" }, field, make("div", { class: "cia-side" }, facts, ...(credits ? [credits.svg] : []))));
     go(0);
   }
 
@@ -224,7 +225,7 @@ window.ciaExplorers ??= (() => {
     payoff.flat().reduce((sum, value, k) => sum + (value - fitted.flat()[k]) ** 2, 0) / payoff.length ** 2;
   function matrix(root, data) {
     let payoff = data.presets[0].payoff.map((row) => [...row]), chosen = data.presets[0], timer = null;
-    const results = make("div", { class: "row", "aria-live": "polite" }), inputs = make("div", {});
+    const results = make("div", { class: "cia-row", "aria-live": "polite" }), inputs = make("div", {});
     const select = make("select", { "aria-label": "preset" },
       ...data.presets.map((preset, k) => make("option", { value: k }, preset.name)));
     const size = make("select", { "aria-label": "size" }, make("option", { value: 2 }, "2 \u00d7 2"), make("option", { value: 3 }, "3 \u00d7 3"));
@@ -271,7 +272,7 @@ window.ciaExplorers ??= (() => {
       fill();
       solve();
     });
-    root.append(make("div", { class: "row bar" }, select, size), make("div", { class: "row" }, inputs, results));
+    root.append(make("div", { class: "cia-row cia-bar" }, select, size), make("div", { class: "cia-row" }, inputs, results));
     fill();
     solve();
   }
@@ -302,7 +303,7 @@ window.ciaExplorers ??= (() => {
     const points = [...data.credits, ...data.identities].map((p) => [...p]), names = ["x0", "x1", "w0", "w1"];
     const S = 320, R = 3.2, to = ([a, b]) => [S / 2 + S / 2 * a / R, S / 2 - S / 2 * b / R];
     const plane = draw("svg", { viewBox: `0 0 ${S} ${S}`, role: "img", "aria-label": "credits and identities in the plane" });
-    const facts = make("div", { class: "side", "aria-live": "polite" });
+    const facts = make("div", { class: "cia-side", "aria-live": "polite" });
     let held = 0;
     const choose = make("select", { "aria-label": "point that the arrow keys move" },
       ...["credits of agent 0", "credits of agent 1", "identity 0", "identity 1"].map((n, k) => make("option", { value: k }, n)));
@@ -358,7 +359,7 @@ window.ciaExplorers ??= (() => {
       [...data.credits, ...data.identities].forEach((p, k) => { points[k] = [...p]; });
       show();
     } }, "start again");
-    root.append(make("div", { class: "row bar" }, choose, which, descend, again), make("div", { class: "row" }, plane, facts));
+    root.append(make("div", { class: "cia-row cia-bar" }, choose, which, descend, again), make("div", { class: "cia-row" }, plane, facts));
     show();
   }
 
