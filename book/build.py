@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import papermill
+from slides import write_slides
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"  # the working folder of every notebook
@@ -238,6 +239,10 @@ def render(folder: Path) -> None:
     if result.returncode:
         report = re.sub(r"\x1b\[[\d;]*m", "", result.stdout)
         raise BuildError(f"Jupyter Book reports:\n{report.replace(f'{stage}{os.sep}', '')}")
+    try:
+        write_slides(ROOT / "book" / "slides.md", stage, folder / "html")
+    except KeyError as error:
+        raise BuildError(f"book/slides.md names {error}, which no page of the book has.") from error
 
 
 if __name__ == "__main__":

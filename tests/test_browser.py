@@ -206,3 +206,18 @@ def test_the_sandbox_has_the_librarys_losses(site, browser):
     agree()
     assert not visit.complaints
     visit.close()
+
+
+def test_slides_are_quiet_and_fit(site, browser):
+    """Every slide within its frame, every picture there and described, no request elsewhere."""
+    visit = Visit(browser, f"{site}slides.html")
+    visit.page.wait_for_function("window.MathJax.startup && document.querySelector('mjx-container')")
+    count = visit.page.evaluate("Reveal.getTotalSlides()")
+    assert count == (ROOT / "book" / "slides.md").read_text().count("\n---\n") + 1
+    for index in range(count):
+        visit.page.evaluate("index => Reveal.slide(index)", index)
+        high, wide = visit.page.evaluate("(s => [s.scrollHeight, s.scrollWidth])(Reveal.getCurrentSlide())")
+        assert high <= 700 and wide <= 1100, f"slide {index}"
+    pictures = visit.page.evaluate("[...document.images].map(i => [i.naturalWidth, i.alt])")
+    assert len(pictures) > 4 and all(width > 0 and alt for width, alt in pictures) and not visit.complaints
+    visit.close()

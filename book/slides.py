@@ -1,0 +1,78 @@
+"""Slides from the sources of the book: book/slides.md, with its figures and equations taken from the built pages."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+HEAD = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Who earned it? Slides</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="reveal/reset.css"><link rel="stylesheet" href="reveal/reveal.css">
+<link rel="stylesheet" href="reveal/book.css">
+<script>window.MathJax = {tex: {inlineMath: [["\\\\(", "\\\\)"]], displayMath: [["\\\\[", "\\\\]"]]}};</script>
+<script src="mathjax/tex-svg-full.js"></script></head>
+<body><div class="reveal"><div class="slides">
+"""
+FOOT = """</div></div><script src="reveal/reveal.js"></script>
+<script>Reveal.initialize({hash: true, transition: "none", width: 1100, height: 700});</script></body></html>
+"""
+
+
+def figures(pages: Path) -> dict[str, str]:
+    """Name -> the image and the page it is made on, for every named figure of the rendered pages."""
+    found = {}
+    for page in sorted(pages.glob("notebooks/*.html")):
+        for name, inside in re.findall(r'<figure[^>]* id="(fig-[\w-]+)">(.*?)</figure>', page.read_text(), re.DOTALL):
+            image = re.search(r"<img [^>]*>", inside)
+            if image:
+                link = f'<a href="notebooks/{page.name}#{name}">notebooks/{page.stem}.ipynb</a>'
+                tag = re.sub(r'src="\.\./', 'src="', image[0])
+                found[name] = f'{tag}<p class="made">Made by {link}.</p>'
+    return found
+
+
+def equations(stage: Path) -> dict[str, str]:
+    """Label -> TeX, for every labelled equation of the staged pages."""
+    found = {}
+    for path in [*stage.glob("book/*.md"), *stage.glob("notebooks/*.ipynb")]:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            cells = json.loads(text)["cells"]
+            text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        for label, tex in re.findall(r"^`{3}\{math\}\n:label: ([\w-]+)\n(.*?)^`{3}", text, re.MULTILINE | re.DOTALL):
+            found[label] = tex.strip()
+    return found
+
+
+def write_slides(source: Path, stage: Path, pages: Path) -> Path:
+    """Writes slides.html beside the book's first page.
+
+    Raises:
+        KeyError: a figure or an equation that the book does not have.
+    """
+    drawn, written = figures(pages), equations(stage)
+    markdown = MarkdownIt("commonmark").enable("table")
+    markdown.use(dollarmath_plugin, renderer=lambda tex, options: r"\(" + html.escape(tex) + r"\)")
+
+    def figure(found: re.Match[str]) -> str:
+        return drawn[found[1]]
+
+    def equation(found: re.Match[str]) -> str:
+        return r"<p>\[" + html.escape(written[found[1]]) + r"\]</p>"
+
+    slides = []
+    for text in re.split(r"^---\n", source.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        body = markdown.render(text)
+        body = re.sub(r"<p>\{figure\}<code>([\w-]+)</code></p>", figure, body)
+        body = re.sub(r"<p>\{equation\}<code>([\w-]+)</code></p>", equation, body)
+        slides.append(f"<section>\n{body}</section>\n")
+    path = pages / "slides.html"
+    path.write_text(HEAD + "".join(slides) + FOOT, encoding="utf-8")
+    return path
