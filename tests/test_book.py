@@ -198,3 +198,22 @@ def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
     assert (tmp_path / "book" / "page.md").read_text() == without + "End.\n"
     cells = nbformat.read(tmp_path / "notebooks" / "page.ipynb", as_version=4).cells
     assert [cell.source.rstrip("\n") for cell in cells] == [without.rstrip("\n"), "keep"]
+
+
+@pytest.mark.browser
+def test_explorers_come_alive_in_a_browser(html: Path, tmp_path: Path):
+    """A sample of `make test-book` that needs nothing but Chromium: each explorer has drawn itself, and nothing failed."""
+    chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"]
+    chromium += ["--disable-background-networking", "--enable-logging=stderr", "--v=0", "--virtual-time-budget=8000"]
+    chromium += [f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"]
+    for name, kind, shows in (
+        ("credits", "turn", r"agent [01] is free"),
+        ("strategies", "battle", r"\d+ agents against \d+ foes"),
+        ("value_decomposition", "matrix", r"VDN: error [\d.]+"),
+        ("contrastive_identity", "sandbox", r"CIA loss [\d.]+"),
+    ):
+        page = html / "notebooks" / f"{name}.html"
+        done = subprocess.run([*chromium, page.as_uri()], capture_output=True, text=True, timeout=120)
+        box = done.stdout[done.stdout.index(f'data-explorer="{kind}"') :]
+        assert re.search(shows, box.split("<script")[0]), name
+        assert "Uncaught" not in done.stderr, done.stderr
