@@ -202,7 +202,7 @@ def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
 
 @pytest.mark.browser
 def test_explorers_come_alive_in_a_browser(html: Path, tmp_path: Path):
-    """A sample of `make test-book` that needs nothing but Chromium: each explorer has drawn itself, and nothing failed."""
+    """A sample of `make test-book` that needs Chromium alone: each explorer has drawn itself, and nothing failed."""
     chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"]
     chromium += ["--disable-background-networking", "--enable-logging=stderr", "--v=0", "--virtual-time-budget=8000"]
     chromium += [f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"]

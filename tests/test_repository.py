@@ -161,6 +161,11 @@ def test_smac_is_never_required() -> None:
 # notebooks
 
 
+def launch_cell() -> str:
+    """That of the first notebook."""
+    return next(cell.source for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells if cell.cell_type == "code")
+
+
 def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
@@ -187,8 +192,12 @@ def test_notebook_parameters(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_checks_its_parameters_first(path: Path) -> None:
-    """The first code cell declares the parameters, the second one checks them."""
-    first, second = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][:2]
+    """The first code cell fetches the book, the next declares the parameters, and then they are checked.
+
+    The first is the same in all notebooks; `tests/test_launch.py` runs it.
+    """
+    launch, first, second = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][:3]
+    assert "launch" in launch.metadata.get("tags", []) and launch.source == launch_cell()
     assert "parameters" in first.metadata.get("tags", [])
     lines = "from ciabook.parameters import check_parameters\n\ncheck_parameters(globals())"
     assert second.source.startswith(lines)

@@ -1,11 +1,13 @@
 """The parameters cell of a notebook, checked before anything else happens.
 
-papermill only warns when it is given a name the notebook does not know, and then runs with the defaults. So the first
-cell of every notebook declares its parameters with types, and the second calls `check_parameters(globals())`.
+papermill only warns when it is given a name the notebook does not know, and then runs with the defaults. So a cell of
+every notebook declares its parameters with types, and the next one calls `check_parameters(globals())`. Modules
+and functions that were imported before are no parameters.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from ciacore.config import known_name
@@ -25,8 +27,9 @@ def check_parameters(namespace: dict[str, Any]) -> None:
     if "_known" not in namespace:  # when the cell is run again, later cells have left names of their own
         shell = namespace["get_ipython"]() if "get_ipython" in namespace else None
         own = set(getattr(shell, "user_ns_hidden", ())) | {"check_parameters"}
-        for name in namespace:
-            if not name.startswith("_") and name not in own and name not in declared:
+        for name, value in namespace.items():
+            brought = isinstance(value, ModuleType) or callable(value)
+            if not name.startswith("_") and name not in own and name not in declared and not brought:
                 known_name(name, declared, "parameters")
     namespace["_known"] = True
     for name, kind in declared.items():
