@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from ciabook.home import rewritten
 from ciabook.study import STUDIES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -239,3 +240,13 @@ def test_ci_calls_make_test() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert script.read_text().splitlines()[-1] == "make test"
+
+
+# front page
+
+
+def test_the_front_page_shows_the_results_that_are_there() -> None:
+    """`python -m ciabook.home` would change nothing."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert rewritten(readme) == readme
+    assert (ROOT / "book" / "data" / "finding.svg").stat().st_size < 300_000

@@ -1,0 +1,104 @@
+"""What the front page shows of the results, from the run folders: python -m ciabook.home rewrites README.md."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ciabook.plots import learning_curves, style
+from ciabook.statistics import shift
+from ciacore import METHODS
+from ciacore.store import Run, read_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS, FIGURE = ROOT / "book" / "results", ROOT / "book" / "data" / "finding.svg"
+BEGIN, END = "<!-- results: python -m ciabook.home -->\n", "<!-- end of results -->\n"
+LAST = 5  # evaluations behind a final return
+
+
+def final(runs: list[Run]) -> np.ndarray:
+    """The mean greedy return of the last evaluations, one number per run."""
+    return np.array([np.mean([np.mean(returns) for returns in run.metrics["episode_return"][-LAST:]]) for run in runs])
+
+
+def table(results: Path = RESULTS) -> str:
+    """Markdown: every method on Turn, at the lengths there are, and the battles."""
+    lines = ["| on Turn, return at the end by seed | 0.2 M steps | 1 M steps | 2.05 M steps |", "|---|---|---|---|"]
+    for method in METHODS:
+        cells = []
+        for place in (results / "fourteen", results, results / "study"):
+            there = any((place / "turn" / method).glob("seed_*"))
+            runs = read_runs(place, "turn", [method])[method] if there else []
+            cells.append(", ".join(f"{value:.1f}" for value in final(runs)))
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    lines += ["", "| in battles on SMAX, 0.3 M steps | return of 20, by seed | won, by seed |", "|---|---|---|"]
+    for folder in sorted((results / "battles").glob("smax_*/*_300k")):
+        (runs,) = read_runs(results / "battles", folder.parent.name, [folder.name]).values()
+        won = [np.mean([np.mean(won) for won in run.metrics["won"][-LAST:]]) for run in runs]
+        returns, wins = (", ".join(each) for each in ([f"{v:.1f}" for v in final(runs)], [f"{w:.0%}" for w in won]))
+        lines.append(f"| {folder.parent.name[5:]}, {folder.name[:-5]} | {returns} | {wins} |")
+    return "\n".join(lines) + "\n"
+
+
+def finding(results: Path = RESULTS) -> str:
+    """One sentence on the paper's first claim, with numbers."""
+    runs = read_runs(results, "turn", ["qmix", "qmix_cia"])
+    effect = shift(final(runs["qmix_cia"]), final(runs["qmix"]))
+    seeds = " and ".join(str(len(group)) for group in runs.values())
+    steps = runs["qmix"][0].metrics["env_steps"][-1] / 1e6
+    return (
+        f"After {steps:.1f} million steps on Turn QMIX(CIA) is ahead of QMIX by {effect.value:.1f} points "
+        f"(between {effect.low:.1f} and {effect.high:.1f} with {effect.coverage:.0%} certainty, {seeds} seeds): "
+        + ("ahead, as the paper says." if effect.low > 0 else "no difference that these seeds could show.")
+        + "\n"
+    )
+
+
+def draw(path: Path = FIGURE, results: Path = RESULTS) -> None:
+    """The curves behind that sentence, always the same file for the same runs."""
+    style()
+    matplotlib.rcParams |= {"svg.hashsalt": "ciabook", "svg.fonttype": "path"}
+    runs = read_runs(results, "turn", ["qmix", "qmix_cia"])
+    figure, axis = plt.subplots(figsize=(7, 3.6))
+    learning_curves(axis, {"QMIX": runs["qmix"], "QMIX(CIA)": runs["qmix_cia"]}, "iqm", group=4)
+    axis.set(ylim=(-70, 45), title="Turn: mean over seeds and 95 % interval", ylabel="greedy return")
+    part = path.with_suffix(".part")
+    figure.savefig(part, format="svg", metadata={"Date": None})
+    os.replace(part, path)
+    plt.close(figure)
+
+
+def section(results: Path = RESULTS) -> str:
+    """What stands between the marks in README.md."""
+    picture = (
+        "![Two learning curves on Turn with wide bands that overlap everywhere: QMIX and QMIX(CIA)]"
+        "(book/data/finding.svg)\n"
+    )
+    return f"{BEGIN}{finding(results)}\n{picture}\n{table(results)}{END}"
+
+
+def rewritten(readme: str, results: Path = RESULTS) -> str:
+    """README.md with a fresh section of results."""
+    before, rest = readme.split(BEGIN)
+    return before + section(results) + rest.split(END)[1]
+
+
+def main() -> int:
+    """Returns the exit code."""
+    readme = ROOT / "README.md"
+    text = rewritten(readme.read_text(encoding="utf-8"))
+    part = readme.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, readme)
+    draw()
+    print(finding(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
