@@ -75,10 +75,7 @@ def draw(path: Path = FIGURE, results: Path = RESULTS) -> None:
 
 def section(results: Path = RESULTS) -> str:
     """What stands between the marks in README.md."""
-    picture = (
-        "![Two learning curves on Turn with wide bands that overlap: QMIX and QMIX(CIA)]"
-        "(book/data/finding.svg)\n"
-    )
+    picture = "![Two learning curves on Turn with wide bands that overlap: QMIX and QMIX(CIA)](book/data/finding.svg)\n"
     return f"{BEGIN}{finding(results)}\n{picture}\n{table(results)}{END}"
 
 
