@@ -31,6 +31,7 @@ def main() -> int:
         f"commit: {git('rev-parse', 'HEAD') or 'none'}{dirty}",
         f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"machine: Python {platform.python_version()} on {platform.platform()}",
+        f"pytest: {' '.join(arguments) or 'every test'}",
     ]
     command = [sys.executable, "-m", "pytest", "-m", "", "--durations=10", *arguments]
     lines = []
