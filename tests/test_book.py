@@ -84,7 +84,7 @@ def test_every_page_says_what_it_is_for(pages):
     """Goal, time and what to read before; but for lists that grow by themselves and the pages of the methods."""
     for name, page in pages.items():
         if name not in ("book/bibliography", "book/changelog") and not name.startswith("book/family/"):
-            top = re.sub(r"<[^>]+>", "", page.text[page.text.index("<h1") :])[:3000]
+            top = re.sub(r"<[^>]+>", "", page.text[page.text.rindex("<h1") :])[:3000]
             assert all(re.search(rf"\b{word}", top) for word in ("Goal", "Time", "Before")), name
 
 

@@ -26,7 +26,7 @@ def final(runs: list[Run]) -> np.ndarray:
     return np.array([np.mean([np.mean(returns) for returns in run.metrics["episode_return"][-LAST:]]) for run in runs])
 
 
-def table(results: Path = RESULTS) -> str:
+def table(results: Path) -> str:
     """Markdown: every method on Turn, at the lengths there are, and the battles."""
     lines = ["| on Turn, return at the end by seed | 0.2 M steps | 1 M steps | 2.05 M steps |", "|---|---|---|---|"]
     for method in METHODS:
@@ -45,7 +45,7 @@ def table(results: Path = RESULTS) -> str:
     return "\n".join(lines) + "\n"
 
 
-def finding(results: Path = RESULTS) -> str:
+def finding(results: Path) -> str:
     """One sentence on the paper's first claim, with numbers."""
     runs = read_runs(results, "turn", ["qmix", "qmix_cia"])
     effect = shift(final(runs["qmix_cia"]), final(runs["qmix"]))
@@ -59,7 +59,7 @@ def finding(results: Path = RESULTS) -> str:
     )
 
 
-def draw(path: Path = FIGURE, results: Path = RESULTS) -> None:
+def draw(path: Path, results: Path) -> None:
     """The curves behind that sentence, always the same file for the same runs."""
     style()
     matplotlib.rcParams |= {"svg.hashsalt": "ciabook", "svg.fonttype": "path"}
@@ -73,13 +73,13 @@ def draw(path: Path = FIGURE, results: Path = RESULTS) -> None:
     plt.close(figure)
 
 
-def section(results: Path = RESULTS) -> str:
+def section(results: Path) -> str:
     """What stands between the marks in README.md."""
     picture = "![Two learning curves on Turn with wide bands that overlap: QMIX and QMIX(CIA)](book/data/finding.svg)\n"
     return f"{BEGIN}{finding(results)}\n{picture}\n{table(results)}{END}"
 
 
-def rewritten(readme: str, results: Path = RESULTS) -> str:
+def rewritten(readme: str, results: Path) -> str:
     """README.md with a fresh section of results."""
     before, rest = readme.split(BEGIN)
     return before + section(results) + rest.split(END)[1]
@@ -88,12 +88,12 @@ def rewritten(readme: str, results: Path = RESULTS) -> str:
 def main() -> int:
     """Returns the exit code."""
     readme = ROOT / "README.md"
-    text = rewritten(readme.read_text(encoding="utf-8"))
+    text = rewritten(readme.read_text(encoding="utf-8"), RESULTS)
     part = readme.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, readme)
-    draw()
-    print(finding(), end="")
+    draw(FIGURE, RESULTS)
+    print(finding(RESULTS), end="")
     return 0
 
 
