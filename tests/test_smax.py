@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from ciabook.study import in_battle
 from ciabook.tactics import PLAYERS, outcomes
 from jaxmarl.environments.smax import map_name_to_scenario
 from toys import rng, small
 
+from ciacore import METHODS
 from ciacore.games import GAMES, SCENARIOS
 from ciacore.games.battlefield import BATTLES, SIZE, cells, types, ways
 from ciacore.games.smax import Smax
@@ -268,6 +270,17 @@ def test_trains_and_keeps_what_was_won(games: dict[str, Smax]) -> None:
         training.iterate()
     metrics = training.log.metrics
     assert len(metrics["won"]) == len(metrics["episode_return"]) >= 2 and metrics["won"][0] == [False] * N
+
+
+def test_every_method_learns_in_a_battle(games: dict[str, Smax]) -> None:
+    """All fourteen, with the hyper-parameters published for the map: they play, update and evaluate."""
+    short = {"n_games": N, "batch": N, "buffer": N, "env_steps": 300, "evaluation_games": N, "evaluation_interval": 200}
+    for method, config in METHODS.items():
+        training = Training(in_battle(config, "6h_vs_8z").but(**short), games["6h_vs_8z"], 1, torch.device("cpu"))
+        while training.running():
+            training.iterate()
+        losses = [entry for entry in training.log.metrics["losses"] if entry]
+        assert losses and all(np.isfinite(list(entry.values())).all() for entry in losses), method
 
 
 def test_travels_to_another_process_by_name(games: dict[str, Smax]) -> None:

@@ -8,7 +8,6 @@ turns. Medians of 5 rounds go to book/results/bench/battles.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -23,7 +22,7 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import torch  # noqa: E402
-from bench.measure import RESULTS, milliseconds, random_batch  # noqa: E402
+from bench.measure import RESULTS, keep, milliseconds, random_batch  # noqa: E402
 
 from ciacore import METHODS  # noqa: E402
 from ciacore.games.battlefield import BATTLES, HeuristicEnemySMAX, settings  # noqa: E402
@@ -115,10 +114,7 @@ def main() -> None:
         print(name, rows[name], flush=True)
     facts = {**provenance("cpu"), "finished": now()}
     result = {"games": GAMES, "steps": options.steps, "rounds": ROUNDS, "scenarios": rows, "provenance": facts}
-    part = options.out.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(part, options.out)
-    print(f"Written: {options.out}")
+    keep(options.out, result)
 
 
 if __name__ == "__main__":

@@ -250,6 +250,15 @@ def show(result: dict[str, Any]) -> None:
     print("GPU:", result["gpu"] or "none here, not measured")
 
 
+def keep(path: Path, result: dict[str, Any]) -> None:
+    """Writes the file whole or not at all, and says where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(part, path)
+    print(f"Written: {path}")
+
+
 def main() -> int:
     """Measures, prints, and writes the file whole or not at all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -259,11 +268,7 @@ def main() -> int:
     options = parser.parse_args()
     result = measure(options.rounds, options.env_steps)
     show(result)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    part = options.out.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(part, options.out)
-    print(f"Written: {options.out}")
+    keep(options.out, result)
     return 0
 
 

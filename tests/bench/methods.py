@@ -9,15 +9,13 @@ slows the machine slows them alike.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from bench.measure import RESULTS
+from bench.measure import RESULTS, keep
 from torch.utils.flop_counter import FlopCounterMode
 
 from ciacore import METHODS
@@ -99,10 +97,7 @@ def main() -> None:
     for row in result["rows"]:
         numbers = f"{row['play_ms']:10.2f}{row['update_ms']:11.2f}{row['ratio']:8.2f}{row['counted']:9.2f}"
         print(f"{row['method']:12}{numbers}{row['ratio'] / row['counted']:10.2f}")
-    part = options.out.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(part, options.out)
-    print(f"Written: {options.out}")
+    keep(options.out, result)
 
 
 if __name__ == "__main__":
