@@ -111,6 +111,9 @@ STUDIES: dict[str, list[Entry]] = {
         for name in ("10m_vs_11m", "6h_vs_8z")
         for entry in grid([proof(method, name) for method in ("qmix", "qmix_cia")], f"smax_{name}", (1, 2))
     ],
+    "battles_winnable": grid(  # the battle that no script wins
+        [proof("qmix", "3s5z_vs_3s6z").but(method="qmix_1m", env_steps=1_000_000)], "smax_3s5z_vs_3s6z", (1,)
+    ),
 }
 
 
