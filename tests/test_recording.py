@@ -9,7 +9,7 @@ import pytest
 import torch
 from ciabook.battle_plots import alternate_attack, encircling, focus_fire, key_moments, kiting, tactics
 from ciabook.recording import Recording, main, read_recording, write_recording
-from ciabook.tactics import PLAYERS, closest, hold, kite
+from ciabook.tactics import PLAYERS, closest, hold, kite, skirmish
 from ciabook.tactics import focus_fire as aims_at_the_weakest
 
 from ciacore.games.smax import Units
@@ -146,6 +146,7 @@ def test_players_do_what_they_are_named_for() -> None:
         alive=torch.ones(1, 3, dtype=torch.bool),
         cooldowns=torch.zeros(1, 3),
         targets=torch.full((1, 3), -1, dtype=torch.int32),
+        reach=torch.tensor([[6.0, 6.0, 2.0]]),
     )
     generator = torch.Generator().manual_seed(0)
     near = torch.tensor([[[False, True, True, True, True, True, True, True]]])
@@ -156,6 +157,13 @@ def test_players_do_what_they_are_named_for() -> None:
     assert hold(units, far, generator).item() == 1
     assert kite(units, near, generator).item() == 6
     assert kite(units._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 5  # west, away
+    assert skirmish(units, near, generator).item() == 7  # the weak one; it bites, but is 4 cells away
+    close = units._replace(positions=torch.tensor([[[10.0, 10.0], [13.0, 10.0], [10.0, 12.0]]]))
+    assert skirmish(close, near, generator).item() == 3  # south, away from the one that bites
+    assert skirmish(close._replace(reach=torch.full((1, 3), 2.0)), near, generator).item() == 7  # it bites as well
+    hurt = close._replace(reach=torch.full((1, 3), 6.0), health=torch.tensor([[30.0, 100.0, 10.0]]))
+    assert skirmish(hurt, near, generator).item() == 7  # the weapon is ready
+    assert skirmish(hurt._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 3
     drawn = {PLAYERS["random"](units, far, generator).item() for _ in range(200)}
     assert drawn == {1, 2, 3, 4, 5}
 

@@ -36,6 +36,7 @@ class Units(NamedTuple):
     alive: Bool[Tensor, "N U"]
     cooldowns: Float[Tensor, "N U"]  # seconds until the weapon is ready
     targets: Int[Tensor, "N U"]  # who is being attacked, -1 for nobody
+    reach: Float[Tensor, "N U"]  # cells from which a unit attacks
 
 
 class SmaxState(NamedTuple):
@@ -154,7 +155,8 @@ class Smax(Checked):
         target = jnp.concatenate([n + order[:, :n], n - 1 - order[:, n:]], 1)
         target = jnp.where((order < 0) | ~field.unit_alive, -1, target).astype(jnp.int32)
         parts = field.unit_positions, field.unit_health, field.unit_alive, jnp.maximum(field.unit_weapon_cooldowns, 0)
-        return Units(*map(torch.from_dlpack, (*parts, target)))
+        reach = self.smax.unit_type_attack_ranges[field.unit_types]
+        return Units(*map(torch.from_dlpack, (*parts, target, reach)))
 
     def begin(self, key: jax.Array) -> tuple[Running, tuple[jax.Array, ...]]:
         """A fresh battle, and its view."""

@@ -120,7 +120,7 @@ def recorded(watched: Watched, episodes: Any, credits: np.ndarray | None, facts:
     lengths = episodes.weights.sum(1).long().numpy()
     steps, n_agents = int(lengths.max()), episodes.actions.shape[-1]
     units = [np.stack([np.asarray(part) for part in parts], 1) for parts in zip(*watched.seen, strict=True)]
-    positions, health, alive, cooldowns, targets = (values[:, : steps + 1] for values in units)
+    positions, health, alive, cooldowns, targets, _ = (values[:, : steps + 1] for values in units)
     empty = np.zeros((len(lengths), steps, 0), np.float32)
     return Recording(
         positions=positions,

@@ -74,12 +74,41 @@ def kite(units: Units, available: Bool[Tensor, "N K A"], rng: torch.Generator) -
     return best(torch.where(ready[..., None], forward, back), available)
 
 
+def skirmish(units: Units, available: Bool[Tensor, "N K A"], rng: torch.Generator) -> Int[Tensor, "N K"]:
+    """Three rules together; the only player here that gives units different parts.
+
+    All attack the foe that is weakest and nearest to the team (health + 10 per cell of mean distance). Units that reach
+    beyond 3 cells step back from foes that do not, when these come within 4 cells and the own weapon is not ready, or
+    within 2.6. Units with fewer than 40 points step back while their weapon is not ready and a foe is within 4 cells.
+    """
+    n_agents = available.shape[1]
+    offset, standing = offsets(units, n_agents), units.alive[:, None, n_agents:]
+    distance = offset.norm(dim=-1)
+    own = units.alive[:, :n_agents, None]
+    from_team = (distance * own).sum(1, keepdim=True) / own.sum(1, keepdim=True).clamp(min=1)
+    rated = -units.health[:, None, n_agents:] - 10 * from_team
+    forward = score(units, available, rated.expand(-1, n_agents, -1), walk=True)
+    push = -(offset * (standing / distance.clamp(min=0.5) ** 3)[..., None]).sum(2)  # [N, K, 2], away from the nearest
+    from_edge = 16 - units.positions[:, :n_agents]
+    push = push / (push.norm(dim=-1, keepdim=True) + 1e-9) + 0.5 * from_edge.sign() * (from_edge.abs() > 12)
+    x, y = push.unbind(-1)
+    back = forward.clone()
+    back[..., FIRST_FOE:], back[..., NORTH:FIRST_FOE] = -1e4, torch.stack([y, -y, x, -x], -1)
+    near = distance.masked_fill(~standing, float("inf"))
+    biting = near.masked_fill(units.reach[:, None, n_agents:] > 3, float("inf")).amin(-1)
+    waiting = units.cooldowns[:, :n_agents] > 0
+    keeps_off = (units.reach[:, :n_agents] > 3) & (biting < 4) & (waiting | (biting < 2.6))
+    falls_back = (units.health[:, :n_agents] < 40) & waiting & (near.amin(-1) < 4)
+    return best(torch.where((keeps_off | falls_back)[..., None], back, forward), available)
+
+
 PLAYERS: dict[str, Player] = {
     "random": at_random,
     "hold": hold,
     "closest": closest,
     "focus fire": focus_fire,
     "kite": kite,
+    "skirmish": skirmish,
 }
 
 
