@@ -95,6 +95,15 @@ def test_every_image_says_what_it_shows(pages):
             assert alt and not re.fullmatch(r"\S+\.(png|svg|gif)", alt), f"{name}: {image}"
 
 
+def test_no_markup_is_left_on_a_page(pages):
+    """What MyST does not understand it prints."""
+    for name, page in pages.items():
+        text = re.sub(r"<(script|style|pre|code)\b.*?</\1>", " ", page.text, flags=re.DOTALL)
+        text = re.sub(r"<[^>]+>", " ", text)
+        left = re.search(r".{0,40}(\]\(|\{\{|\{(doc|ref|term|cite|numref|eq|py)\b|:::|```).{0,40}", text)
+        assert left is None, f"{name}: {left.group()}"
+
+
 def test_nothing_is_loaded_from_the_network(html: Path):
     for path in html.rglob("*.html"):
         for tag, attributes in parse(path).tags:
