@@ -111,9 +111,6 @@ STUDIES: dict[str, list[Entry]] = {
         for name in ("10m_vs_11m", "6h_vs_8z")
         for entry in grid([proof(method, name) for method in ("qmix", "qmix_cia")], f"smax_{name}", (1, 2))
     ],
-    "battles_hardest": grid(  # the battle that scripts hardly ever win; eight games per update, to get far in an hour
-        [proof("qmix", "3s5z_vs_3s6z").but(method="qmix_3m", env_steps=3_000_000, n_games=8)], "smax_3s5z_vs_3s6z", (1,)
-    ),
 }
 
 
