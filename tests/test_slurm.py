@@ -74,7 +74,7 @@ def test_a_node_that_dies_changes_no_result(cluster, results, tmp_path):
 def test_a_time_limit_is_gone_on_from(cluster, results, tmp_path):
     """One minute is less than a run takes: SLURM ends it, it keeps a checkpoint, and is submitted again."""
     options = f"{PROFILE} --retries 4 --set-resources seed_1:runtime=1 seed_2:runtime=1"
-    assert start(results, "run", "minute", "--snakemake", options).wait(600) == 0
+    assert start(results, "run", "minute", "--snakemake", options).wait(1_200) == 0
     runs = [read_run(path) for path in sorted(results.glob("turn/*/seed_*"))]
     assert all(run.provenance["resumed"] for run in runs)
     assert digest(results) == undisturbed("minute", tmp_path)
