@@ -338,6 +338,22 @@ def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_pat
     assert not [path for path in files(tmp_path / "turn") if "/." in path]
 
 
+def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
+    """On SIGTERM Snakemake may wait for a lock that its own thread holds; here it is stopped, which is as deaf."""
+    running = start(tmp_path, "run", "smoke", "--jobs", "2")
+    scheduler = None
+    while scheduler is None:
+        assert running.poll() is None
+        time.sleep(0.2)
+        scheduler = next(
+            (p for p in processes(tmp_path) if b"--snakefile" in Path(f"/proc/{p}/cmdline").read_bytes()), None
+        )
+    os.kill(scheduler, signal.SIGSTOP)
+    running.kill()
+    running.wait()
+    wait_until_gone(tmp_path)
+
+
 @pytest.mark.long
 def test_a_study_killed_often_is_what_it_would_have_been(undisturbed, tmp_path):
     for seed in range(4):

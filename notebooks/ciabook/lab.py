@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,7 +108,8 @@ def run(study: str, results: Path, jobs: int, device: str, options: Sequence[str
             command += ["--config", *(f"{name}={value}" for name, value in told.items())]
             command += ["--nolock", "--rerun-incomplete", "--keep-going", "--forcerun", "all", "--quiet", "all"]
             command += [*options] if options else ["--cores", str(jobs)]
-            with subprocess.Popen(command, cwd=ROOT, preexec_fn=die_with_parent) as scheduler:
+            # Killed, not asked: on SIGTERM Snakemake 9 waits for its jobs, or for ever if it is just choosing the next.
+            with subprocess.Popen(command, cwd=ROOT, preexec_fn=partial(die_with_parent, signal.SIGKILL)) as scheduler:
                 try:
                     scheduler.wait()
                 except KeyboardInterrupt:
@@ -190,10 +192,10 @@ def write(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def die_with_parent() -> None:
-    """On Linux: this process is ended when its parent is gone, however it went."""
+def die_with_parent(by: int = signal.SIGTERM) -> None:
+    """On Linux: this process gets a signal when its parent is gone, however it went."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
