@@ -267,17 +267,18 @@ def digest(results: Path) -> dict[str, str]:
     return {str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest() for path in bodies}
 
 
+def told(process: int) -> bytes:
+    """Command line and environment of a process; nothing if it has gone."""
+    try:
+        return b"".join(Path(f"/proc/{process}/{part}").read_bytes() for part in ("cmdline", "environ"))
+    except OSError:
+        return b""
+
+
 def processes(results: Path) -> list[int]:
     """Processes that name this results folder or run from it."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            said = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
-        except OSError:
-            continue
-        if str(results).encode() in said and int(path.name) != os.getpid():
-            found.append(int(path.name))
-    return found
+    everyone = {int(path.name) for path in Path("/proc").glob("[0-9]*")} - {os.getpid()}
+    return [process for process in everyone if str(results).encode() in told(process)]
 
 
 def start(results: Path, *arguments: str) -> subprocess.Popen:
@@ -345,9 +346,7 @@ def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
     while scheduler is None:
         assert running.poll() is None
         time.sleep(0.2)
-        scheduler = next(
-            (p for p in processes(tmp_path) if b"--snakefile" in Path(f"/proc/{p}/cmdline").read_bytes()), None
-        )
+        scheduler = next((process for process in processes(tmp_path) if b"--snakefile" in told(process)), None)
     os.kill(scheduler, signal.SIGSTOP)
     running.kill()
     running.wait()
