@@ -28,7 +28,7 @@ setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins 
 battles: .venv/battles ## add what the battles need to .venv: JAX and JaxMARL
 
 test: setup .venv-study/installed .venv/battles ## run every check in one pytest run; ARGS="-k turn" narrows it
-	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: setup .venv-study/installed .venv/battles .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
@@ -57,8 +57,8 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 	@PYTHONPATH=tests $(PY) -m bench.methods
 	@PYTHONPATH=tests $(PY) -m bench.battles
 
-book: setup ## train the two example runs and build the book; prints the page to open
-	@$(PY) book/build.py
+book: setup ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU
+	@$(PY) book/build.py $(ARGS)
 
 recheck: ## retrain the first evaluations of a committed run and compare: RUN=book/results/...
 	@test -d "$(RUN)" || { echo "recheck: RUN=$(RUN) is not a run folder; name one, e.g. make recheck RUN=book/results/<run>." >&2; exit 2; }

@@ -37,9 +37,10 @@ JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; m
 STRICT = ["-W", "-n", "--keep-going", "--all", "-q"]
 
 
-def page_parameters(live: Path) -> dict[str, dict[str, Any]]:
+def page_parameters(live: Path, device: str) -> dict[str, dict[str, Any]]:
     """What the book gives its notebooks instead of their defaults; paths start at notebooks/."""
     return {
+        "notebooks/first_experiment": {"device": device},
         "notebooks/your_own_run": {"runs": os.path.relpath(live, NOTEBOOKS)},
         "notebooks/recheck": {"run": "../book/results/turn/qmix_cia/seed_1", "evaluations": 2},
     }
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the book.")
     parser.add_argument("--env-steps", type=int, default=60_000, help="length of each live training (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="where the book's trainings run: cpu (the default), or cuda")
     parser.add_argument("--runs", type=Path, help="reuse the `live` folder of an earlier build instead of training")
     parser.add_argument("--output", type=Path, default=ROOT, help="build in OUTPUT/_build (default: the repository)")
     parser.add_argument("--without-solutions", action="store_true", help="a copy for students: no answer key")
@@ -88,8 +90,8 @@ def build(options: argparse.Namespace) -> Path:
     live = options.runs.resolve() if options.runs else folder / "live"
     stage, unfinished = folder / "stage", folder / "unfinished"
     pages = read_toc()
-    training = [] if options.runs else training_jobs(live, options.env_steps)
-    others = page_jobs(pages, stage, page_parameters(live))
+    training = [] if options.runs else training_jobs(live, options.env_steps, options.device)
+    others = page_jobs(pages, stage, page_parameters(live, options.device))
     check_parameters(training + others)
     for old in (stage, unfinished, *([] if options.runs else [live])):
         shutil.rmtree(old, ignore_errors=True)
@@ -135,9 +137,10 @@ def read_toc() -> list[str]:
     return pages
 
 
-def training_jobs(live: Path, env_steps: int) -> list[Job]:
+def training_jobs(live: Path, env_steps: int, device: str) -> list[Job]:
     """One execution of the training notebook per live method."""
     shared = {"game": "turn", "seeds": [LIVE_SEED], "env_steps": env_steps, "overrides": {}, "processes": 1}
+    shared["device"] = device
     shared["results"] = os.path.relpath(live, NOTEBOOKS)
     return [Job(source_of(TRAIN), live / f"{name}.ipynb", {"method": name} | shared) for name in LIVE_METHODS]
 

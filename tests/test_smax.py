@@ -283,6 +283,33 @@ def test_every_method_learns_in_a_battle(games: dict[str, Smax]) -> None:
         assert losses and all(np.isfinite(list(entry.values())).all() for entry in losses), method
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_tensors_share_jaxs_memory(games: dict[str, Smax], device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is copied on the way in or out, on the device where JAX and torch both are."""
+    game, generator, kept = games["6h_vs_8z"], torch.Generator(device).manual_seed(0), []
+
+    def watched(work):
+        def call(*arguments):
+            kept[:] = arguments, work(*arguments)
+            return kept[1]
+
+        return call
+
+    monkeypatch.setattr(game, "_begin", watched(game._begin))
+    monkeypatch.setattr(game, "_go", watched(game._go))
+    state = game.reset(N, generator)
+    pairs = list(zip(kept[1][1], state[1:], strict=True))
+    actions = game.available(state).int().argmax(-1).int()
+    with jax.transfer_guard("disallow"):  # and nothing passes between host and GPU
+        step = game.advance(state, actions, generator)
+    (_, given), (_, view, told) = kept
+    pairs += [(given, actions), *zip(view, step.state[1:], strict=True)]
+    pairs += zip(told, (step.rewards, step.terminated, step.truncated, *step.info.values()), strict=True)
+    assert len(pairs) == 14
+    for array, tensor in pairs:
+        assert tensor.data_ptr() == array.unsafe_buffer_pointer() and tensor.device.type == device
+
+
 def test_travels_to_another_process_by_name(games: dict[str, Smax]) -> None:
     again = pickle.loads(pickle.dumps(games["6h_vs_8z"]))
     assert again.spec == games["6h_vs_8z"].spec and again.name == "smax_6h_vs_8z"

@@ -19,11 +19,11 @@ ANNEALED = 1_000_000  # env steps before the reward fades, and over which the ra
 
 
 class SCDS(Auxiliary):
-    """r_k = beta1 log q(o'; x_k, k) - log p(o'; x_k) + beta2 KL(softmax(beta1 Q_k), mean_j softmax(Q_j)).
+    """r_k = beta1 log q(o'; xi_k, k) - log p(o'; xi_k) + beta2 KL(softmax(beta1 Q_k), mean_j softmax(Q_j)).
 
-    (Li et al. 2021, Sec. 3, without agent-specific heads: the S of SCDS.) x_k are the recurrent state before the step,
-    the observation and the action; both predictors are unit-variance Gaussians. The team's reward grows by
-    beta · mean_k r_k. The predictors learn from every batch, in one pass of shuffled minibatches.
+    (Li et al. 2021, Sec. 3, without agent-specific heads: the S of SCDS.) xi_k are the recurrent state before the step,
+    the observation and the action (`x` in the code); both predictors are unit-variance Gaussians. The team's reward
+    grows by beta · mean_k r_k. The predictors learn from every batch, in one pass of shuffled minibatches.
     """
 
     learning_rates = {"without_id": LEARNING_RATE, "with_id": LEARNING_RATE}  # noqa: RUF012  (never changed)

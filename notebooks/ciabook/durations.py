@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from ciacore.provenance import now, provenance
 
@@ -13,26 +14,34 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGE, FILE = ROOT / "_build" / "stage" / "notebooks", ROOT / "book" / "data" / "durations.json"
 
 
-def durations(stage: Path) -> dict[str, float]:
-    """Notebook -> seconds, as papermill noted them."""
-    found = {}
+def durations(stage: Path) -> tuple[str, dict[str, float]]:
+    """The device of the build's trainings, and notebook -> seconds, as papermill noted both."""
+    device, found = "cpu", {}
     for path in sorted(stage.glob("*.ipynb")):
         noted = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
         if noted.get("duration"):
             found[path.stem] = round(noted["duration"], 1)
-    return found
+        if path.stem == "train":
+            device = noted.get("parameters", {}).get("device", device)
+    return device, found
+
+
+def write(file: Path, device: str, entry: dict[str, Any]) -> None:
+    """Enters a device's durations; those of other devices stay."""
+    held = json.loads(file.read_text()) if file.is_file() else {}
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({**held, device: entry}, indent=1) + "\n")
+    os.replace(part, file)
 
 
 def main() -> int:
     """Returns the exit code."""
-    found = durations(STAGE)
+    device, found = durations(STAGE)
     if not found:
         print(f"durations: no executed notebooks in {STAGE}; run make book first.", file=sys.stderr)
         return 2
-    facts = {**provenance("cpu"), "finished": now(), "cores": os.cpu_count()}
-    part = FILE.with_suffix(".part")
-    part.write_text(json.dumps({"seconds": found, "provenance": facts}, indent=1) + "\n")
-    os.replace(part, FILE)
+    facts = {**provenance(device), "finished": now(), "cores": os.cpu_count()}
+    write(FILE, device, {"seconds": found, "provenance": facts})
     print(f"{FILE}: {len(found)} notebooks, {sum(found.values()):.0f} s")
     return 0
 

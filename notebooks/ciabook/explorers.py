@@ -112,7 +112,7 @@ def matrix_explorer(
     for name in names:
         game, fits = MatrixGame(GAMES[name]), []
         for method, label, times in (("qplex", "QPLEX", 1), ("qtran", "QTRAN", 5)):
-            found = min((fit(method, game, seed, times * steps) for seed in seeds), key=lambda each: each.error)
+            found = min(fit(method, game, seeds, times * steps), key=lambda each: each.error)
             fits.append({"name": label, "table": rounded(found.table, 3), "greedy": list(found.greedy)})
         presets.append({"name": name, "payoff": GAMES[name], "fits": fits})
     return Explorer("matrix", "a matrix game to edit, and what each method makes of it", {"presets": presets})

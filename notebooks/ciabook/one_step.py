@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
 
 from ciacore import METHODS
 from ciacore.backbones.qtran import QTRAN
@@ -53,7 +55,7 @@ class Fitted(nn.Module):
         """The mixer's value of every joint action, [J]."""
         return mixer(utilities_of(values.expand(len(joint), *self.shape), joint, available), state).q_tot
 
-    def losses(
+    def forward(
         self, joint: Int[Tensor, "J K"], payoff: Float[Tensor, "J"], state: Tensor, available: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The losses of the backbone, with the payoff as the target, and the table that greedy agents maximise."""
@@ -66,10 +68,11 @@ class Fitted(nn.Module):
             hidden = torch.zeros(*joint.shape, self.config.hidden_size)
             value = self.backbone.joint(state[:, None], hidden[:, None], joint[:, None])[:, 0]
             gap = q_tot - value.detach()
-            opt, nopt = (gap[is_best] ** 2).mean(), (gap.clamp(max=0) ** 2).mean()
+            opt, nopt = (is_best * gap**2).sum(), (gap.clamp(max=0) ** 2).mean()
             return ((value - payoff) ** 2).mean() + self.config.qtran_opt * opt + self.config.qtran_nopt * nopt, q_tot
         central = self.table(self.own_values, self.central, joint, state, available)
-        good = q_tot < payoff if self.config.weighting == "optimistic" else is_best | (payoff > central[is_best].mean())
+        best_value = (is_best * central).sum()
+        good = q_tot < payoff if self.config.weighting == "optimistic" else is_best | (payoff > best_value)
         w = torch.where(good, 1.0, self.config.weighting_alpha)
         return (w.detach() * (q_tot - payoff) ** 2).mean() + ((central - payoff) ** 2).mean(), q_tot
 
@@ -83,19 +86,27 @@ class Fit(NamedTuple):
     greedy: tuple[int, ...]  # what each agent's utilities prefer
 
 
-def fit(method: str, game: MatrixGame, seed: int, steps: int) -> Fit:
-    """Adam on all cells at once, from a random start."""
-    torch.manual_seed(seed)
-    config = METHODS[method].but(hypernetwork_size=0, hidden_size=16)
-    fitted, given = Fitted(config, game), every_joint_action(game)
-    optimizer = torch.optim.Adam(fitted.parameters(), 0.03)
+def fit(method: str, game: MatrixGame, seeds: Sequence[int], steps: int) -> list[Fit]:
+    """Adam on all cells at once, from one random start per seed; the starts learn side by side, each for itself."""
+    config, starts = METHODS[method].but(hypernetwork_size=0, hidden_size=16), []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        starts.append(Fitted(config, game))
+    parameters, _ = stack_module_state(starts)
+    given = every_joint_action(game)
+    every = vmap(lambda own: functional_call(starts[0], own, given))  # losses [seeds], tables [seeds, J]
+    optimizer = torch.optim.Adam(parameters.values(), 0.03, fused=True)
     for _ in range(steps):
-        loss, _ = fitted.losses(*given)
+        losses, _ = every(parameters)
         optimizer.zero_grad()
-        loss.backward()
+        losses.sum().backward()
         optimizer.step()
     with torch.no_grad():
-        q_tot = fitted.losses(*given)[1].view_as(game.payoff)
-    greedy = tuple(fitted.values.argmax(-1).tolist())
-    right = bool(game.payoff[greedy] == game.payoff.max())
-    return Fit(float(((q_tot - game.payoff) ** 2).mean()), right, q_tot, greedy)
+        tables = every(parameters)[1].unflatten(1, game.payoff.shape)
+    return [outcome(values, table, game.payoff) for values, table in zip(parameters["values"], tables, strict=True)]
+
+
+def outcome(values: Float[Tensor, "K A"], table: Float[Tensor, "A A"], payoff: Float[Tensor, "A A"]) -> Fit:
+    """What fitted utilities and the table of their joint values are worth."""
+    greedy = tuple(values.argmax(-1).tolist())
+    return Fit(float(((table - payoff) ** 2).mean()), bool(payoff[greedy] == payoff.max()), table, greedy)
