@@ -25,6 +25,9 @@ LOADED = {
 }
 
 
+KINDS = ("fig-", "tab-")  # what the name of a figure or table begins with
+
+
 class Page(HTMLParser):
     """The start tags of one rendered page."""
 
@@ -132,6 +135,15 @@ def test_search_finds_what_the_book_is_about(html: Path):
     index = (html / "searchindex.js").read_text(encoding="utf-8").lower()
     for word in ("credit", "turn", "infonc"):  # the index holds stems
         assert re.search(rf'[{{, ]"?{word}"?:', index), word
+
+
+def test_every_figure_and_table_is_mentioned_in_the_text(pages):
+    """By its number, as a link: a picture that no sentence speaks of has no place here."""
+    tags = [(name, tag, attributes) for name, page in pages.items() for tag, attributes in page.tags]
+    named = {a["id"]: name for name, tag, a in tags if tag in ("figure", "table") and a.get("id", "")[:4] in KINDS}
+    links = {a.get("href", "") for _, tag, a in tags if tag == "a" and a.get("class") == "reference internal"}
+    unmentioned = set(named) - {link.rpartition("#")[2] for link in links}
+    assert len(named) > 40 and not unmentioned, {anchor: named[anchor] for anchor in unmentioned}
 
 
 def test_figures_and_equations_have_numbers_of_their_own(pages):
