@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
-from ciacore.recurrence import GRUSequence
+from ciacore.distinct import Distinct, at_hand, distinct
+from ciacore.recurrence import HALVES, GRUSequence
 from ciacore.types import Episodes, Spec
 
 
@@ -34,14 +35,25 @@ class RecurrentAgent(nn.Module):
         self.register_buffer("identity", torch.eye(spec.n_agents), persistent=False)
         self.register_buffer("choices", torch.eye(spec.n_actions), persistent=False)
 
-    def unroll(self, episodes: Episodes) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
-        """Action values and hidden states along whole episodes (T+1 slots), in one call."""
-        time_first = (part.transpose(0, 1) for part in (episodes.observations.float(), self.last_actions(episodes)))
-        x = self.embed(*time_first)  # [T+1, B, K, H]
-        rows = x.flatten(1, 2)  # [T+1, B·K, H]
-        hidden = self.gru(rows)[0] if rows.is_cuda else GRUSequence.apply(rows, *self.gru_weights())
-        hidden = hidden.unflatten(1, x.shape[1:3])
+    def unroll(
+        self, episodes: Episodes, inputs: Distinct | None = None
+    ) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
+        """Action values and hidden states along whole episodes, T+1 slots, whose `inputs` may be known already."""
+        inputs = inputs or self.inputs(episodes)
+        x = F.relu(self.fc_in(inputs.rows.float()))
+        hidden = GRUSequence.apply(x, inputs.index, *self.gates()) if at_hand(x) else self.gru(inputs.spread(x))[0]
+        hidden = hidden.unflatten(1, (-1, self.spec.n_agents))
         return self.fc_out(hidden, episodes.context).transpose(0, 1), hidden.transpose(0, 1)
+
+    def gates(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The GRU's weights, as w, b, u and c of `ciacore.recurrence`."""
+        w, u, b, c = (part.unflatten(0, (3, -1)) for part in self.gru_weights())
+        return w.roll(1, 0), torch.stack([b[2], b[0] + c[0], b[1] + c[1]]), u, c[2]
+
+    def inputs(self, episodes: Episodes) -> Distinct:
+        """[o_k, last action of k, one-hot k] [slots, B·K, I], in the type that stores observations."""
+        time_first = (part.transpose(0, 1) for part in (episodes.observations, self.last_actions(episodes)))
+        return distinct(self.join(*time_first).flatten(1, 2))
 
     def step(
         self,
@@ -51,7 +63,7 @@ class RecurrentAgent(nn.Module):
         context: Float[Tensor, "N Z"] | None = None,
     ) -> tuple[Float[Tensor, "N K A"], Float[Tensor, "NK H"]]:
         """Action values and the next hidden state, one step at a time, while playing."""
-        x = self.embed(observations, last_actions)
+        x = F.relu(self.fc_in(self.join(observations, last_actions)))
         hidden = torch.gru_cell(x.flatten(0, 1), hidden, *self.gru_weights())
         return self.fc_out(hidden.unflatten(0, observations.shape[:2]), context), hidden
 
@@ -73,15 +85,16 @@ class RecurrentAgent(nn.Module):
         gru = self.gru
         return gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
 
-    def embed(self, observations: Float[Tensor, "... K O"], last_actions: Float[Tensor, "... K A"]) -> Tensor:
-        """relu(fc_in([o_k, last action of k, one-hot k]))."""
-        identity = self.identity.expand(*observations.shape[:-2], -1, -1)
-        return F.relu(self.fc_in(torch.cat([observations, last_actions, identity], dim=-1)))
+    def join(self, observations: Tensor, last_actions: Tensor) -> Tensor:
+        """[o_k, last action of k, one-hot k]."""
+        identity = self.identity.to(observations.dtype).expand(*observations.shape[:-2], -1, -1)
+        return torch.cat([observations, last_actions, identity], dim=-1)
 
-    def last_actions(self, episodes: Episodes) -> Float[Tensor, "B slots K A"]:
-        """One-hot u_{t-1}; all zeros at t = 0 and after padding (where no action is available)."""
+    def last_actions(self, episodes: Episodes) -> Tensor:
+        """One-hot u_{t-1} [B, slots, K, A]; all zeros at t = 0 and after padding (where no action is available)."""
         filled = episodes.available[:, :-1].any(-1, keepdim=True)
-        return F.pad(self.choices[episodes.actions] * filled, (0, 0, 0, 0, 1, 0))
+        taken = F.embedding(episodes.actions, self.choices.to(episodes.observations.dtype))
+        return F.pad(taken * filled, (0, 0, 0, 0, 1, 0))
 
 
 class SharedHead(nn.Linear):
@@ -102,41 +115,31 @@ class SharedHead(nn.Linear):
 
 
 class NumpyAgent:
-    """A snapshot of a RecurrentAgent that plays in numpy: for a few rows a call costs torch more than the arithmetic.
+    """A snapshot of a RecurrentAgent that plays in numpy: for few rows, calls cost torch more than the arithmetic.
 
-    One product gives what enters the gates, [r, z, n from x, n from h], from [x, h]. For sigmoid(v), written as
-    1/2 + 1/2 tanh(v/2), the weights of r and z are halved beforehand.
+    One product gives what enters the gates n, r, z and m, from [x, h].
     """
 
     def __init__(self, agent: RecurrentAgent) -> None:
-        self.spec, self.hidden_size, size = agent.spec, agent.hidden_size, agent.hidden_size
+        self.spec, self.hidden_size = agent.spec, agent.hidden_size
         self.fc_out = agent.fc_out.in_numpy()
         w_in, b_in = (part.detach().numpy().copy() for part in (agent.fc_in.weight.T, agent.fc_in.bias))
         self.w_in, identity = w_in[: -self.spec.n_agents], w_in[-self.spec.n_agents :]
         self.b_in = b_in + identity  # [K, H]
-        w_x, w_h, b_x, b_h = (part.detach().unflatten(0, (3, size)).numpy() for part in agent.gru_weights())
-        from_x, from_h = [0, 1, 2], [0, 1, 3]
-        self.w = np.zeros((4, 2 * size, size), dtype=np.float32)
-        self.w[from_x, :size], self.w[from_h, size:] = w_x.swapaxes(1, 2), w_h.swapaxes(1, 2)
-        self.b = np.zeros((4, 1, size), dtype=np.float32)
-        self.b[from_x, 0] = b_x
-        self.b[from_h, 0] += b_h
-        self.w[:2] *= 0.5
-        self.b[:2] *= 0.5
+        w, b, u, c = (part.detach() for part in agent.gates())
+        from_x, from_h = (F.pad(part.mT, (0, 0, 0, 0, *gap)) for part, gap in ((w, (0, 1)), (u, (1, 0))))
+        self.w = (torch.cat([from_x, from_h], 1) * HALVES).numpy()
+        self.b = (torch.cat([b, c[None]])[:, None] * HALVES).numpy()
         self.choices = np.eye(self.spec.n_actions, dtype=np.float32)
 
     def step(
-        self,
-        observations: Float[np.ndarray, "N K O"],
-        last_actions: Float[np.ndarray, "N K A"],
-        hidden: Float[np.ndarray, "NK H"],
-        context: Float[np.ndarray, "N Z"] | None = None,
+        self, observations: np.ndarray, last_actions: np.ndarray, hidden: np.ndarray, context: np.ndarray | None = None
     ) -> tuple[Float[np.ndarray, "N K A"], Float[np.ndarray, "NK H"]]:
-        """Action values and the next hidden state."""
+        """As `RecurrentAgent.step`: action values and the next hidden state."""
         x = np.maximum(np.concatenate([observations, last_actions], -1) @ self.w_in + self.b_in, 0)
         before = np.concatenate([x.reshape(hidden.shape), hidden], 1) @ self.w + self.b  # [4, NK, H]
-        r, z = 0.5 + 0.5 * np.tanh(before[:2])
-        n = np.tanh(before[2] + r * before[3])
+        r, z = 0.5 + 0.5 * np.tanh(before[1:3])
+        n = np.tanh(before[0] + r * before[3])
         hidden = n + z * (hidden - n)
         return self.fc_out(hidden.reshape(*last_actions.shape[:2], -1), context), hidden
 

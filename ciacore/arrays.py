@@ -18,23 +18,23 @@ Generator = torch.Generator | np.random.Generator
 
 def library(array: Array) -> Any:
     """torch or numpy: `library(x).where`, `.stack`, `.concatenate`, `.zeros_like` mean the same in both."""
-    return torch if isinstance(array, Tensor) else np
+    return np if isinstance(array, np.ndarray) else torch
 
 
 def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
     """Uniform int64 from 0 to `high` - 1."""
-    if isinstance(rng, torch.Generator):
-        return torch.randint(high, shape, generator=rng, device=rng.device)
-    return (high * rng.random(shape)).astype(np.int64)  # half the time of rng.integers
+    if isinstance(rng, np.random.Generator):
+        return (high * rng.random(shape)).astype(np.int64)  # half the time of rng.integers
+    return torch.randint(high, shape, generator=rng, device=rng.device)
 
 
 def uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
     """Uniform float32 in [0, 1)."""
-    if isinstance(rng, torch.Generator):
-        return torch.rand(shape, generator=rng, device=rng.device)
-    return rng.random(shape, dtype=np.float32)
+    if isinstance(rng, np.random.Generator):
+        return rng.random(shape, dtype=np.float32)
+    return torch.rand(shape, generator=rng, device=rng.device)
 
 
 def tensor(array: Array) -> Tensor:
     """A tensor; of a numpy array without a copy."""
-    return array if isinstance(array, Tensor) else torch.from_numpy(array)
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else array

@@ -275,8 +275,9 @@ class Session:
         if training.error:
             return None
         own = training.learner.auxiliaries.state_dict(prefix="auxiliaries.")
-        held = {**training.learner.online.state_dict(), **own}
-        weights = {name: value.detach().cpu() for name, value in held.items()}
+        weights = {
+            name: value.detach().cpu() for name, value in {**training.learner.online.state_dict(), **own}.items()
+        }
         facts = {**self.provenance, "finished": now(), "updates": training.clock.updates}
         run = Run(training.config, training.game.name, training.seed, training.log.metrics, weights, facts)
         if self.folder is not None:

@@ -48,9 +48,8 @@ def epsilon_greedy(
 ) -> Int[Array, "N K"]:
     """argmax of the values, or of noise where an agent explores; unavailable actions never."""
     where = library(action_values).where
-    if isinstance(epsilon, Tensor) or epsilon > 0:
-        n_games, n_agents, n_actions = action_values.shape
-        noise = uniform(rng, (n_games, n_agents, n_actions + 1))
+    if not isinstance(epsilon, float) or epsilon > 0:
+        noise = uniform(rng, (*action_values.shape[:-1], action_values.shape[-1] + 1))
         action_values = where(noise[..., -1:] < epsilon, noise[..., :-1], action_values)
     return where(available, action_values, -float("inf")).argmax(-1)
 

@@ -11,7 +11,7 @@ from ciacore.auxiliary import Auxiliary
 from ciacore.config import Config
 from ciacore.credits import mixing_at
 from ciacore.losses import greedy_actions, mixer_states, td_targets, utilities_of
-from ciacore.types import Episodes, Forward
+from ciacore.types import Batch, Episodes, Forward
 
 
 class Learner:
@@ -44,15 +44,18 @@ class Learner:
     def forward(self, episodes: Episodes) -> Forward:
         """The online pass over a batch, with its targets."""
         agent, mixer = self.online["agent"], self.online["mixer"]
-        action_values, hidden = agent.unroll(episodes)
+        batch = Batch(episodes, agent.inputs(episodes), mixer_states(episodes))
+        action_values, hidden = agent.unroll(episodes, batch.inputs)
         utilities = utilities_of(action_values[:, :-1], episodes.actions, episodes.available[:, :-1])
-        states = mixer_states(episodes)
-        mixing = mixing_at(mixer, states[:, :-1])
+        states = batch.states[:, :-1]
+        mixing = mixing_at(mixer, states)
         q_tot, penalty = mixing(utilities)
         with torch.no_grad():
-            greedy = greedy_actions(self.judge(episodes, action_values), episodes.available)
             backbone, target_agent, target_mixer = (self.target[name] for name in ("backbone", "agent", "mixer"))
-            greedy_values = backbone.greedy_values(target_agent, target_mixer, episodes, states, greedy)
+            double_q = self.config.double_q  # the online agents choose; else the target agents do, who also judge
+            choosing = action_values if double_q else target_agent.unroll(episodes, batch.inputs)[0]
+            greedy = greedy_actions(choosing, episodes.available)
+            greedy_values = backbone.greedy_values(target_agent, target_mixer, batch, greedy)
             rewards = episodes.rewards
             for part in self.auxiliaries.values():
                 rewards = rewards + part.reward(episodes, action_values, hidden, self.env_steps)
@@ -62,7 +65,7 @@ class Learner:
             hidden=hidden,
             greedy=greedy,
             utilities=utilities,
-            states=states[:, :-1],
+            states=states,
             mixing=mixing,
             q_tot=q_tot,
             penalty=penalty,
@@ -70,10 +73,6 @@ class Learner:
             targets=td_targets(rewards, episodes.discounts, greedy_values[:, 1:]),
             weights=episodes.weights,
         )
-
-    def judge(self, episodes: Episodes, action_values: Tensor) -> Tensor:
-        """The values whose best action the targets take: the online agents' (double Q), or the target agents'."""
-        return action_values if self.config.double_q else self.target["agent"].unroll(episodes)[0]
 
     def update(self, episodes: Episodes, rng: torch.Generator | None = None) -> dict[str, Tensor]:
         """One gradient step on the backbone's losses + sum of coefficient · term; then the auxiliaries learn.

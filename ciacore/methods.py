@@ -138,8 +138,7 @@ def assemble(spec: Spec, config: Config) -> Parts:
 
 def check_explorer(spec: Spec, config: Config, parts: Parts) -> None:
     """Refuses an explorer whose auxiliaries are missing, or that tells the agents another latent than they expect."""
-    plain = EpsilonGreedy(parts.agent, 0.0)
-    explorer = EXPLORERS[config.explorer](plain, parts.auxiliaries, config, False, True)
+    explorer = EXPLORERS[config.explorer](EpsilonGreedy(parts.agent, 0.0), parts.auxiliaries, config, False, True)
     observations = torch.zeros(1, spec.n_agents, spec.observation_size)
     drawn = explorer.begin(observations, torch.zeros(1, spec.state_size), torch.Generator()).context.shape[-1]
     if drawn != config.latent_size:

@@ -1,72 +1,98 @@
 """A GRU along whole sequences on a CPU, with its backward pass written out (Cho et al. 2014; torch.nn.GRU's gates).
 
-torch differentiates nn.GRU on a CPU step by step. Written out, everything that does not depend on the next step is done
-for all steps at once: the slopes of the gates before the backward loop, the gradients of the weights after it, as one
-matrix product each. On CUDA cuDNN does as much, and nn.GRU is used as it is.
+torch differentiates nn.GRU on a CPU step by step, in some thirty small operations each. Written out they are fewer,
+what a step needs stays in the core's cache, and they run in numpy, where a small operation costs half of torch's. On
+CUDA cuDNN does as much, and nn.GRU is used as it is.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward  # (gradient, output)
+add, subtract, multiply, tanh, matmul = np.add, np.subtract, np.multiply, np.tanh, np.matmul
+HALVES = torch.tensor([1.0, 0.5, 0.5, 1.0])[:, None, None]  # of n, r, z, m: sigmoid(v) = 1/2 + 1/2 tanh(v/2)
 
 
 class GRUSequence(Function):
-    """h_1 .. h_T from x_1 .. x_T and h_0 = 0.
+    """h_1 .. h_T from h_0 = 0 and the inputs; at step t row i is told x[index[t, i]], so inputs may repeat.
 
-    r, z = sigmoid(W_rz x + U_rz h + b),  n = tanh(W_n x + b_n + r (U_n h + c_n)),  h' = n + z (h - n)
+    r, z = sigmoid(W x + b + U h),  m = U_m h + c,  n = tanh(W_n x + b_n + r m),  h' = n + z (h - n)
+
+    with w [3, H, I] and b [3, H] for n, r, z; u [3, H, H] for r, z, m; c [H].
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Float[Tensor, "T R I"],
-        w: Float[Tensor, "G I"],
-        u: Float[Tensor, "G H"],
-        b: Float[Tensor, "G"],
-        c: Float[Tensor, "G"],
+        ctx: Any, x: Float[Tensor, "D I"], index: Int[Tensor, "T R"], w: Tensor, b: Tensor, u: Tensor, c: Tensor
     ) -> Float[Tensor, "T R H"]:
-        """Every step in place, on what the inputs contribute to all steps at once."""
-        steps, rows, size, two = *x.shape[:2], u.shape[1], 2 * u.shape[1]
-        rz = torch.addmm(b[:two] + c[:two], x.flatten(0, 1), w[:two].t()).view(steps, rows, two)
-        n = torch.addmm(b[two:], x.flatten(0, 1), w[two:].t(), beta=2, alpha=2).view(steps, rows, size)  # doubled
-        r, z, m = rz[..., :size], rz[..., size:], torch.empty_like(n)  # m = U_n h + c_n
-        h = x.new_zeros(steps + 1, rows, size)
-        u_rz, u_n, c_n, minus_one = u[:two].t(), u[two:].t(), c[two:], x.new_full((), -1)
-        for rz_t, r_t, z_t, n_t, m_t, h_t, h_next in zip(rz, r, z, n, m, h[:-1], h[1:], strict=True):
-            rz_t.addmm_(h_t, u_rz).sigmoid_()
-            torch.addmm(c_n, h_t, u_n, out=m_t)
-            n_t.addcmul_(r_t, m_t, value=2).sigmoid_()
-            torch.add(minus_one, n_t, alpha=2, out=n_t)  # tanh(v) = 2 sigmoid(2 v) - 1, quicker than tanh_
-            torch.lerp(n_t, h_t, z_t, out=h_next)
-        ctx.save_for_backward(x, w, u, rz, n, m, h)
-        return h[1:]
+        """Gates are kept for the backward pass only, where there will be one."""
+        steps, kept, shape, halves = len(index), any(ctx.needs_input_grad), (index.shape[1], u.shape[-1]), HALVES.to(u)
+        given = x.new_empty(3, len(x), u.shape[-1])
+        for gate, weight, bias in zip(given, w * halves[:3], b * halves[:3, 0], strict=True):
+            torch.addmm(bias, x, weight.t(), out=gate)
+        given, v, added = given.numpy(), (u * halves[1:]).mT.contiguous().numpy(), c.repeat(shape[0], 1).numpy()
+        h, product = np.zeros((steps + 1, *shape), given.dtype), np.empty((3, *shape), given.dtype)
+        gates, part = np.empty((steps if kept else 1, 4, *shape), given.dtype), product[0]
+        for t, index_t in enumerate(index.numpy()):
+            now = gates[t if kept else 0]
+            rz, (n, r, z, m) = now[1:3], now
+            given.take(index_t, 1, out=now[:3], mode="clip")
+            matmul(h[t], v, out=product)
+            add(rz, product[:2], out=rz)
+            tanh(rz, out=rz)
+            multiply(rz, 0.5, out=rz)
+            add(rz, 0.5, out=rz)
+            add(product[2], added, out=m)
+            multiply(r, m, out=part)
+            add(n, part, out=n)
+            tanh(n, out=n)
+            subtract(h[t], n, out=part)
+            multiply(z, part, out=part)
+            add(n, part, out=h[t + 1])
+        hidden = torch.from_numpy(h)
+        ctx.save_for_backward(torch.from_numpy(gates), hidden, x, index, w, u)
+        return hidden[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Float[Tensor, "T R H"]) -> tuple[Tensor | None, ...]:
-        """Backwards through time; `d` are the gradients before the gates r, z and at m, `dh` those at h_0 .. h_T."""
-        x, w, u, rz, n, m, h = ctx.saved_tensors
-        steps, rows, size = n.shape
-        r, z = rz[..., :size], rz[..., size:]
-        slope_n = tanh_backward(1 - z, n)  # (1 - z) (1 - n n)
-        slope_m = slope_n * r
-        slope_r, slope_z = sigmoid_backward(slope_n * m, r), sigmoid_backward(h[:-1] - n, z)  # (h - n) z (1 - z)
-        slopes = torch.stack([slope_r, slope_z, slope_m], dim=2)  # [T, R, 3, H]
-        d, dh = torch.empty_like(slopes), torch.cat([torch.zeros_like(gradient[:1]), gradient])
-        for slopes_t, z_t, d_t, dh_t, dh_next in reversed(list(zip(slopes, z, d, dh[:-1], dh[1:], strict=True))):
-            torch.mul(slopes_t, dh_next.unsqueeze(1), out=d_t)
-            dh_t.addcmul_(dh_next, z_t).addmm_(d_t.flatten(1), u)
-        rows_d = d.view(steps * rows, 3 * size)
-        du, dc = rows_d.t() @ h[:-1].flatten(0, 1), rows_d.sum(0)
-        torch.mul(slope_n, dh[1:], out=d[:, :, 2])  # now before the gate n, where the inputs enter
-        dw, db = rows_d.t() @ x.flatten(0, 1), rows_d.sum(0)
-        dx = (rows_d @ w).view_as(x) if ctx.needs_input_grad[0] else None
-        return dx, dw, du, db, dc
+        """Backwards through time; `d` are the gradients before n, r, z and m, `dh` those at h'."""
+        gates, hidden, x, index, w, u = ctx.saved_tensors
+        h, v, gradient = hidden.numpy(), u.contiguous().numpy(), gradient.numpy()
+        (dh, a, b), product = np.zeros((2, 3, *h.shape[1:]), h.dtype)
+        d, du, outer, dc = torch.empty_like(gates[0]), np.zeros_like(v), np.empty_like(v), np.zeros_like(dh)
+        rows, (dn, dr, dz, dm), d_rzm = d[:3].flatten(0, 1), d.numpy(), d[1:].numpy()
+        places = (torch.arange(3)[:, None] * len(x) + index.unsqueeze(1)).flatten(1)  # [T, 3 R]: of rows in totals
+        totals = u.new_zeros(3 * len(x), u.shape[-1])
+        for t, (n, r, z, m) in reversed(list(enumerate(gates.numpy()))):
+            add(dh, gradient[t], out=b)
+            multiply(b, z, out=dh)  # z dh'
+            subtract(b, dh, out=b)  # (1 - z) dh'
+            subtract(h[t + 1], n, out=a)
+            multiply(a, b, out=dz)  # z (1 - z) (h - n) dh' = (h' - n) (1 - z) dh'
+            multiply(n, n, out=a)
+            multiply(a, b, out=a)
+            subtract(b, a, out=dn)  # (1 - n n) (1 - z) dh'
+            multiply(dn, r, out=dm)
+            multiply(dm, m, out=a)
+            multiply(a, r, out=b)
+            subtract(a, b, out=dr)  # r (1 - r) m dn
+            matmul(d_rzm, v, out=product)
+            for more in product:
+                add(dh, more, out=dh)
+            matmul(d_rzm.swapaxes(1, 2), h[t], out=outer)
+            add(du, outer, out=du)
+            add(dc, dm, out=dc)
+            totals.index_add_(0, places[t], rows)
+        parts, dx = totals.unflatten(0, (3, -1)), torch.zeros_like(x)
+        for part, weight in zip(parts, w, strict=True):
+            dx.addmm_(part, weight)
+        dw = torch.stack([part.t() @ x for part in parts])
+        return dx, None, dw, parts.sum(1), torch.from_numpy(du), torch.from_numpy(dc).sum(0)

@@ -49,7 +49,7 @@ class Replay:
         keys = torch.rand(self.capacity, generator=rng, device=rng.device)
         keys = keys.masked_fill(self.slots >= self.inserted, 2.0)
         chosen = keys.topk(batch, largest=False, sorted=False).indices
-        sample = Episodes(*(kept[chosen] for kept in self.ring))
+        sample = Episodes(*(kept.index_select(0, chosen) for kept in self.ring))
         return sample._replace(actions=sample.actions.long())
 
     def tensors(self) -> dict[str, Tensor]:
@@ -61,9 +61,8 @@ class Replay:
         """Takes over what `tensors` gave."""
         self.inserted.copy_(tensors["inserted"])
         if "rewards" in tensors:
-            self.ring = Episodes(
-                *(widened(tensors[name].to(self.slots.device), self.capacity) for name in Episodes._fields)
-            )
+            fields = (tensors[name].to(self.slots.device) for name in Episodes._fields)
+            self.ring = Episodes(*(widened(field, self.capacity) for field in fields))
 
 
 def widened(field: Tensor, rows: int) -> Tensor:
@@ -85,16 +84,9 @@ def cut(episodes: Episodes) -> Episodes:
     Waits for the device.
     """
     steps = int(episodes.weights.sum(1).max())
-    slots = steps + 1
-    return episodes._replace(
-        observations=episodes.observations[:, :slots],
-        states=episodes.states[:, :slots],
-        actions=episodes.actions[:, :steps],
-        available=episodes.available[:, :slots],
-        rewards=episodes.rewards[:, :steps],
-        discounts=episodes.discounts[:, :steps],
-        weights=episodes.weights[:, :steps],
-    )
+    at_slots = {name: getattr(episodes, name)[:, : steps + 1] for name in ("observations", "states", "available")}
+    in_steps = {name: getattr(episodes, name)[:, :steps] for name in ("actions", "rewards", "discounts", "weights")}
+    return episodes._replace(**at_slots, **in_steps)
 
 
 def lengthened(episodes: Episodes, steps: int) -> Episodes:

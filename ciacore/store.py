@@ -64,10 +64,7 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
     """
     check_free(folder)
     spec = {"format": FORMAT, "game": run.game, "seed": run.seed, "config": run.config.to_dict()}
-    body = {
-        "config.json": format_json(spec),
-        "metrics.json": format_json(run.metrics),
-    }
+    body = {"config.json": format_json(spec), "metrics.json": format_json(run.metrics)}
     if run.weights:
         body[WEIGHTS] = format_weights({name: value.contiguous() for name, value in run.weights.items()})
     seal = {**run.provenance, "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}}
@@ -103,9 +100,8 @@ def read_run(folder: str | Path) -> Run:
     body = {name: read_bytes(folder / name) for name in BODY if name != WEIGHTS or name in digests}
     for name, data in body.items():
         if hashlib.sha256(data).hexdigest() != digests.get(name):
-            refuse(
-                "run", "a file with the recorded sha256", str(folder / name), "It was damaged or edited: retrain it."
-            )
+            cure = "It was damaged or edited: retrain it."
+            refuse("run", "a file with the recorded sha256", str(folder / name), cure)
     spec = parse_json(folder / "config.json", body["config.json"])
     found = spec.get("format") if isinstance(spec, dict) else None
     if found != FORMAT:
@@ -174,6 +170,4 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidInputError(
-            f"run: expected the file {path}, got {error.strerror!r}. The run is incomplete: retrain it."
-        ) from error
+        refuse("run", f"the file {path}", error.strerror, "The run is incomplete: retrain it.")

@@ -98,18 +98,15 @@ class Training:
 
     def act_and_learn(self, learn: bool) -> None:
         """Plays `n_games` episodes, keeps them, and makes one update."""
-        config = self.config
+        config, early = self.config, self.game.spec.ends_early
         policy, rng = self.policy(self.epsilon, learning=True), self.rngs["learning"]
         episodes = play(self.game, policy, config.n_games, self.rngs["play"], config.gamma)
-        self.replay.insert(cut(episodes) if self.game.spec.ends_early else episodes)
+        self.replay.insert(cut(episodes) if early else episodes)
         self.learner.played(episodes, rng)
-        if self.game.spec.ends_early:
-            self.steps = int(episodes.weights.sum())
-        else:
-            self.steps = config.n_games * self.game.spec.horizon
+        self.steps = int(episodes.weights.sum()) if early else config.n_games * self.game.spec.horizon
         if learn:
             batch = self.replay.sample(config.batch, self.rngs["replay"])
-            self.log.add(self.learner.update(cut(batch) if self.game.spec.ends_early else batch, rng))
+            self.log.add(self.learner.update(cut(batch) if early else batch, rng))
 
     def finish(self) -> bool:
         """Counts the iteration and copies the targets where that is due; True where an evaluation is."""

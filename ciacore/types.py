@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ciacore.arrays import Array, Generator
+from ciacore.distinct import Distinct
 
 
 class InvalidInputError(ValueError):
@@ -86,6 +87,14 @@ class Episodes(NamedTuple):
     weights: Float[Tensor, "B T"]  # 1 for a real transition, 0 for padding
     context: Float[Tensor, "B Z"]  # the latent that the agents were told in this episode; Z = 0 for most methods
     won: Bool[Tensor, "B"]  # False where a game cannot be won
+
+
+class Batch(NamedTuple):
+    """Episodes to learn from, and what the networks are told of them: looked through once, for online and target."""
+
+    episodes: Episodes
+    inputs: Distinct  # of the agents [T+1, B·K, I]
+    states: Float[Tensor, "B T+1 SZ"]  # of the mixers
 
 
 class Utilities(NamedTuple):

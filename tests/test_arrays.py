@@ -6,7 +6,9 @@ import torch
 from torch.testing import assert_close
 from toys import learner, rng, small
 
+import ciacore.distinct
 from ciacore.arrays import integers, tensor, uniform
+from ciacore.distinct import distinct
 from ciacore.exploration import EpsilonGreedy, epsilon_greedy
 from ciacore.games import Turn
 from ciacore.games.turn import EAT
@@ -103,23 +105,86 @@ def gradients_of(unroll, rows, weights, probe):
     return [hidden.detach(), *torch.autograd.grad((hidden * probe).sum(), [rows, *weights])]
 
 
-@pytest.mark.parametrize(("steps", "rows", "inputs", "size"), [(1, 1, 1, 1), (7, 3, 5, 4), (101, 64, 64, 64)])
-def test_the_written_out_gru_is_torchs(steps, rows, inputs, size):
-    gru = torch.nn.GRU(inputs, size).double()
+@pytest.mark.parametrize(("steps", "rows", "size", "different"), [(1, 1, 1, 1), (7, 3, 4, 21), (101, 64, 64, 300)])
+def test_the_written_out_gru_is_torchs(steps, rows, size, different):
+    """Values and all gradients, for inputs that repeat and inputs that do not."""
+    gru = torch.nn.GRU(5, size).double()
     weights = [weight.detach() * 2 for weight in gru.parameters()]
-    sequence = torch.randn(steps, rows, inputs, dtype=torch.float64, generator=rng(1))
-    probe = torch.randn(steps, rows, size, dtype=torch.float64, generator=rng(2))
+    inputs = torch.randn(different, 5, dtype=torch.float64, generator=rng(1))
+    index = torch.randperm(steps * rows, generator=rng(2)).view(steps, rows) % different
+    probe = torch.randn(steps, rows, size, dtype=torch.float64, generator=rng(3))
 
-    def torchs(sequence, *weights):
+    def torchs(inputs, *weights):
+        sequence = inputs[index]
         return torch.gru(sequence, sequence.new_zeros(1, rows, size), weights, True, 1, 0.0, True, False, False)[0]
 
-    theirs = gradients_of(torchs, sequence, weights, probe)
-    for ours, expected in zip(gradients_of(GRUSequence.apply, sequence, weights, probe), theirs, strict=True):
-        assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+    def ours(inputs, w, u, b, c):
+        (b_r, b_z, b_n), (c_r, c_z, c_n) = b.chunk(3), c.chunk(3)
+        w, b, u = w.unflatten(0, (3, -1)).roll(1, 0), torch.stack([b_n, b_r + c_r, b_z + c_z]), u.unflatten(0, (3, -1))
+        return GRUSequence.apply(inputs, index, w, b, u, c_n)
+
+    theirs = gradients_of(torchs, inputs, weights, probe)
+    for found, expected in zip(gradients_of(ours, inputs, weights, probe), theirs, strict=True):
+        assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():  # the same without gates kept for a backward pass
+        assert_close(ours(inputs, *weights), theirs[0], rtol=1e-9, atol=1e-9)
 
 
 def test_the_written_out_gru_by_finite_differences():
-    gru = torch.nn.GRU(3, 2).double()
-    weights = [weight.detach().requires_grad_() for weight in gru.parameters()]
-    rows = torch.randn(4, 2, 3, dtype=torch.float64, generator=rng(0)).requires_grad_()
-    assert torch.autograd.gradcheck(GRUSequence.apply, (rows, *weights))
+    sizes = (3, 5), (3, 2, 5), (3, 2), (3, 2, 2), (2,)  # x, w, b, u, c
+    given = [torch.randn(size, dtype=torch.float64, generator=rng(i)).requires_grad_() for i, size in enumerate(sizes)]
+    index = torch.tensor([[0, 1], [2, 0], [1, 1], [0, 2]])
+    assert torch.autograd.gradcheck(lambda x, *weights: GRUSequence.apply(x, index, *weights), given)
+
+
+# -------------------------------------------------------------------------------- rows that repeat
+
+
+def test_rows_that_repeat_are_found_and_put_back():
+    few = torch.randn(5, 7, generator=rng(0))
+    index = torch.randint(5, (20, 3), generator=rng(1))
+    found = distinct(few[index])
+    assert len(found.rows) == 5 and found.index.shape == (20, 3)
+    assert torch.equal(found.spread(found.rows), few[index])
+
+
+def test_rows_in_bytes_and_a_single_row():
+    bits = torch.randint(2, (400, 4), generator=rng(0)).byte()
+    assert len(distinct(bits).rows) == 16 and torch.equal(distinct(bits).spread(distinct(bits).rows), bits)
+    assert len(distinct(torch.ones(3, 1)).rows) == 1
+    assert distinct(torch.ones(0, 4)).rows.shape == (0, 4)
+
+
+def test_rows_of_which_most_differ_stay_as_they_are():
+    x = torch.randn(6, 4, 3, generator=rng(0))
+    found = distinct(x)
+    assert len(found.rows) == 24 and torch.equal(found.spread(found.rows), x)
+
+
+def test_rows_are_compared_and_not_only_their_numbers(monkeypatch):
+    """Different rows with equal numbers, and what equals nothing, are not taken for each other."""
+    x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(10, 1)
+    assert len(distinct(x).rows) == 2
+    assert len(distinct(torch.full((10, 2), torch.nan)).rows) == 10
+    monkeypatch.setattr(ciacore.distinct, "multipliers", lambda size: torch.ones(size, 2))
+    assert len(distinct(x).rows) == 20
+
+
+def test_gradients_through_rows_that_repeat_are_those_of_every_row():
+    """An update on a batch of Turn, with rows looked at once and with each on its own: the same gradients."""
+    game, config = Turn(horizon=20), small(mixer="qmix", terms=("cia",), cia_coefficient=0.5)
+    ours = learner(config, game.spec)
+    episodes = play(game, EpsilonGreedy(ours.online["agent"], 1.0), 8, torch.Generator().manual_seed(0), 0.99)
+    assert len(ours.online["agent"].inputs(episodes).rows) < 8 * 21
+
+    def gradients():
+        record = ours.forward(episodes)
+        loss = sum(ours.online["backbone"](record).values()) + ours.online["terms"]["cia"](record)
+        return torch.autograd.grad(loss, ours.parameters)
+
+    found = gradients()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ciacore.distinct, "FEW", -1.0)
+        assert len(ours.online["agent"].inputs(episodes).rows) == 8 * 21 * 2
+        for mine, expected in zip(found, gradients(), strict=True):
+            assert_close(mine, expected, rtol=1e-4, atol=1e-6)

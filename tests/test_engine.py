@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from bench.plain import row_by_row
 from test_experiment import same
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.testing import assert_close
 from toys import Stroll, learner, random_episodes, small
 
-from ciacore import METHODS, agent, engine, train
+from ciacore import METHODS, engine, train
 from ciacore.engine import Lockstep, Replayed, capturable
 from ciacore.games import Turn
 from ciacore.learner import make_optimizer
@@ -43,16 +44,12 @@ def imaginary(training: Training, mode: FakeTensorMode) -> Training:
     return training
 
 
-@pytest.mark.parametrize("unroll", ["written out", "torch.nn.GRU"])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_iteration_asks_for_no_value(method, unroll, monkeypatch):
+def test_an_iteration_asks_for_no_value(method):
     """Everything an engine captures runs on tensors without values: no data-dependent operation, no `.item()`."""
     config, mode = METHODS[method].but(**SIZES), FakeTensorMode(allow_non_fake_inputs=True)
     training = imaginary(Training(config, Turn(horizon=5), 0, CPU, in_numpy=False), mode)
-    if unroll == "torch.nn.GRU":  # the path that CUDA takes
-        gru = training.learner.online["agent"].gru
-        monkeypatch.setattr(agent.GRUSequence, "apply", lambda rows, *_: gru(rows)[0])
-    with mode:
+    with row_by_row(), mode:
         training.act_and_learn(True)
         training.learner.copy_target()
         training.evaluate()

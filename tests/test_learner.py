@@ -50,7 +50,7 @@ def test_double_q_by_hand(double_q, expected):
         available=available, rewards=torch.tensor([[1.0, -3.0]]), discounts=torch.tensor([[0.5, 0.0]])
     )
     for part, values in {"online": online, "target": judged}.items():
-        getattr(ours, part)["agent"].unroll = lambda _, values=values: (values.unsqueeze(0), torch.zeros(1, 3, 2, 8))
+        getattr(ours, part)["agent"].unroll = lambda *_, values=values: (values.unsqueeze(0), torch.zeros(1, 3, 2, 8))
     assert ours.forward(episodes).targets.tolist() == [[expected, -3.0]]  # no bootstrap where the episode ended
 
 

@@ -10,18 +10,18 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import papermill
 import pytest
 import torch
+from bench.plain import row_by_row
 from ciabook.plots import scores
 from ciabook.recheck import mean, recheck
 from test_resume import digests, names
 
-from ciacore import METHODS, agent, train
+from ciacore import METHODS, train
 from ciacore.checkpoint import NAME as CHECKPOINT
 from ciacore.checkpoint import locked, work_folder
 from ciacore.games import Turn
@@ -139,14 +139,8 @@ def wait_until_free(folder: Path) -> None:
 
 
 def trained_plainly(seed: int) -> list[float]:
-    """Mean greedy returns of QMIX(CIA) without the fast paths: play in torch, nn.GRU differentiated by autograd."""
-
-    def by_autograd(rows, *weights):
-        start = rows.new_zeros(1, rows.shape[1], weights[1].shape[1])
-        return torch.gru(rows, start, weights, True, 1, 0.0, True, False, False)[0]
-
-    agent.GRUSequence = SimpleNamespace(apply=by_autograd)  # in this process, which ends with the test
-    with one_core():
+    """Mean greedy returns of QMIX(CIA) without the fast paths: play in torch, nn.GRU, every row on its own."""
+    with one_core(), row_by_row():
         config = METHODS["qmix_cia"].but(env_steps=300_000)
         training = Training(config, Turn(), seed, torch.device("cpu"), in_numpy=False)
         while training.running():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ciacore.config import Config
 from ciacore.losses import greedy_actions, utilities_of, weighted_mean
 from ciacore.networks import mlp
-from ciacore.types import Episodes, Forward, Mixer, Spec
+from ciacore.types import Batch, Forward, Mixer, Spec
 
 
 class QTRAN(nn.Module):
@@ -39,15 +39,10 @@ class QTRAN(nn.Module):
         return self.joint_q(torch.cat([states, encoded], dim=-1)).squeeze(-1)
 
     def greedy_values(
-        self,
-        agent: nn.Module,
-        mixer: Mixer,
-        episodes: Episodes,
-        states: Float[Tensor, "B slots SZ"],
-        greedy: Int[Tensor, "B slots K"],
+        self, agent: nn.Module, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
     ) -> Float[Tensor, "B slots"]:
         """J of the greedy actions."""
-        return self.joint(states, agent.unroll(episodes)[1], greedy)
+        return self.joint(batch.states, agent.unroll(batch.episodes, batch.inputs)[1], greedy)
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         episodes, states, hidden = record.episodes, record.states, record.hidden[:, :-1]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.losses import batch_mean, td_loss, utilities_of
-from ciacore.types import Episodes, Forward, Mixer, Spec
+from ciacore.types import Batch, Forward, Mixer, Spec
 
 
 class TemporalDifference(nn.Module):
@@ -17,16 +17,11 @@ class TemporalDifference(nn.Module):
         super().__init__()
 
     def greedy_values(
-        self,
-        agent: nn.Module,
-        mixer: Mixer,
-        episodes: Episodes,
-        states: Float[Tensor, "B slots SZ"],
-        greedy: Int[Tensor, "B slots K"],
+        self, agent: nn.Module, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
     ) -> Float[Tensor, "B slots"]:
         """Q_tot of the greedy actions."""
-        values, _ = agent.unroll(episodes)
-        return mixer(utilities_of(values, greedy, episodes.available), states).q_tot
+        values, _ = agent.unroll(batch.episodes, batch.inputs)
+        return mixer(utilities_of(values, greedy, batch.episodes.available), batch.states).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         return {

@@ -10,7 +10,7 @@ from ciacore.agent import RecurrentAgent
 from ciacore.config import Config
 from ciacore.losses import utilities_of, weighted_mean
 from ciacore.mixers.central import Central
-from ciacore.types import Episodes, Forward, Mixer, Spec
+from ciacore.types import Batch, Forward, Mixer, Spec
 
 
 class Weighted(nn.Module):
@@ -27,16 +27,11 @@ class Weighted(nn.Module):
         self.central_mixer = Central(spec, config)
 
     def greedy_values(
-        self,
-        agent: nn.Module,
-        mixer: Mixer,
-        episodes: Episodes,
-        states: Float[Tensor, "B slots SZ"],
-        greedy: Int[Tensor, "B slots K"],
+        self, agent: nn.Module, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
     ) -> Float[Tensor, "B slots"]:
         """Q* of the greedy actions."""
-        values, _ = self.central_agent.unroll(episodes)
-        return self.central_mixer(utilities_of(values, greedy, episodes.available), states).q_tot
+        values, _ = self.central_agent.unroll(batch.episodes, batch.inputs)
+        return self.central_mixer(utilities_of(values, greedy, batch.episodes.available), batch.states).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         episodes = record.episodes
@@ -62,7 +57,4 @@ def central(record: Forward) -> Bool[Tensor, "B T"]:
     return is_greedy | (record.targets > record.greedy_values[:, :-1])
 
 
-WEIGHTINGS = {
-    "optimistic": optimistic,
-    "central": central,
-}
+WEIGHTINGS = {"optimistic": optimistic, "central": central}

@@ -78,10 +78,7 @@ class SCDS(Auxiliary):
         sums = {"without_id": x.new_zeros(()), "with_id": x.new_zeros(())}
         parts = order.split(MINIBATCH)
         for rows in parts:
-            predictions = {
-                "without_id": self.without_id(x[rows]),
-                "with_id": self.with_id(x[rows], identities[rows]),
-            }
+            predictions = {"without_id": self.without_id(x[rows]), "with_id": self.with_id(x[rows], identities[rows])}
             for name, prediction in predictions.items():
                 errors = ((prediction - after[rows]) ** 2).sum(-1) * weights[rows]
                 loss = errors.sum() / weights[rows].sum().clamp(min=1)  # a minibatch may be all padding

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ciacore.config import Config
+from ciacore.distinct import distinct
 from ciacore.mixers.hypernetwork import hypernetwork
 from ciacore.types import Mixed, Spec, Utilities
 
@@ -39,9 +40,11 @@ class QMIX(nn.Module):
         return self.at(state).credits(utilities, derivative)
 
     def at(self, state: Float[Tensor, "... S"]) -> QMIXAt:
-        """The mixing function that the state writes."""
-        w1 = self.hyper_w1(state).abs().unflatten(-1, self.shape)
-        return QMIXAt(w1, self.hyper_b1(state), self.hyper_w2(state).abs(), self.value(state).squeeze(-1))
+        """The mixing function that the state writes; for states that repeat, written once each."""
+        once = distinct(state)
+        w1, b1, w2, v = (net(once.rows) for net in (self.hyper_w1, self.hyper_b1, self.hyper_w2, self.value))
+        w1, b1, w2, v = (once.spread(part) for part in (w1.abs(), b1, w2.abs(), v))
+        return QMIXAt(w1.unflatten(-1, self.shape), b1, w2, v.squeeze(-1))
 
 
 class QMIXAt(NamedTuple):

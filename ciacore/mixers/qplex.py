@@ -129,8 +129,4 @@ class Qatten(nn.Module):
         return attention.sum(0) + POSITIVE, self.value(state).expand_as(logits[0]) / n_agents, penalty
 
 
-WEIGHTS = {
-    "dmaq": DMAQ,
-    "unweighted": Unweighted,
-    "qatten": Qatten,
-}
+WEIGHTS = {"dmaq": DMAQ, "unweighted": Unweighted, "qatten": Qatten}

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from bench.measure import RESULTS, keep
+from bench.plain import row_by_row
 from torch.utils.flop_counter import FlopCounterMode
 
 from ciacore import METHODS
@@ -43,15 +44,10 @@ def iteration(training: Training) -> tuple[float, float]:
     return between - start, time.perf_counter() - between
 
 
-def in_place(added: torch.Size, a: torch.Size, b: torch.Size, **_: Any) -> int:
-    """Operations of `added.addmm_(a, b)`, the only product that torch's counter does not know."""
-    return 2 * a[0] * a[1] * b[1]
-
-
 def flops(training: Training) -> int:
-    """Floating-point operations in the matrix products of one update, forward and backward passes."""
+    """Floating-point operations in the matrix products of one update, forward and backward passes, row by row."""
     batch = training.replay.sample(training.config.batch, training.rngs["replay"])
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
+    with row_by_row(), FlopCounterMode(display=False) as counter:
         training.learner.update(batch, training.rngs["learning"])
     return counter.get_total_flops()
 
