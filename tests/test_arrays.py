@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from bench.plain import none_repeat
 from torch.testing import assert_close
 from toys import learner, rng, small
 
@@ -183,8 +184,7 @@ def test_gradients_through_rows_that_repeat_are_those_of_every_row():
         return torch.autograd.grad(loss, ours.parameters)
 
     found = gradients()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ciacore.distinct, "FEW", -1.0)
+    with none_repeat():
         assert len(ours.online["agent"].inputs(episodes).rows) == 8 * 21 * 2
         for mine, expected in zip(found, gradients(), strict=True):
             assert_close(mine, expected, rtol=1e-4, atol=1e-6)

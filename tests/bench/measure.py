@@ -15,20 +15,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from bench import counted
+from bench.plain import none_repeat, row_by_row
 from bench.published_structure import Published
 
 from ciacore import METHODS, train
 from ciacore.config import Config
+from ciacore.distinct import distinct
 from ciacore.engine import Lockstep
 from ciacore.games import Turn
+from ciacore.losses import mixer_states
 from ciacore.processes import cores, one_core
 from ciacore.provenance import now, provenance
-from ciacore.recurrence import GRUSequence
 from ciacore.rollout import play
 from ciacore.training import Training, make_learner
 from ciacore.types import Episodes, Spec
@@ -148,22 +151,33 @@ def games_at_once(rounds: int) -> list[dict[str, float]]:
 
 
 def pieces(rounds: int) -> dict[str, float]:
-    """What two decisions are worth: play in numpy, and the GRU's backward pass written out."""
+    """What three decisions are worth: play in numpy, the GRU written out, rows that repeat looked at once."""
     config, cpu, found = METHODS["qmix"], torch.device("cpu"), {}
     for name, in_numpy in (("rollout in torch", False), ("rollout in numpy", True)):
         training = Training(config, Turn(), 1, cpu, in_numpy)
         found[name] = [milliseconds(ours(training)["rollout"]) for _ in range(rounds)]
-    agent = training.learner.online["agent"]
-    rows = torch.randn(Turn().spec.horizon + 1, config.batch * Turn().spec.n_agents, config.hidden_size)
-    rows.requires_grad_()
-    gradient = torch.randn_like(rows)
+    agent, batch = training.learner.online["agent"], some_batch(training)
+    gradient = torch.randn(config.batch, training.game.spec.horizon + 1, 2, config.hidden_size)
     for _ in range(rounds):
-        for name, unroll in {
-            "torch.nn.GRU": lambda: agent.gru(rows)[0],
-            "GRUSequence": lambda: GRUSequence.apply(rows, *agent.gru_weights()),
-        }.items():
-            found.setdefault(name, []).append(milliseconds(lambda unroll=unroll: unroll().backward(gradient)))
+        for name, path in {"torch.nn.GRU": row_by_row, "GRUSequence": none_repeat, "rows once": nullcontext}.items():
+            with path():
+                spent = milliseconds(lambda: agent.unroll(batch)[1].backward(gradient))
+            found.setdefault(name, []).append(spent)
     return {name: round(statistics.median(times), 2) for name, times in found.items()}
+
+
+def some_batch(training: Training) -> Episodes:
+    """A batch of a training's own episodes, as in the middle of its exploration."""
+    while len(training.replay) < 4 * training.config.batch:
+        ours(training)["rollout"]()
+    return training.replay.sample(training.config.batch, training.rngs["replay"])
+
+
+def different(training: Training) -> dict[str, int]:
+    """How many agent inputs and states of a batch are different."""
+    batch = some_batch(training)
+    inputs = training.learner.online["agent"].inputs(batch)
+    return {"inputs": len(inputs.rows), "states": len(distinct(mixer_states(batch)[:, :-1]).rows)}
 
 
 def random_batch(spec: Spec, config: Config) -> Episodes:
@@ -211,20 +225,22 @@ def measure(rounds: int, env_steps: int) -> dict[str, Any]:
     began = now()
     with one_core():
         table = {method: one_seed(method, rounds) for method in ("qmix", "qmix_cia")}
-        peak, rows, games = peak_gflops(), growth(max(3, rounds // 6)), games_at_once(rounds)
+        peak, larger, games = peak_gflops(), growth(max(3, rounds // 6)), games_at_once(rounds)
         split = pieces(rounds)
         facts = provenance("cpu")
     seeds = [many_seeds("qmix_cia", n, env_steps, "cpu") for n in range(1, cores() + 1)]
     gpu = None
     if torch.cuda.is_available():
         gpu = {m: [lockstep(m, n, rounds) for n in (1, 2, 4, 8, 16)] for m in ("qmix", "qmix_cia")}
-    work = counted.update(Turn().spec, METHODS["qmix"])
-    floor = {"gflop": work.flops / 1e9, "mb": work.bytes / 1e6, "peak_gflops": peak}
+    rows = different(Training(METHODS["qmix"], Turn(), 1, torch.device("cpu")))
+    work, once = (counted.update(Turn().spec, METHODS["qmix"], **kept) for kept in ({}, rows))
+    floor = {"gflop": work.flops / 1e9, "mb": work.bytes / 1e6, "peak_gflops": peak, **rows}
+    floor |= {"once_gflop": once.flops / 1e9, "once_ms": round(once.flops / 1e6 / peak, 2)}
     return {
         "table": table,
         "reference_ms": REFERENCE,
         "floor": {**floor, "ms": round(1000 * floor["gflop"] / peak, 2)},
-        "growth": rows,
+        "growth": larger,
         "games": games,
         "pieces": split,
         "seeds": seeds,

@@ -1,4 +1,4 @@
-"""The path that CUDA takes, on a CPU: torch.nn.GRU, and every row looked at on its own."""
+"""Without what a CPU does to save time: the path that CUDA takes, or every row looked at on its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from ciacore import agent
 
 @contextmanager
 def row_by_row() -> Iterator[None]:
-    """Nothing is at hand for the host to look at, as if it lay on a device."""
-    modules = agent, ciacore.distinct
-    held = [module.at_hand for module in modules]
-    for module in modules:
-        module.at_hand = lambda x: False
+    """Nothing is at hand for the host to look at, as if it lay on a device: torch.nn.GRU, and rows as they are."""
+    held = ciacore.distinct.at_hand
+    agent.at_hand = ciacore.distinct.at_hand = lambda x: False
     try:
         yield
     finally:
-        for module, function in zip(modules, held, strict=True):
-            module.at_hand = function
+        agent.at_hand = ciacore.distinct.at_hand = held
+
+
+@contextmanager
+def none_repeat() -> Iterator[None]:
+    """Every row looked at on its own, on the path of a CPU."""
+    held, ciacore.distinct.FEW = ciacore.distinct.FEW, -1.0
+    try:
+        yield
+    finally:
+        ciacore.distinct.FEW = held
