@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from bench import counted, methods
+from bench.plain import row_by_row
 from bench.published_structure import Controller, EpisodeStore, Learner, Published, PythonTurn, QMixer, Replay, Sizes
 from golden import group, load, qmix_sizes
 from torch.testing import assert_close
 
 from ciacore import METHODS
+from ciacore.distinct import distinct
 from ciacore.games import Turn
+from ciacore.losses import mixer_states
 from ciacore.training import Training
 
 close = {"rtol": 2e-4, "atol": 1e-5}  # losses, gradient norms
@@ -19,11 +22,22 @@ close_parameters = {"rtol": 0.0, "atol": 1e-5}  # after 1 and 3 updates
 
 
 def test_operations_counted_by_torch_and_by_hand_agree():
-    """The counter behind the table of methods sees every matrix product of an update: those that the sizes ask for."""
+    """The counter behind the table of methods sees every matrix product of an update: those that the sizes ask for.
+
+    Row by row on the path that CUDA takes, and with rows that repeat looked at once, as on a CPU.
+    """
     training = Training(METHODS["qmix"], Turn(), 1, torch.device("cpu"))
     for _ in range(training.config.batch):
         methods.iteration(training)
-    assert methods.flops(training) == pytest.approx(counted.update(Turn().spec, METHODS["qmix"]).flops, rel=0.02)
+    batch, sizes = training.replay.sample(32, training.rngs["replay"]), (Turn().spec, METHODS["qmix"])
+    with row_by_row():
+        everything = methods.flops(training, batch)
+    assert everything == pytest.approx(counted.update(*sizes).flops, rel=0.02)
+    inputs = len(training.learner.online["agent"].inputs(batch).rows)
+    states = len(distinct(mixer_states(batch)).rows)
+    once = methods.flops(training, batch)
+    assert once == pytest.approx(counted.update(*sizes, inputs, states).flops, rel=0.02)
+    assert once < everything / 2
 
 
 # ---------------------------------------------------------------------------------------------------- whole updates

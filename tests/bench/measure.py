@@ -64,7 +64,7 @@ def ours(training: Training) -> dict[str, Callable[[], Any]]:
     config, rngs, batch = training.config, training.rngs, []
 
     def rollout() -> None:
-        policy = training.policy(0.05, learning=True)
+        policy = training.policy(1.0, learning=True)  # where agents explore most, the fewest rows repeat
         training.replay.insert(play(training.game, policy, config.n_games, rngs["play"], config.gamma))
 
     def sample() -> None:
@@ -167,7 +167,7 @@ def pieces(rounds: int) -> dict[str, float]:
 
 
 def some_batch(training: Training) -> Episodes:
-    """A batch of a training's own episodes, as in the middle of its exploration."""
+    """A batch of a training's own episodes, as at the start of its exploration."""
     while len(training.replay) < 4 * training.config.batch:
         ours(training)["rollout"]()
     return training.replay.sample(training.config.batch, training.rngs["replay"])

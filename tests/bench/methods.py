@@ -14,18 +14,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from bench.measure import RESULTS, keep
-from bench.plain import row_by_row
 from torch.utils.flop_counter import FlopCounterMode
 
-from ciacore import METHODS
-from ciacore.exploration import epsilon_at
+from ciacore import METHODS, recurrence
 from ciacore.games import Turn
 from ciacore.processes import one_core
 from ciacore.provenance import now, provenance
 from ciacore.rollout import play
 from ciacore.training import Training
+from ciacore.types import Episodes
 
 WARM_UP = 34  # iterations before the first that counts; updates begin with the 32nd
 
@@ -34,7 +34,7 @@ def iteration(training: Training) -> tuple[float, float]:
     """Seconds of play and of the update in one iteration."""
     config, rng = training.config, training.rngs["learning"]
     start = time.perf_counter()
-    policy = training.policy(epsilon_at(50_000, config), learning=True)
+    policy = training.policy(1.0, learning=True)  # where agents explore most, the fewest rows repeat
     episodes = play(training.game, policy, config.n_games, training.rngs["play"], config.gamma)
     training.replay.insert(episodes)
     training.learner.played(episodes, rng)
@@ -44,12 +44,27 @@ def iteration(training: Training) -> tuple[float, float]:
     return between - start, time.perf_counter() - between
 
 
-def flops(training: Training) -> int:
-    """Floating-point operations in the matrix products of one update, forward and backward passes, row by row."""
-    batch = training.replay.sample(training.config.batch, training.rngs["replay"])
-    with row_by_row(), FlopCounterMode(display=False) as counter:
-        training.learner.update(batch, training.rngs["learning"])
-    return counter.get_total_flops()
+def in_place(added: torch.Size, a: torch.Size, b: torch.Size, **_: Any) -> int:
+    """Operations of `added.addmm_(a, b)`, the only product that torch's counter does not know."""
+    return 2 * a[0] * a[1] * b[1]
+
+
+def flops(training: Training, batch: Episodes) -> int:
+    """Floating-point operations in the matrix products of one update, forward and backward, in torch and in numpy."""
+    in_numpy = 0
+
+    def product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+        nonlocal in_numpy
+        in_numpy += 2 * out.size * a.shape[-1]
+        return np.matmul(a, b, out=out)
+
+    recurrence.matmul = product
+    try:
+        with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
+            training.learner.update(batch, training.rngs["learning"])
+    finally:
+        recurrence.matmul = np.matmul
+    return counter.get_total_flops() + in_numpy
 
 
 def measure(rounds: int) -> dict[str, Any]:
@@ -64,7 +79,10 @@ def measure(rounds: int) -> dict[str, Any]:
         for _ in range(rounds):
             for name, training in trainings.items():
                 times[name].append(iteration(training))
-        counted = {name: flops(training) for name, training in trainings.items()}
+        counted = {
+            name: flops(training, training.replay.sample(training.config.batch, training.rngs["replay"]))
+            for name, training in trainings.items()
+        }
         facts = provenance("cpu")
     medians = {
         name: [1000 * statistics.median(part) for part in zip(*pairs, strict=True)] for name, pairs in times.items()
