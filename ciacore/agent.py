@@ -52,8 +52,8 @@ class RecurrentAgent(nn.Module):
 
     def inputs(self, episodes: Episodes) -> Distinct:
         """[o_k, last action of k, one-hot k] [slots, B·K, I], in the type that stores observations."""
-        time_first = (part.transpose(0, 1) for part in (episodes.observations, self.last_actions(episodes)))
-        return distinct(self.join(*time_first).flatten(1, 2))
+        parts = episodes.observations, self.last_actions(episodes)
+        return distinct(self.join(*(part.transpose(0, 1).contiguous() for part in parts)).flatten(1, 2))
 
     def step(
         self,

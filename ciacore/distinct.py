@@ -42,13 +42,10 @@ def distinct(x: Tensor) -> Distinct:
     """
     rows = x.reshape(-1, x.shape[-1])
     if len(rows) and at_hand(x):
-        numbers = rows.detach().float() @ multipliers(x.shape[-1])
-        values, index = np.unique(numbers.numpy().view(np.int64).ravel(), return_inverse=True)
-        if len(values) <= FEW * len(rows):
-            index = torch.from_numpy(index)
-            few = rows.index_select(0, index.new_empty(len(values)).scatter_(0, index, torch.arange(len(rows))))
-            if torch.equal(few.index_select(0, index), rows):
-                return Distinct(few, index.view(x.shape[:-1]))
+        seen, numbers = rows.detach().numpy(), (rows.detach().float() @ multipliers(x.shape[-1])).numpy()
+        _, first, index = np.unique(numbers.view(np.int64).ravel(), return_index=True, return_inverse=True)
+        if len(first) <= FEW * len(rows) and (seen[first].take(index, 0) == seen).all():
+            return Distinct(rows.index_select(0, torch.from_numpy(first)), torch.from_numpy(index).view(x.shape[:-1]))
     return Distinct(rows, torch.arange(len(rows), device=x.device).view(x.shape[:-1]))
 
 

@@ -38,8 +38,9 @@ class GRUSequence(Function):
         for gate, weight, bias in zip(given, w * halves[:3], b * halves[:3, 0], strict=True):
             torch.addmm(bias, x, weight.t(), out=gate)
         given, v, added = given.numpy(), (u * halves[1:]).mT.contiguous().numpy(), c.repeat(shape[0], 1).numpy()
-        h, product = np.zeros((steps + 1, *shape), given.dtype), np.empty((3, *shape), given.dtype)
-        gates, part = np.empty((steps if kept else 1, 4, *shape), given.dtype), product[0]
+        h, product = (x.new_empty(count, *shape).numpy() for count in (steps + 1, 3))
+        gates, part = x.new_empty(steps if kept else 1, 4, *shape).numpy(), product[0]
+        h[0] = 0
         for t, index_t in enumerate(index.numpy()):
             now = gates[t if kept else 0]
             rz, (n, r, z, m) = now[1:3], now
@@ -66,8 +67,8 @@ class GRUSequence(Function):
         """Backwards through time; `d` are the gradients before n, r, z and m, `dh` those at h'."""
         gates, hidden, x, index, w, u = ctx.saved_tensors
         h, v, gradient = hidden.numpy(), u.contiguous().numpy(), gradient.numpy()
-        (dh, a, b), product = np.zeros((2, 3, *h.shape[1:]), h.dtype)
-        d, du, outer, dc = torch.empty_like(gates[0]), np.zeros_like(v), np.empty_like(v), np.zeros_like(dh)
+        (dh, a, b), product = gates.new_zeros(2, 3, *h.shape[1:]).numpy()
+        d, du, outer, dc = torch.empty_like(gates[0]), *gates.new_zeros(2, *v.shape).numpy(), np.zeros_like(dh)
         rows, (dn, dr, dz, dm), d_rzm = d[:3].flatten(0, 1), d.numpy(), d[1:].numpy()
         places = (torch.arange(3)[:, None] * len(x) + index.unsqueeze(1)).flatten(1)  # [T, 3 R]: of rows in totals
         totals = u.new_zeros(3 * len(x), u.shape[-1])

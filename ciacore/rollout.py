@@ -63,13 +63,17 @@ def play_together(game: Game, policy: Policy, n_games: int, rng: Generator, gamm
             over = over | moves[-1][2]
             if bool(over.all()):
                 break
-    stack = library(observations).stack
-    observations, states, available = (tensor(stack(parts, 1)) for parts in zip(*slots, strict=True))
-    actions, rewards, ended = (tensor(stack(parts, 1)) for parts in zip(*moves, strict=True))
+    observations, states, available = map(in_time, zip(*slots, strict=True))
+    actions, rewards, ended = map(in_time, zip(*moves, strict=True))
     observations, states = observations.to(spec.dtype), states.to(spec.dtype)
     facts = tensor(context), tensor(won)
     episodes = pad(observations, states, actions, available, rewards.float(), ended, gamma, *facts)
     return lengthened(episodes, spec.horizon)
+
+
+def in_time(parts: tuple[Array, ...]) -> Tensor:
+    """Steps of [N, ...] as a tensor [N, T, ...]; joined, since stacking takes numpy three times as long."""
+    return tensor(library(parts[0]).concatenate(parts)).unflatten(0, (len(parts), -1)).transpose(0, 1)
 
 
 def pad(
