@@ -43,9 +43,11 @@ def distinct(x: Tensor) -> Distinct:
     rows = x.reshape(-1, x.shape[-1])
     if len(rows) and at_hand(x):
         seen, numbers = rows.detach().numpy(), (rows.detach().float() @ multipliers(x.shape[-1])).numpy()
-        _, first, index = np.unique(numbers.view(np.int64).ravel(), return_index=True, return_inverse=True)
-        if len(first) <= FEW * len(rows) and (seen[first].take(index, 0) == seen).all():
-            return Distinct(rows.index_select(0, torch.from_numpy(first)), torch.from_numpy(index).view(x.shape[:-1]))
+        values, index = np.unique(numbers.view(np.int64).ravel(), return_inverse=True)
+        one = np.empty(len(values), np.int64)
+        one[index] = np.arange(len(rows))  # a place of each
+        if len(values) <= FEW * len(rows) and (seen[one].take(index, 0) == seen).all():
+            return Distinct(rows.index_select(0, torch.from_numpy(one)), torch.from_numpy(index).view(x.shape[:-1]))
     return Distinct(rows, torch.arange(len(rows), device=x.device).view(x.shape[:-1]))
 
 

@@ -12,7 +12,7 @@ from ciacore.types import Episodes, Utilities
 
 def greedy_actions(action_values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]) -> Int[Tensor, "..."]:
     """argmax_u Q(u) over the available actions; 0 in padding, where none is available."""
-    return action_values.masked_fill(~available, -float("inf")).argmax(-1)
+    return action_values.masked_fill(~available, -float("inf")).max(-1).indices
 
 
 def value_of(action_values: Float[Tensor, "... A"], actions: Int[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -33,11 +33,13 @@ from ciacore.losses import mixer_states
 from ciacore.processes import cores, one_core
 from ciacore.provenance import now, provenance
 from ciacore.rollout import play
+from ciacore.store import read_run
 from ciacore.training import Training, make_learner
 from ciacore.types import Episodes, Spec
 
 RESULTS = Path(__file__).resolve().parents[2] / "book" / "results" / "bench"
 REFERENCE = {"rollout": 55.0, "update": 107.0, "evaluate": 1700.0}  # ms, the published code on a 2-core x86 machine
+STUDY = RESULTS.parent / "study" / "turn"
 EPISODES_PER_EVALUATION = 100
 BLOCK = 20  # iterations of one side before the other has its turn, so that each finds the caches as in a real training
 WARM_UP = 33  # episodes, until the replay fills a batch
@@ -59,12 +61,12 @@ def summary(times: dict[str, list[float]]) -> dict[str, float]:
     return {**parts, "episode": round(episode, 3), "env_steps_per_s": round(100_000 / episode, 1)}
 
 
-def ours(training: Training) -> dict[str, Callable[[], Any]]:
-    """The parts of an iteration, as `Training` composes them."""
+def ours(training: Training, epsilon: float = 1.0) -> dict[str, Callable[[], Any]]:
+    """The parts of an iteration, as `Training` composes them; where agents explore most, the fewest rows repeat."""
     config, rngs, batch = training.config, training.rngs, []
 
     def rollout() -> None:
-        policy = training.policy(1.0, learning=True)  # where agents explore most, the fewest rows repeat
+        policy = training.policy(epsilon, learning=True)
         training.replay.insert(play(training.game, policy, config.n_games, rngs["play"], config.gamma))
 
     def sample() -> None:
@@ -93,10 +95,20 @@ def published(baseline: Published) -> dict[str, Callable[[], Any]]:
     }
 
 
-def one_seed(method: str, rounds: int) -> dict[str, Any]:
-    """One seed on one core: ours and the baseline in turn, and what ours takes of memory."""
+def one_seed(method: str, rounds: int, late: bool = False) -> dict[str, Any]:
+    """One seed on one core: ours and the baseline in turn, and what ours takes of memory.
+
+    At the start of a training, or `late`: with the agents and the exploration that our full-length training ended with.
+    """
     training = Training(METHODS[method], Turn(), 1, torch.device("cpu"))
-    works = {"ours": ours(training), "baseline": published(Published(1, cia=method == "qmix_cia"))}
+    config = training.config
+    if late:
+        training.learner.online.load_state_dict(read_run(STUDY / method / "seed_1").weights)
+        training.learner.copy_target()
+    works = {
+        "ours": ours(training, config.epsilon_end if late else config.epsilon_start),
+        "baseline": published(Published(1, cia=method == "qmix_cia")),
+    }
     times: dict[str, dict[str, list[float]]] = {name: {} for name in works}
     for work in works.values():
         for _ in range(WARM_UP):
@@ -224,7 +236,7 @@ def measure(rounds: int, env_steps: int) -> dict[str, Any]:
     """Everything, as one JSON value."""
     began = now()
     with one_core():
-        table = {method: one_seed(method, rounds) for method in ("qmix", "qmix_cia")}
+        table, late = ({m: one_seed(m, rounds, late) for m in ("qmix", "qmix_cia")} for late in (False, True))
         peak, larger, games = peak_gflops(), growth(max(3, rounds // 6)), games_at_once(rounds)
         split = pieces(rounds)
         facts = provenance("cpu")
@@ -238,6 +250,7 @@ def measure(rounds: int, env_steps: int) -> dict[str, Any]:
     floor |= {"once_gflop": once.flops / 1e9, "once_ms": round(once.flops / 1e6 / peak, 2)}
     return {
         "table": table,
+        "late": late,
         "reference_ms": REFERENCE,
         "floor": {**floor, "ms": round(1000 * floor["gflop"] / peak, 2)},
         "growth": larger,
@@ -259,6 +272,7 @@ def show(result: dict[str, Any]) -> None:
             print(f"{method} {name}".ljust(18) + "".join(f"{value:10.2f}" for value in parts), end="")
             print(f"{rows[name]['env_steps_per_s']:13.0f}")
         print(f"{method}: {rows['ratio']:.2f} times the baseline; replay of 5000 episodes {rows['replay_mb']} MB")
+        print(f"{method}: {result['late'][method]['ratio']:.2f} times at the end of a training")
     print("published code, another machine (ms):", result["reference_ms"])
     print("arithmetic floor of an update:", result["floor"])
     print("games per seed:", result["games"])
