@@ -62,7 +62,7 @@ def summary(times: dict[str, list[float]]) -> dict[str, float]:
 
 
 def ours(training: Training, epsilon: float = 1.0) -> dict[str, Callable[[], Any]]:
-    """The parts of an iteration, as `Training` composes them; where agents explore most, the fewest rows repeat."""
+    """The parts of an iteration, as `Training` composes them."""
     config, rngs, batch = training.config, training.rngs, []
 
     def rollout() -> None:
@@ -122,7 +122,7 @@ def one_seed(method: str, rounds: int, late: bool = False) -> dict[str, Any]:
     table = {name: summary(parts) for name, parts in times.items()}
     ring = sum(field.numel() * field.element_size() for field in training.replay.ring)
     ratio = round(table["baseline"]["episode"] / table["ours"]["episode"], 3)
-    return {**table, "ratio": ratio, "replay_mb": round(ring / 1e6, 1)}
+    return {**table, "ratio": ratio, "replay_mb": round(ring / 1e6, 1), "different": different(training)}
 
 
 def many_seeds(method: str, seeds: int, env_steps: int, device: str) -> dict[str, float]:
@@ -179,7 +179,7 @@ def pieces(rounds: int) -> dict[str, float]:
 
 
 def some_batch(training: Training) -> Episodes:
-    """A batch of a training's own episodes, as at the start of its exploration."""
+    """A batch of a training's own episodes; without enough of them, as at the start of its exploration."""
     while len(training.replay) < 4 * training.config.batch:
         ours(training)["rollout"]()
     return training.replay.sample(training.config.batch, training.rngs["replay"])

@@ -34,7 +34,7 @@ def iteration(training: Training) -> tuple[float, float]:
     """Seconds of play and of the update in one iteration."""
     config, rng = training.config, training.rngs["learning"]
     start = time.perf_counter()
-    policy = training.policy(1.0, learning=True)  # where agents explore most, the fewest rows repeat
+    policy = training.policy(1.0, learning=True)  # as at the start of a training
     episodes = play(training.game, policy, config.n_games, training.rngs["play"], config.gamma)
     training.replay.insert(episodes)
     training.learner.played(episodes, rng)
