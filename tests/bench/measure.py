@@ -1,7 +1,8 @@
 """`make bench`: how fast this library trains, beside the published structure, measured in one process on one core.
 
 Prints a table and writes it with its provenance to book/results/bench/<device>.json. Everything is a median; ours and
-the baseline take turns of 20 iterations, so that a machine that slows down slows both.
+the baseline take turns of 20 iterations, so that a machine that slows down slows both, and the ratio is the median over
+pairs of turns.
 """
 
 from __future__ import annotations
@@ -113,16 +114,25 @@ def one_seed(method: str, rounds: int, late: bool = False) -> dict[str, Any]:
     for work in works.values():
         for _ in range(WARM_UP):
             work["rollout"]()
+    ratios = []
     for _ in range(max(1, rounds // BLOCK)):
+        turn: dict[str, dict[str, list[float]]] = {name: {} for name in works}
         for name, work in works.items():
             for index in range(BLOCK):
                 for part, call in work.items():
                     if part != "evaluate" or index == BLOCK - 1:
-                        times[name].setdefault(part, []).append(milliseconds(call))
-    table = {name: summary(parts) for name, parts in times.items()}
+                        turn[name].setdefault(part, []).append(milliseconds(call))
+            for part, found in turn[name].items():
+                times[name].setdefault(part, []).extend(found)
+        ratios.append(summary(turn["baseline"])["episode"] / summary(turn["ours"])["episode"])
     ring = sum(field.numel() * field.element_size() for field in training.replay.ring)
-    ratio = round(table["baseline"]["episode"] / table["ours"]["episode"], 3)
-    return {**table, "ratio": ratio, "replay_mb": round(ring / 1e6, 1), "different": different(training)}
+    return {
+        **{name: summary(parts) for name, parts in times.items()},
+        "ratio": round(statistics.median(ratios), 3),  # of two turns that follow each other
+        "ratios": sorted(round(ratio, 2) for ratio in ratios),
+        "replay_mb": round(ring / 1e6, 1),
+        "different": different(training),
+    }
 
 
 def many_seeds(method: str, seeds: int, env_steps: int, device: str) -> dict[str, float]:
@@ -276,6 +286,7 @@ def show(result: dict[str, Any]) -> None:
             print(f"{rows[name]['env_steps_per_s']:13.0f}")
         print(f"{method}: {rows['ratio']:.2f} times the baseline; replay of 5000 episodes {rows['replay_mb']} MB")
         print(f"{method}: {result['late'][method]['ratio']:.2f} times at the end of a training")
+        print(f"{method}: turns between {rows['ratios'][0]} and {rows['ratios'][-1]}")
     print("published code, another machine (ms):", result["reference_ms"])
     print("arithmetic floor of an update:", result["floor"])
     print("games per seed:", result["games"])
