@@ -199,7 +199,7 @@ def some_batch(training: Training) -> Episodes:
 
 
 def different(training: Training) -> dict[str, int]:
-    """How many agent inputs and states of a batch are different."""
+    """How many agent inputs and states of a batch are looked at: the different ones, or all where they are many."""
     batch = some_batch(training)
     inputs = training.learner.online["agent"].inputs(batch)
     return {"inputs": len(inputs.rows), "states": len(distinct(mixer_states(batch)[:, :-1]).rows)}
