@@ -29,7 +29,7 @@ def test_turn_in_numpy_is_turn_in_torch(size, units):
         for look in (game.observe, game.global_state, game.available):
             assert isinstance(look(state), np.ndarray) and torch.equal(tensor(look(state)), look(twin))
         actions = generator.integers(6, size=(games, 2))
-        actions[(state.positions == state.apple[:, None]).all(-1)] = EAT
+        actions[state.positions == state.apple[:, None]] = EAT
         step, other = game.step(state, actions, generator), game.step(twin, torch.from_numpy(actions), rng())
         assert torch.equal(tensor(step.rewards).float(), other.rewards)
         for name in ("positions", "free", "t"):

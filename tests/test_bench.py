@@ -146,7 +146,7 @@ def eager_actions(state, rng: np.random.RandomState) -> list[int]:
     """Random actions, but the free agent mostly eats where an apple lies, so that many turns pass."""
     actions = rng.randint(6, size=2).tolist()
     free = int(state.free)
-    if torch.equal(state.positions[0, free], state.apple[0]) and rng.rand() < 0.9:
+    if state.positions[0, free] == state.apple[0] and rng.rand() < 0.9:
         actions[free] = 4
     return actions
 
@@ -158,7 +158,7 @@ def test_python_turn_agrees_with_turn():
         state = game.reset(1, rng)
         python.reset()
         for _ in range(game.spec.horizon):
-            python.apple = tuple(state.apple[0].tolist())
+            python.apple = tuple(game.places(state)[1][0].tolist())
             assert np.array_equal(np.stack(python.get_obs()), game.observe(state)[0].numpy())
             assert np.array_equal(python.get_state(), game.global_state(state)[0].numpy())
             available = [python.get_avail_agent_actions(agent) for agent in range(2)]

@@ -28,9 +28,12 @@ def natural_order() -> torch.Tensor:
     return torch.cat([window, 9 + window])
 
 
+GAME = Turn()
+
+
 def recorded_state(recorded: dict, t: int) -> TurnState:
     free = recorded["free"][:, t].argmax(-1)
-    return TurnState(recorded["agent_pos"][:, t], recorded["apple"][:, t], free, torch.full_like(free, t))
+    return GAME.placed(recorded["agent_pos"][:, t], recorded["apple"][:, t], free)
 
 
 def test_golden_turn_traces():
@@ -38,10 +41,10 @@ def test_golden_turn_traces():
     horizon = recorded["reward"].shape[1]
     game, rng = Turn(horizon=horizon), torch.Generator().manual_seed(0)
     state = game.reset(len(recorded["reward"]), rng)
-    assert torch.equal(state.positions, recorded["agent_pos"][:, 0])
-    state = state._replace(apple=recorded["apple"][:, 0])
+    assert torch.equal(game.places(state)[0], recorded["agent_pos"][:, 0])
+    state = state._replace(apple=recorded_state(recorded, 0).apple)
     for t in range(horizon):
-        assert torch.equal(state.positions, recorded["agent_pos"][:, t])
+        assert torch.equal(game.places(state)[0], recorded["agent_pos"][:, t])
         assert torch.equal(torch.nn.functional.one_hot(state.free, 2), recorded["free"][:, t])
         assert torch.equal(game.global_state(state), recorded["state"][:, t].float())
         assert torch.equal(game.observe(state), recorded["obs"][:, t][..., natural_order()].float())
@@ -50,7 +53,7 @@ def test_golden_turn_traces():
         assert torch.equal(step.terminated | step.truncated, recorded["done"][:, t].bool())
         moved = (recorded["apple"][:, t] != recorded["apple"][:, t + 1]).any(-1)
         assert (step.info["eaten"] | ~moved).all()  # a new apple only after a meal; where it appears is random
-        state = step.state._replace(apple=recorded["apple"][:, t + 1])
+        state = step.state._replace(apple=recorded_state(recorded, t + 1).apple)
     last = recorded_state(recorded, horizon)
     assert torch.equal(game.global_state(last), recorded["state"][:, horizon].float())
     assert torch.equal(game.observe(last), recorded["obs"][:, horizon][..., natural_order()].float())

@@ -7,7 +7,7 @@ import torch
 from ciabook.scripted import FullInformation, Stay, Sweep, Uniform, returns, trace, way_points
 
 from ciacore.games import Turn
-from ciacore.games.turn import DOWN, EAT, RIGHT, TurnState
+from ciacore.games.turn import DOWN, EAT, RIGHT
 from ciacore.rollout import Policy, play
 
 CELLS = list(product(range(5), repeat=2))
@@ -78,8 +78,8 @@ def test_uniform_takes_available_actions_only_and_all_of_them():
 
 def test_sweep_does_not_know_where_an_unseen_apple_is():
     def first_action(apple):
-        corners, now = torch.tensor([[[0, 0], [4, 4]]]), torch.tensor([0])
-        state = TurnState(corners, torch.tensor([apple]), now, now)
+        corners = torch.tensor([[[0, 0], [4, 4]]])
+        state = Turn().placed(corners, torch.tensor([apple]), torch.tensor([0]))
         return Sweep().act(Turn(), state, Sweep().begin(Turn(), state, generator()), generator())[0][0, 0].item()
 
     unseen = {first_action(cell) for cell in CELLS if max(cell) > 1}

@@ -11,20 +11,29 @@ from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, TurnState
 from ciacore.types import InvalidInputError
 
 CELLS = list(product(range(5), repeat=2))
+GAME = Turn()
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def board(agent0, agent1, apple, free=0, t=0) -> TurnState:
+def board(agent0, agent1, apple, free=0, t=0, game=GAME) -> TurnState:
     """One game."""
-    positions, apple = torch.tensor([[agent0, agent1]]), torch.tensor([apple])
-    return TurnState(positions, apple, torch.tensor([free]), torch.tensor([t]))
+    state = game.placed(torch.tensor([[agent0, agent1]]), torch.tensor([apple]), torch.tensor([free]))
+    return state._replace(t=torch.tensor([t]))
+
+
+def agents(state, game=GAME):
+    return game.places(state)[0].tolist()
+
+
+def apples(state, game=GAME):
+    return game.places(state)[1].tolist()
 
 
 def step(state, *actions, game=None):
-    return (game or Turn()).step(state, torch.tensor([actions]), generator())
+    return (game or GAME).step(state, torch.tensor([actions]), generator())
 
 
 # ------------------------------------------------------------------------------------------------ rules
@@ -32,7 +41,7 @@ def step(state, *actions, game=None):
 
 def test_an_episode_starts_in_opposite_corners_with_agent_0_free():
     state = Turn().reset(3, generator())
-    assert state.positions.tolist() == [[[0, 0], [4, 4]]] * 3
+    assert agents(state) == [[[0, 0], [4, 4]]] * 3
     assert state.free.tolist() == [0, 0, 0]
     assert state.t.tolist() == [0, 0, 0]
 
@@ -58,8 +67,8 @@ def test_an_episode_starts_in_opposite_corners_with_agent_0_free():
 def test_moves_and_their_costs(free, actions, reward, after):
     result = step(board((2, 2), (3, 3), (0, 4), free), *actions)
     assert result.rewards.tolist() == [reward]
-    assert result.state.positions.tolist() == [after]
-    assert result.state.apple.tolist() == [[0, 4]]
+    assert agents(result.state) == [after]
+    assert apples(result.state) == [[0, 4]]
     assert result.state.free.tolist() == [free]
     assert result.state.t.tolist() == [1]
     assert result.info["eaten"].tolist() == [False]
@@ -69,7 +78,7 @@ def test_moves_and_their_costs(free, actions, reward, after):
 def test_the_border_costs_one_and_holds(cell, action):
     result = step(board(cell, (3, 3), (1, 1)), action, STAY)
     assert result.rewards.tolist() == [-1]
-    assert result.state.positions.tolist() == [[list(cell), [3, 3]]]
+    assert agents(result.state) == [[list(cell), [3, 3]]]
 
 
 def test_a_trapped_agent_at_the_border_pays_once():
@@ -89,7 +98,7 @@ def test_eating_pays_ten_and_passes_the_turn(free):
     assert result.rewards.tolist() == [10]
     assert result.info["eaten"].tolist() == [True]
     assert result.state.free.tolist() == [1 - free]
-    assert result.state.positions.tolist() == [[list(cell) for cell in cells]]
+    assert agents(result.state) == [[list(cell) for cell in cells]]
     assert Turn().global_state(result.state)[0, -2:].tolist() == [float(free == 1), float(free == 0)]
 
 
@@ -107,14 +116,14 @@ def test_both_eat_on_the_same_apple_and_only_the_free_agent_gets_it():
 def test_the_trapped_agent_cannot_eat():
     result = step(board((0, 0), (2, 1), (2, 1)), STAY, EAT)
     assert result.rewards.tolist() == [-1]
-    assert result.state.apple.tolist() == [[2, 1]]
+    assert apples(result.state) == [[2, 1]]
     assert result.state.free.tolist() == [0]
 
 
 def test_agents_may_share_a_cell():
     result = step(board((2, 2), (2, 3), (0, 0)), RIGHT, STAY)
     assert result.rewards.tolist() == [0]
-    assert result.state.positions.tolist() == [[[2, 3], [2, 3]]]
+    assert agents(result.state) == [[[2, 3], [2, 3]]]
 
 
 @pytest.mark.parametrize("horizon", [1, 3, 100])
@@ -196,9 +205,9 @@ def test_all_actions_are_always_available():
 
 
 def test_the_first_apple_is_uniform_over_all_cells():
-    apples = Turn().reset(10_000, generator(1)).apple
-    assert chi_square(apples) < 51.2  # the 99.9 % quantile with 24 degrees of freedom
-    assert len(apples.unique(dim=0)) == 25  # the agents' own cells too
+    state = Turn().reset(10_000, generator(1))
+    assert chi_square(state.apple) < 51.2  # the 99.9 % quantile with 24 degrees of freedom
+    assert len(state.apple.unique()) == 25  # the agents' own cells too
 
 
 def test_the_next_apple_is_uniform_even_where_the_last_one_was():
@@ -210,7 +219,7 @@ def test_the_next_apple_is_uniform_even_where_the_last_one_was():
 
 
 def chi_square(cells: torch.Tensor) -> float:
-    counts = torch.bincount(5 * cells[:, 0] + cells[:, 1], minlength=25)
+    counts = torch.bincount(cells, minlength=25)
     expected = len(cells) / 25
     return ((counts - expected) ** 2 / expected).sum().item()
 
@@ -225,7 +234,7 @@ def test_same_seed_same_episodes():
 
 
 def test_a_game_does_not_notice_what_the_others_do():
-    game, apples = Turn(), []
+    game, found = Turn(), []
     for actions_of_game_1 in ([EAT, STAY], [STAY, STAY]):
         rng = generator(5)
         state = game.reset(2, rng)
@@ -233,10 +242,10 @@ def test_a_game_does_not_notice_what_the_others_do():
         state = game.step(state, torch.tensor([[EAT, STAY], actions_of_game_1]), rng).state
         result = game.step(state, torch.tensor([[STAY, LEFT], actions_of_game_1]), rng)
         assert result.rewards[0] == 0
-        assert result.state.positions[0].tolist() == [[0, 0], [4, 3]]
-        apples.append(result.state.apple.tolist())
-    assert apples[0][0] == apples[1][0]
-    assert apples[0][1] != apples[1][1]
+        assert agents(result.state)[0] == [[0, 0], [4, 3]]
+        found.append(result.state.apple.tolist())
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
 
 
 # ------------------------------------------------------------------------------------------------ other boards
@@ -246,12 +255,12 @@ def test_a_game_does_not_notice_what_the_others_do():
 def test_other_board_sizes(size):
     game = Turn(size=size)
     state = game.reset(200, generator())
-    assert state.positions[0].tolist() == [[0, 0], [size - 1, size - 1]]
+    assert agents(state, game)[0] == [[0, 0], [size - 1, size - 1]]
     assert state.apple.min() == 0
-    assert state.apple.max() == size - 1
+    assert state.apple.max() == size**2 - 1
     assert game.spec.state_size == 3 * size * size + 2
     assert game.global_state(state).sum(-1).eq(4).all()
-    edge = board((size - 1, 0), (0, 0), (0, size - 1))
+    edge = board((size - 1, 0), (0, 0), (0, size - 1), game=game)
     for action in (DOWN, LEFT):
         assert step(edge, action, STAY, game=game).rewards.tolist() == [-1]
     for action in (UP, RIGHT):

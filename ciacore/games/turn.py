@@ -18,10 +18,10 @@ MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0), (0, 0))  # (row, column) chan
 
 
 class TurnState(NamedTuple):
-    """N boards."""
+    """N boards. Cells are numbered row by row; `Turn.places` tells rows and columns."""
 
-    positions: Int[Array, "N 2 2"]  # (row, column) of agent 0 and agent 1
-    apple: Int[Array, "N 2"]  # (row, column)
+    positions: Int[Array, "N 2"]  # cell of agent 0 and of agent 1
+    apple: Int[Array, "N"]  # its cell
     free: Int[Array, "N"]  # index of the free agent; the other one is trapped
     t: Int[Array, "N"]  # steps played
 
@@ -30,11 +30,11 @@ class Board(NamedTuple):
     """The rules of a board, as tables."""
 
     agents: Int[Array, "2"]  # 0, 1
-    corners: Int[Array, "1 2 2"]  # where the agents start
-    outcome: Int[Array, "2 rows columns 6 3"]  # [trapped, row, column, action] -> next row and column, 1 if punished
-    mates: Float[Array, "rows columns rows columns 2 9"]  # [cell of agent 0, of agent 1] -> their 3x3 windows
-    sight: Float[Array, "rows columns rows columns 9"]  # [own cell, other cell] -> the 3x3 window
-    cells: Float[Array, "rows columns cells"]  # one-hot cells
+    corners: Int[Array, "1 2"]  # where the agents start
+    outcome: Int[Array, "2 cells cells 6 3"]  # [trapped, apple, own cell, action] -> next cell, if it eats, if it pays
+    mates: Float[Array, "cells cells 2 9"]  # [cell of agent 0, of agent 1] -> their 3x3 windows
+    sight: Float[Array, "cells cells 9"]  # [own cell, other cell] -> the 3x3 window
+    cells: Float[Array, "cells cells"]  # one-hot cells
     turns: Float[Array, "2 2"]  # one-hot free agent
     choices: Bool[Array, "2 2 6"]  # [free agent] -> the available actions of both
 
@@ -112,46 +112,52 @@ class Turn(Checked):
         """N fresh boards, in the generator's kind of arrays."""
         check_n_games(n_games)
         apple = self._new_apple(n_games, rng)
-        zero = apple[:, 0] * 0
+        zero = apple * 0
         return TurnState(self._board(apple).corners[zero], apple, zero, zero)
 
     def advance(self, state: TurnState, actions: Int[Array, "N 2"], rng: Generator) -> Step:
         """Plays one joint action in every game."""
         board = self._board(actions)
         trapped = state.free[:, None] ^ board.agents  # [N, K], 0 or 1
-        at_apple = state.positions == state.apple[:, None]  # [N, K, 2], in its row, in its column
-        eats = (trapped == 0) & at_apple[..., 0] & at_apple[..., 1] & (actions == EAT)
-        eaten = eats[:, 0] | eats[:, 1]
-        apple = library(actions).where(eaten[:, None], self._new_apple(len(eaten), rng), state.apple)
-        outcome = board.outcome[trapped, state.positions[..., 0], state.positions[..., 1], actions]
-        after = TurnState(positions=outcome[..., :2], apple=apple, free=state.free ^ eaten, t=state.t + 1)
-        rewards = 10.0 * eaten - outcome[:, 0, 2] - outcome[:, 1, 2]
+        outcome = board.outcome[trapped, state.apple[:, None], state.positions, actions]
+        of_both = outcome[:, 0] + outcome[:, 1]
+        eaten, punished = of_both[:, 1] > 0, of_both[:, 2]
+        apple = library(actions).where(eaten, self._new_apple(len(eaten), rng), state.apple)
+        after = TurnState(outcome[..., 0], apple, state.free ^ eaten, state.t + 1)
         never = eaten ^ eaten
-        return Step(after, rewards, never, after.t >= self.spec.horizon, {"valid": ~never, "eaten": eaten})
+        ended = after.t >= self.spec.horizon
+        return Step(after, 10.0 * eaten - punished, never, ended, {"valid": ~never, "eaten": eaten})
 
     def observe(self, state: TurnState) -> Float[Array, "N 2 18"]:
         """What each agent sees: a window for the other agent, then one for the apple."""
         board = self._board(state.apple)
-        row, column = state.positions[..., 0], state.positions[..., 1]  # [N, K]
-        mate = board.mates[row[:, 0], column[:, 0], row[:, 1], column[:, 1]]
-        apple = board.sight[row, column, state.apple[:, :1], state.apple[:, 1:]]
-        return library(apple).concatenate([mate, apple], -1)
+        mate = board.mates[state.positions[:, 0], state.positions[:, 1]]
+        return library(mate).concatenate([mate, board.sight[state.positions, state.apple[:, None]]], -1)
 
     def global_state(self, state: TurnState) -> Float[Array, "N S"]:
         """Everything but the time: apple, agent 0, agent 1 as one-hot cells, and who is free; or units."""
         board, concatenate = self._board(state.apple), library(state.apple).concatenate
         if self.units:
-            apple = board.cells[state.apple[:, :1], state.apple[:, 1:]]  # [N, 1, 25]
-            own = board.cells[state.positions[..., 0], state.positions[..., 1]]  # [N, 2, 25]
-            units = concatenate([own, board.turns[state.free][..., None], concatenate([apple, apple], 1)], -1)
+            apple = board.cells[state.apple[:, None]]  # [N, 1, 25]
+            free = board.turns[state.free][..., None]
+            units = concatenate([board.cells[state.positions], free, concatenate([apple, apple], 1)], -1)
             return units.reshape(len(units), -1)
-        things = concatenate([state.apple[:, None], state.positions], 1)  # [N, 3, 2]
-        cells = board.cells[things[..., 0], things[..., 1]].reshape(len(things), -1)
-        return concatenate([cells, board.turns[state.free]], 1)
+        cells = board.cells[concatenate([state.apple[:, None], state.positions], 1)]  # [N, 3, 25]
+        return concatenate([cells.reshape(len(cells), -1), board.turns[state.free]], 1)
 
     def available(self, state: TurnState) -> Bool[Array, "N 2 6"]:
         """All actions, always."""
         return self._board(state.free).choices[state.free]
+
+    def places(self, state: TurnState) -> tuple[Int[Array, "N 2 2"], Int[Array, "N 2"]]:
+        """(row, column) of both agents, and of the apple."""
+        stack = library(state.apple).stack
+        return tuple(stack([cell // self.size, cell % self.size], -1) for cell in state[:2])
+
+    def placed(self, positions: Int[Array, "N 2 2"], apple: Int[Array, "N 2"], free: Int[Array, "N"]) -> TurnState:
+        """The boards with these rows and columns, at t = 0."""
+        cells = (place[..., 0] * self.size + place[..., 1] for place in (positions, apple))
+        return TurnState(*cells, free, 0 * free)
 
     def _board(self, beside: Array) -> Board:
         """The tables, beside an array."""
@@ -163,29 +169,29 @@ class Turn(Checked):
             self._boards[place] = board
         return self._boards[place]
 
-    def _new_apple(self, n_games: int, rng: Generator) -> Int[Array, "N 2"]:
-        return integers(rng, self.size, (n_games, 2))
+    def _new_apple(self, n_games: int, rng: Generator) -> Int[Array, "N"]:
+        return integers(rng, self.size**2, (n_games,))
 
 
 def make_board(size: int) -> Board:
     """The rules, written out for every cell, in numpy."""
-    cells = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1)  # [rows, columns, 2]
-    wanted = cells[:, :, None] + np.array(MOVES)  # [rows, columns, 6, 2]
+    cell = np.arange(size**2)
+    place = np.stack([cell // size, cell % size], -1)  # (row, column) of each
+    wanted = place[:, None] + np.array(MOVES)  # [cells, 6, 2]
     inside = wanted.clip(0, size - 1)  # a move over the border leads back to where it began
-    stays = np.broadcast_to(cells[:, :, None], wanted.shape)
-    bumps = (wanted != inside).any(-1)
-    acts = np.broadcast_to(np.arange(len(MOVES)) != STAY, bumps.shape)
-    offset = cells[None, None] - cells[:, :, None, None]  # [own row, own column, row, column, 2]
+    bumps, acts = (wanted != inside).any(-1), np.arange(len(MOVES)) != STAY
+    eats = (cell[:, None, None] == cell[:, None]) & (np.arange(len(MOVES)) == EAT)  # [apple, cell, action]
+    free, trapped = (inside @ [size, 1], eats, bumps), (cell[:, None], False, acts)
+    outcome = [np.stack([part + 0 * eats for part in parts], -1) for parts in (free, trapped)]
     square = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-    sight = (offset[..., None, :] == np.array(square)).all(-1).astype(np.float32)
-    free, trapped = (inside, bumps[..., None]), (stays, acts[..., None])
+    sight = ((place - place[:, None])[..., None, :] == np.array(square)).all(-1).astype(np.float32)
     return Board(
         agents=np.arange(2),
-        corners=np.array([[[0, 0], [size - 1, size - 1]]]),
-        outcome=np.stack([np.concatenate(parts, -1) for parts in (free, trapped)]),
-        mates=np.stack([sight, sight.transpose(2, 3, 0, 1, 4)], -2),
+        corners=np.array([[0, size**2 - 1]]),
+        outcome=np.stack(outcome),
+        mates=np.stack([sight, sight.swapaxes(0, 1)], -2),
         sight=sight,
-        cells=np.eye(size**2, dtype=np.float32).reshape(size, size, -1),
+        cells=np.eye(size**2, dtype=np.float32),
         turns=np.eye(2, dtype=np.float32),
         choices=np.ones((2, 2, len(MOVES)), dtype=bool),
     )

@@ -101,7 +101,7 @@ class ParallelGame(ParallelEnv):
         if self.render_mode is None:
             return None
         self._started()
-        return board_text(self._state, self.game.size)
+        return board_text(self.game, self._state)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -140,13 +140,14 @@ def floats(values: Tensor) -> np.ndarray:
     return values.numpy().astype(np.float32)
 
 
-def board_text(state: TurnState, size: int) -> str:
+def board_text(game: Turn, state: TurnState) -> str:
     """The first board of a state: a row of cells per line, then whose turn it is.
 
     A cell shows `*` for the apple, then the numbers of the agents on it; `.` is an empty cell.
     """
-    cells = [[""] * size for _ in range(size)]
-    for label, (row, column) in zip("*01", [state.apple[0].tolist(), *state.positions[0].tolist()], strict=True):
+    cells = [[""] * game.size for _ in range(game.size)]
+    positions, apple = game.places(state)
+    for label, (row, column) in zip("*01", [apple[0].tolist(), *positions[0].tolist()], strict=True):
         cells[row][column] += label
     lines = [" ".join(f"{cell or '.':<3}" for cell in row).rstrip() for row in cells]
     return "\n".join([*lines, f"t = {state.t[0]}: agent {state.free[0]} is free"])

@@ -59,7 +59,7 @@ class FullInformation(StatePolicy):
 
     def act(self, game: Turn, state: TurnState, memory: None, rng: torch.Generator) -> tuple[Int[Tensor, "N 2"], None]:
         """Towards the apple, then eat."""
-        return only_free(state, towards(free_position(state), state.apple, EAT)), None
+        return only_free(state, towards(free_position(game, state), game.places(state)[1], EAT)), None
 
 
 class SweepMemory(NamedTuple):
@@ -79,17 +79,18 @@ class Sweep(StatePolicy):
 
     def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> SweepMemory:
         """The first agent to be free starts at its nearest way-point."""
-        return SweepMemory(nearest(way_points(game.size).to(state.t.device), state), state.free)
+        return SweepMemory(nearest(way_points(game.size).to(state.t.device), free_position(game, state)), state.free)
 
     def act(
         self, game: Turn, state: TurnState, memory: SweepMemory, rng: torch.Generator
     ) -> tuple[Int[Tensor, "N 2"], SweepMemory]:
         """Towards a visible apple, else towards the way-point of this search."""
-        here, points = free_position(state), way_points(game.size).to(state.t.device)
-        goal = torch.where(state.free == memory.free, memory.goal, nearest(points, state))
+        here, apple = free_position(game, state), game.places(state)[1]
+        points = way_points(game.size).to(state.t.device)
+        goal = torch.where(state.free == memory.free, memory.goal, nearest(points, here))
         goal = (goal + (here == points[goal]).all(-1)) % len(points)  # reached without seeing the apple: the next one
-        visible = (state.apple - here).abs().amax(-1) <= 1
-        actions = torch.where(visible, towards(here, state.apple, EAT), towards(here, points[goal], STAY))
+        visible = (apple - here).abs().amax(-1) <= 1
+        actions = torch.where(visible, towards(here, apple, EAT), towards(here, points[goal], STAY))
         return only_free(state, actions), SweepMemory(goal, state.free)
 
 
@@ -154,14 +155,14 @@ def way_points(size: int) -> Int[Tensor, "W 2"]:
     return torch.tensor([(row, column) for row, lane in zip(lines, lanes, strict=True) for column in lane])
 
 
-def nearest(points: Int[Tensor, "W 2"], state: TurnState) -> Int[Tensor, "N"]:
-    """Index of the way-point with the shortest walk from the free agent; the first of equals."""
-    return (free_position(state).unsqueeze(1) - points).abs().sum(-1).argmin(1)
+def nearest(points: Int[Tensor, "W 2"], here: Int[Tensor, "N 2"]) -> Int[Tensor, "N"]:
+    """Index of the way-point with the shortest walk from here; the first of equals."""
+    return (here.unsqueeze(1) - points).abs().sum(-1).argmin(1)
 
 
-def free_position(state: TurnState) -> Int[Tensor, "N 2"]:
+def free_position(game: Turn, state: TurnState) -> Int[Tensor, "N 2"]:
     """(row, column) of the free agent."""
-    return state.positions[torch.arange(len(state.free), device=state.free.device), state.free]
+    return game.places(state)[0][torch.arange(len(state.free), device=state.free.device), state.free]
 
 
 def towards(here: Int[Tensor, "N 2"], there: Int[Tensor, "N 2"], arrived: int) -> Int[Tensor, "N"]:
