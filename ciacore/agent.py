@@ -111,7 +111,7 @@ class SharedHead(nn.Linear):
     def in_numpy(self) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
         """The head as it is now, for play in numpy."""
         weight, bias = self.weight.detach().numpy().T.copy(), self.bias.detach().numpy().copy()
-        return lambda hidden, context: hidden.dot(weight) + bias
+        return lambda hidden, context: hidden @ weight + bias
 
 
 class NumpyAgent:

@@ -1,7 +1,6 @@
 """Rows that repeat: a network need see each of them only once.
 
-A first batch from Turn has 6464 agent inputs, some 300 of them different, and 3232 states, some 450 different. On a CPU
-the layers that look at single steps (the agents' first, and those that write a mixer's weights) see these alone.
+On a CPU the layers that look at single steps (the agents' first, those that write a mixer's weights) see them alone.
 """
 
 from __future__ import annotations

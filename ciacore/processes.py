@@ -32,8 +32,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 def one_core() -> Iterator[None]:
     """One thread for torch, so that a result does not depend on what else runs; and freed memory is kept for reuse.
 
-    An update frees and asks for memory in large pieces. glibc would give them back to the system and fetch them again
-    each time, page by page.
+    An update asks for memory in large pieces, which glibc would give back and fetch again each time, page by page.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -47,8 +47,8 @@ def play_together(game: Game, policy: Policy, n_games: int, rng: Generator, gamm
     """Plays N episodes side by side to the horizon; what lies behind an episode's end comes back as padding."""
     spec, state = game.spec, game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
-    slots, moves = [(observations, game.global_state(state), available)], []
-    memory = policy.begin(observations, slots[0][1], rng)
+    slots, moves = [(observations, available, state)], []
+    memory = policy.begin(observations, game.global_state(state), rng)
     context = getattr(memory, "context", observations[:, 0, :0])
     over = won = observations[:, 0, 0] != observations[:, 0, 0]  # [N], nobody
     for _ in range(spec.horizon):
@@ -56,14 +56,16 @@ def play_together(game: Game, policy: Policy, n_games: int, rng: Generator, gamm
         step = game.advance(state, actions, rng)
         state = step.state
         observations, available = game.observe(state), game.available(state)
-        slots.append((observations, game.global_state(state), available))
+        slots.append((observations, available, state))
         moves.append((actions, step.rewards, step.terminated | step.truncated))
         if spec.ends_early:
             won = won | step.info["won"] & ~over if spec.winnable else won
             over = over | moves[-1][2]
             if bool(over.all()):
                 break
-    observations, states, available = map(in_time, zip(*slots, strict=True))
+    *seen, passed = zip(*slots, strict=True)
+    states = in_time([game.global_state(state) for state in (joined(passed) if spec.in_numpy else passed)], len(passed))
+    observations, available = map(in_time, seen)
     actions, rewards, ended = map(in_time, zip(*moves, strict=True))
     observations, states = observations.to(spec.dtype), states.to(spec.dtype)
     facts = tensor(context), tensor(won)
@@ -71,9 +73,14 @@ def play_together(game: Game, policy: Policy, n_games: int, rng: Generator, gamm
     return lengthened(episodes, spec.horizon)
 
 
-def in_time(parts: tuple[Array, ...]) -> Tensor:
+def joined(states: tuple[Any, ...]) -> list[Any]:
+    """Steps of N games as one state of many more games, which need be looked at only once."""
+    return [type(states[0])(*map(library(states[0][0]).concatenate, zip(*states, strict=True)))]
+
+
+def in_time(parts: list[Array] | tuple[Array, ...], steps: int = 0) -> Tensor:
     """Steps of [N, ...] as a tensor [N, T, ...]; joined, since stacking takes numpy three times as long."""
-    return tensor(library(parts[0]).concatenate(parts)).unflatten(0, (len(parts), -1)).transpose(0, 1)
+    return tensor(library(parts[0]).concatenate(parts)).unflatten(0, (steps or len(parts), -1)).transpose(0, 1)
 
 
 def pad(

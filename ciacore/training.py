@@ -57,8 +57,7 @@ class Clock(NamedTuple):
 class Training:
     """Plays, learns, copies targets and evaluates, one iteration after the other.
 
-    An iteration is `begin` (on the host), `act_and_learn` (on the device, without waiting for it; what an engine may
-    capture) and `finish` (on the host again).
+    An iteration is `begin` (host), `act_and_learn` (device, not waited for: an engine may capture it), `finish` (host).
     """
 
     def __init__(

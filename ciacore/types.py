@@ -43,7 +43,7 @@ class Spec(NamedTuple):
     ends_early: bool = True  # False: every episode takes exactly `horizon` steps
     winnable: bool = False  # True: `Step.info` tells what is `won`, and evaluations keep it
     at_once: int = 0  # the most games side by side; 0: as many as wanted
-    in_numpy: bool = False  # True: the rules also run on numpy arrays, when they are given a numpy generator
+    in_numpy: bool = False  # True: the rules also run in numpy, given a numpy generator; a state is a tuple of arrays
 
 
 class Step(NamedTuple):

@@ -16,8 +16,7 @@ from ciacore.types import Batch, Forward, Mixer, Spec
 class Weighted(nn.Module):
     """L = mean of w (Q_tot - y)² + mean of (Q* - y)² (Rashid et al. 2020, Eq. 7, 9 and 10).
 
-    The targets y come from an unrestricted Q* with agents of its own; with double Q the target agents and mixer
-    are never asked.
+    The targets y come from an unrestricted Q* with agents of its own; double Q never asks target agents and mixer.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
