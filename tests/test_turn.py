@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from ciabook.scripted import Uniform, trace
@@ -283,3 +284,20 @@ def test_impossible_boards_are_refused(sizes, message):
 def test_actions_out_of_range_are_refused(actions):
     with pytest.raises(InvalidInputError, match=r"actions: expected values from 0 to 5, got 'values from -?\d to \d'"):
         Turn().step(board((0, 0), (4, 4), (1, 1)), torch.tensor(actions), generator())
+
+
+@pytest.mark.parametrize(("agent", "apple", "name"), [((0, 5), (0, 0), "positions"), ((0, 0), (-1, 0), "apple")])
+def test_places_outside_the_board_are_refused(agent, apple, name):
+    with pytest.raises(InvalidInputError, match=f"{name}: expected rows and columns from 0 to 4, got 'values from"):
+        board(agent, (4, 4), apple)
+
+
+@pytest.mark.parametrize("make", [torch.arange, np.arange])
+def test_places_and_cells_translate_into_each_other(make):
+    game, cell = Turn(size=3), make(9)
+    state = TurnState(positions=cell[:, None] + 0 * cell[:2], apple=cell, free=0 * cell, t=0 * cell)
+    positions, apple = game.places(state)
+    assert apple.tolist() == [[row, column] for row in range(3) for column in range(3)]
+    assert positions[:, 0].tolist() == positions[:, 1].tolist() == apple.tolist()
+    again = game.placed(positions, apple, state.free)
+    assert all(mine.tolist() == given.tolist() for mine, given in zip(again, state, strict=True))

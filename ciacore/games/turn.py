@@ -155,7 +155,15 @@ class Turn(Checked):
         return tuple(stack([cell // self.size, cell % self.size], -1) for cell in state[:2])
 
     def placed(self, positions: Int[Array, "N 2 2"], apple: Int[Array, "N 2"], free: Int[Array, "N"]) -> TurnState:
-        """The boards with these rows and columns, at t = 0."""
+        """The boards with these rows and columns, at t = 0.
+
+        Raises:
+            InvalidInputError: a place outside the board.
+        """
+        for name, place in (("positions", positions), ("apple", apple)):
+            if place.min() < 0 or place.max() >= self.size:
+                got = f"values from {place.min()} to {place.max()}"
+                refuse(name, f"rows and columns from 0 to {self.size - 1}", got, "Rows and columns count from 0.")
         cells = (place[..., 0] * self.size + place[..., 1] for place in (positions, apple))
         return TurnState(*cells, free, 0 * free)
 
@@ -182,7 +190,7 @@ def make_board(size: int) -> Board:
     bumps, acts = (wanted != inside).any(-1), np.arange(len(MOVES)) != STAY
     eats = (cell[:, None, None] == cell[:, None]) & (np.arange(len(MOVES)) == EAT)  # [apple, cell, action]
     free, trapped = (inside @ [size, 1], eats, bumps), (cell[:, None], False, acts)
-    outcome = [np.stack([part + 0 * eats for part in parts], -1) for parts in (free, trapped)]
+    outcome = [np.stack([np.broadcast_to(part, eats.shape) for part in parts], -1) for parts in (free, trapped)]
     square = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
     sight = ((place - place[:, None])[..., None, :] == np.array(square)).all(-1).astype(np.float32)
     return Board(
