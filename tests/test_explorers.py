@@ -79,8 +79,9 @@ def test_a_battle_is_its_recording():
 def test_presets_are_fits_of_the_library():
     data = told(matrix_explorer(["both"], steps=60, seeds=[0]))
     (preset,) = data["presets"]
-    found, other = fit("qplex", MatrixGame(GAMES["both"]), [0, 1], 60)
-    assert not torch.allclose(found.table, other.table)  # each start learns for itself
+    (found, other), beside = fit("qplex", [MatrixGame(GAMES[name]) for name in ("both", "either")], [0, 1], 60)
+    assert not torch.allclose(found.table, other.table)  # each start learns for itself, and each game
+    assert beside[0].error < 0.1 < ((found.table - MatrixGame(GAMES["either"]).payoff) ** 2).mean()
     assert preset["payoff"] == GAMES["both"] and [each["name"] for each in preset["fits"]] == ["QPLEX", "QTRAN"]
     torch.testing.assert_close(torch.tensor(preset["fits"][0]["table"]), found.table, rtol=0, atol=6e-4)
     assert preset["fits"][0]["greedy"] == list(found.greedy)
@@ -91,3 +92,8 @@ def test_sandbox_starts_where_it_is_told():
         "credits": [[2.0, 1.0], [1.0, 2.0]],
         "identities": [[1.0, 0.0], [2.0, 1.0]],
     }
+
+
+def test_games_of_different_sizes_are_not_fitted_side_by_side():
+    with pytest.raises(InvalidInputError, match=r"games: expected games of one size, got \[\(2, 2\), \(3, 3\)\]"):
+        fit("vdn", [MatrixGame(GAMES[name]) for name in ("climb", "both")], [0], 1)

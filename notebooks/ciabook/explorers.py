@@ -108,13 +108,14 @@ def matrix_explorer(
     names: Sequence[str] = ("climb", "penalty", "match"), steps: int = 600, seeds: Sequence[int] = (0, 1)
 ) -> Explorer:
     """Payoff tables to edit: VDN and QMIX are fitted in the page, QPLEX and QTRAN here, for the presets."""
-    presets = []
-    for name in names:
-        game, fits = MatrixGame(GAMES[name]), []
+    presets = [{"name": name, "payoff": GAMES[name], "fits": []} for name in names]
+    for size in sorted({len(preset["payoff"]) for preset in presets}):
+        alike = [preset for preset in presets if len(preset["payoff"]) == size]
+        games = [MatrixGame(preset["payoff"]) for preset in alike]
         for method, label, times in (("qplex", "QPLEX", 1), ("qtran", "QTRAN", 5)):
-            found = min(fit(method, game, seeds, times * steps), key=lambda each: each.error)
-            fits.append({"name": label, "table": rounded(found.table, 3), "greedy": list(found.greedy)})
-        presets.append({"name": name, "payoff": GAMES[name], "fits": fits})
+            for preset, fits in zip(alike, fit(method, games, seeds, times * steps), strict=True):
+                best = min(fits, key=lambda each: each.error)
+                preset["fits"].append({"name": label, "table": rounded(best.table, 3), "greedy": list(best.greedy)})
     return Explorer("matrix", "a matrix game to edit, and what each method makes of it", {"presets": presets})
 
 

@@ -16,7 +16,7 @@ from ciacore.config import Config
 from ciacore.games import MatrixGame
 from ciacore.losses import utilities_of
 from ciacore.mixers import MIXERS
-from ciacore.types import Mixer
+from ciacore.types import Mixer, refuse
 
 GAMES = {
     "climb": [[8, -12, -12], [-12, 0, 0], [-12, 0, 0]],  # Son et al. (2019)
@@ -86,24 +86,36 @@ class Fit(NamedTuple):
     greedy: tuple[int, ...]  # what each agent's utilities prefer
 
 
-def fit(method: str, game: MatrixGame, seeds: Sequence[int], steps: int) -> list[Fit]:
-    """Adam on all cells at once, from one random start per seed; the starts learn side by side, each for itself."""
+def fit(method: str, games: Sequence[MatrixGame], seeds: Sequence[int], steps: int) -> list[list[Fit]]:
+    """Adam on all cells at once, for every game from one random start per seed; all side by side, each for itself.
+
+    Raises:
+        InvalidInputError: games of different sizes.
+    """
+    shapes = sorted({tuple(game.payoff.shape) for game in games})
+    if len(shapes) != 1:
+        refuse("games", "games of one size", shapes, "Fit games of different sizes one after the other.")
     config, starts = METHODS[method].but(hypernetwork_size=0, hidden_size=16), []
-    for seed in seeds:
+    for seed in [seed for _ in games for seed in seeds]:
         torch.manual_seed(seed)
-        starts.append(Fitted(config, game))
+        starts.append(Fitted(config, games[0]))
     parameters, _ = stack_module_state(starts)
-    given = every_joint_action(game)
-    every = vmap(lambda own: functional_call(starts[0], own, given))  # losses [seeds], tables [seeds, J]
+    joint, _, state, available = every_joint_action(games[0])
+    payoffs = torch.stack([every_joint_action(game)[1] for game in games for _ in seeds])
+    every = vmap(lambda own, payoff: functional_call(starts[0], own, (joint, payoff, state, available)))
     optimizer = torch.optim.Adam(parameters.values(), 0.03, fused=True)
     for _ in range(steps):
-        losses, _ = every(parameters)
+        losses, _ = every(parameters, payoffs)  # [games · seeds], and tables [games · seeds, J]
         optimizer.zero_grad()
         losses.sum().backward()
         optimizer.step()
     with torch.no_grad():
-        tables = every(parameters)[1].unflatten(1, game.payoff.shape)
-    return [outcome(values, table, game.payoff) for values, table in zip(parameters["values"], tables, strict=True)]
+        tables = every(parameters, payoffs)[1].view(len(games), len(seeds), *shapes[0])
+    values = parameters["values"].unflatten(0, tables.shape[:2])
+    return [
+        [outcome(*found, game.payoff) for found in zip(*fitted, strict=True)]
+        for game, *fitted in zip(games, values, tables, strict=True)
+    ]
 
 
 def outcome(values: Float[Tensor, "K A"], table: Float[Tensor, "A A"], payoff: Float[Tensor, "A A"]) -> Fit:
