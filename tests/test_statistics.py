@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ciabook.statistics import (
+    Share,
     aggregate_iqm,
     bootstrap,
+    fisher_exact,
     iqm,
     mean,
     placements,
     prediction_band,
     probability_of_improvement,
+    share_difference,
     shift,
     stratified,
+    wilson,
 )
 from numpy.testing import assert_allclose
 
@@ -172,6 +176,41 @@ def test_shift_covers_as_it_says():
 def test_shift_refuses(groups, level, told):
     with pytest.raises(InvalidInputError, match=told):
         shift(*map(np.array, groups), level)
+
+
+# -------------------------------------------------------------------------------- shares of runs
+
+
+def test_wilson_is_the_textbooks():
+    """Newcombe (1998), Interval estimation for the single proportion, table I, method 3."""
+    for hits, runs, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
+        assert_allclose(wilson(Share(hits, runs)), [hits / runs, low, high], atol=5e-5)
+    assert_allclose(wilson(Share(29, 29)), [1, 0.8830, 1], atol=5e-5)
+
+
+def test_share_difference_is_the_textbooks():
+    """Newcombe (1998), Interval estimation for the difference between independent proportions, table II, method 10."""
+    for ours, theirs, low, high in (((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090)):
+        found = share_difference(Share(*ours), Share(*theirs))
+        assert_allclose([found.low, found.high], [low, high], atol=5e-5)
+        back = share_difference(Share(*theirs), Share(*ours))
+        assert_allclose([back.high, back.low], [-low, -high], atol=5e-5)
+
+
+def test_fisher_is_the_lady_tasting_tea():
+    """Fisher (1935): 3 of 4 cups right on either side by chance with 34 of 70; all four with 2 of 70."""
+    assert fisher_exact(Share(3, 4), Share(1, 4)) == pytest.approx(34 / 70)
+    assert fisher_exact(Share(4, 4), Share(0, 4)) == pytest.approx(2 / 70)
+    assert fisher_exact(Share(0, 5), Share(0, 7)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("share", "level", "told"),
+    [((3, 2), 0.95, "share: expected"), ((0, 0), 0.95, "share: expected"), ((1, 2), 1.0, "level: expected")],
+)
+def test_wilson_refuses(share, level, told):
+    with pytest.raises(InvalidInputError, match=told):
+        wilson(Share(*share), level)
 
 
 def test_one_more_run_is_inside_the_band_as_often_as_it_says():

@@ -69,6 +69,14 @@ def test_alpha_is_the_papers_grid():
     assert found == {0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0} and len(find("alpha")) == 24
 
 
+def test_teams_at_rest_are_counted_over_twenty_seeds_of_each_method():
+    entries = find("rest")
+    assert len(entries) == 60 and {entry.seed for entry in entries} == {*range(1, 21)}
+    for entry in entries:
+        name = entry.config.method.removesuffix("_rest")
+        assert entry.config == METHODS[name].but(method=f"{name}_rest", env_steps=250_000)
+
+
 def test_battles_have_the_published_hyper_parameters():
     """Liu et al. (2023), appendix and configurations, by map."""
     table = {(entry.game, entry.config.method): entry.config for entry in find("battles")}

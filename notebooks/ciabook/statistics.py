@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import comb, hypot, sqrt
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -150,6 +152,48 @@ def placements(m: int, n: int) -> ndarray:
             ways[i, j] = ways[i, j - 1]
             ways[i, j, j:] += ways[i - 1, j, : m * n + 1 - j]
     return ways[m, n]
+
+
+class Share(NamedTuple):
+    """How many of a method's runs do a thing."""
+
+    hits: int
+    runs: int
+
+
+def wilson(share: Share, level: float = 0.95) -> Interval:
+    """A share of runs with the score interval of Wilson (1927).
+
+    Raises:
+        InvalidInputError: no runs, hits outside 0 ... runs, or a level outside (0, 1).
+    """
+    hits, runs = share
+    if not 0 <= hits <= runs or runs < 1:
+        refuse("share", "hits between 0 and the number of runs, which is at least 1", [hits, runs], "Count again.")
+    if not 0 < level < 1:
+        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
+    z, p = NormalDist().inv_cdf((1 + level) / 2), hits / runs
+    middle, half = p + z * z / (2 * runs), z * sqrt(p * (1 - p) / runs + z * z / (4 * runs * runs))
+    low, high = ((middle + side) / (1 + z * z / runs) for side in (-half, half))
+    return Interval(*map(np.float64, (p, max(low, 0.0), min(high, 1.0))))
+
+
+def share_difference(ours: Share, theirs: Share, level: float = 0.95) -> Interval:
+    """Our share minus theirs, with the interval of Newcombe (1998, method 10), made of two of Wilson's.
+
+    Raises:
+        InvalidInputError: as `wilson`.
+    """
+    (p, p_low, p_high), (q, q_low, q_high) = wilson(ours, level), wilson(theirs, level)
+    difference = p - q
+    return Interval(difference, difference - hypot(p - p_low, q_high - q), difference + hypot(p_high - p, q - q_low))
+
+
+def fisher_exact(ours: Share, theirs: Share) -> float:
+    """How often chance deals this many hits to two groups at least as unevenly (Fisher 1935, two-sided)."""
+    hits = ours.hits + theirs.hits
+    ways = [comb(ours.runs, k) * comb(theirs.runs, hits - k) for k in range(hits + 1)]  # of k of them being ours
+    return sum(each for each in ways if each <= ways[ours.hits]) / sum(ways)
 
 
 class Band(NamedTuple):

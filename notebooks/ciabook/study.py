@@ -93,6 +93,11 @@ STUDIES: dict[str, list[Entry]] = {
         "turn",
         SEEDS[:3],
     ),
+    "rest": grid(  # how often a team learns to stay is decided early: many short runs say more than a few long ones
+        [METHODS[name].but(method=f"{name}_rest", env_steps=250_000) for name in ("qmix", "qmix_cc", "qmix_cia")],
+        "turn",
+        range(1, 21),
+    ),
     "battles": [
         entry for name in MAPS for entry in grid([in_battle(config, name) for config in COMPARED], f"smax_{name}")
     ],
