@@ -15,6 +15,7 @@ from ciabook.analysis import (
     retrieval_accuracy,
     team,
     visits,
+    with_networks,
 )
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
@@ -22,6 +23,7 @@ from toys import Stroll, rng
 
 from ciacore import METHODS, train
 from ciacore.games import Turn
+from ciacore.types import InvalidInputError
 
 TINY = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "env_steps": 60}
 GAME = Turn(horizon=6)
@@ -30,6 +32,13 @@ GAME = Turn(horizon=6)
 def trained(method: str, game=GAME, seed: int = 1, **fields):
     (run,) = train(METHODS[method].but(**TINY, evaluation_games=2, **fields), game, [seed])
     return team(run, game)
+
+
+def test_runs_without_networks_are_left_out_and_a_method_without_any_is_refused():
+    runs = train(METHODS["qmix"].but(**TINY, evaluation_games=2), GAME, [1, 2])
+    assert with_networks({"qmix": [runs[0], runs[1]._replace(weights={})]}) == {"qmix": [runs[0]]}
+    with pytest.raises(InvalidInputError, match=r"expected a run with weights for every method, got .none of vdn."):
+        with_networks({"qmix": runs, "vdn": [runs[1]._replace(weights={})]})
 
 
 @pytest.mark.parametrize("method", METHODS)

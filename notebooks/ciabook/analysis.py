@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from ciacore.losses import mixer_states, utilities_of
 from ciacore.methods import EXPLORERS, Parts
 from ciacore.rollout import play
 from ciacore.store import Run
-from ciacore.types import Episodes, Game, Utilities
+from ciacore.types import Episodes, Game, Utilities, refuse
 
 
 class Team(NamedTuple):
@@ -36,6 +36,20 @@ class Along(NamedTuple):
     credits: Float[Tensor, "B T K"]
     utilities: Utilities
     action_values: Float[Tensor, "B T K A"]
+
+
+def with_networks(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
+    """Method by method the runs whose networks were kept: those of the first seeds.
+
+    Raises:
+        InvalidInputError: a method has none.
+    """
+    kept = {method: [run for run in group if run.weights] for method, group in runs.items()}
+    for method, group in kept.items():
+        if not group:
+            cure = "Take results that keep weights, or train the method again."
+            refuse("runs", "a run with weights for every method", f"none of {method}", cure)
+    return kept
 
 
 def team(run: Run, game: Game) -> Team:

@@ -10,7 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ciabook.plots import learning_curves, style
+from ciabook.plots import pooled, scores, style
 from ciabook.statistics import shift
 from ciacore import METHODS
 from ciacore.store import Run, read_runs
@@ -47,12 +47,12 @@ def table(results: Path) -> str:
 
 def finding(results: Path) -> str:
     """One sentence on the paper's first claim, with numbers."""
-    runs = read_runs(results, "turn", ["qmix", "qmix_cia"])
+    runs = read_runs(results / "study", "turn", ["qmix", "qmix_cia"])
     effect = shift(final(runs["qmix_cia"]), final(runs["qmix"]))
     seeds = " and ".join(str(len(group)) for group in runs.values())
     steps = runs["qmix"][0].metrics["env_steps"][-1] / 1e6
     return (
-        f"After {steps:.1f} million steps on Turn QMIX(CIA) is ahead of QMIX by {effect.value:.1f} points "
+        f"After {steps:.2f} million steps on Turn QMIX(CIA) is ahead of QMIX by {effect.value:.1f} points "
         f"(between {effect.low:.1f} and {effect.high:.1f} with {effect.coverage:.0%} certainty, {seeds} seeds): "
         + ("ahead, as the paper says." if effect.low > 0 else "no difference that these seeds could show.")
         + "\n"
@@ -63,10 +63,16 @@ def draw(path: Path, results: Path) -> None:
     """The curves behind that sentence, always the same file for the same runs."""
     style()
     matplotlib.rcParams |= {"svg.hashsalt": "ciabook", "svg.fonttype": "path"}
-    runs = read_runs(results, "turn", ["qmix", "qmix_cia"])
+    runs = read_runs(results / "study", "turn", ["qmix", "qmix_cia"])
     figure, axis = plt.subplots(figsize=(7, 3.6))
-    learning_curves(axis, {"QMIX": runs["qmix"], "QMIX(CIA)": runs["qmix_cia"]}, "iqm", group=4)
-    axis.set(ylim=(-70, 45), title="Turn: mean over seeds and 95 % interval", ylabel="greedy return")
+    for colour, (method, label) in enumerate((("qmix", "QMIX"), ("qmix_cia", "QMIX(CIA)"))):
+        steps, values = pooled(*scores(runs[method]), group=4)
+        for row, curve in enumerate(values):
+            line = {"color": f"C{colour}", "linestyle": ("-", "--")[colour], "label": None if row else label}
+            axis.plot(steps / 1e6, curve, **line)
+    axis.set(ylim=(-70, 95), title="Turn, one line per seed", ylabel="greedy return")
+    axis.set(xlabel="environment steps (millions)")
+    axis.legend(frameon=True)
     part = path.with_suffix(".part")
     figure.savefig(part, format="svg", metadata={"Date": None})
     os.replace(part, path)
@@ -75,7 +81,7 @@ def draw(path: Path, results: Path) -> None:
 
 def section(results: Path) -> str:
     """What stands between the marks in README.md."""
-    picture = "![Two learning curves on Turn with wide bands that overlap: QMIX and QMIX(CIA)](book/data/finding.svg)\n"
+    picture = "![Learning curves on Turn, one line per seed of QMIX and of QMIX(CIA)](book/data/finding.svg)\n"
     return f"{BEGIN}{finding(results)}\n{picture}\n{table(results)}{END}"
 
 
