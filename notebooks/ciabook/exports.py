@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ciabook.ends import final
 from ciacore.store import Run
 from ciacore.types import refuse
 
@@ -57,8 +58,5 @@ def to_rliable(games: Games, last: int) -> dict[str, np.ndarray]:
         held = [len(run.metrics["env_steps"]) for methods in games.values() for run in methods[name]]
         if not 1 <= last <= min(held):
             refuse("last", f"a whole number from 1 to {min(held)}, the evaluations of {name}", last, "Ask for fewer.")
-        scores = [
-            [np.mean(run.metrics["episode_return"][-last:]) for run in methods[name]] for methods in games.values()
-        ]
-        tables[name] = np.array(scores).T
+        tables[name] = np.stack([final(methods[name], last) for methods in games.values()], axis=1)
     return tables

@@ -10,20 +10,15 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
+from ciabook.ends import LAST, final
 from ciabook.plots import pooled, scores, style
 from ciabook.statistics import shift
 from ciacore import METHODS
-from ciacore.store import Run, read_runs
+from ciacore.store import read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, FIGURE = ROOT / "book" / "results", ROOT / "book" / "data" / "finding.svg"
 BEGIN, END = "<!-- results: python -m ciabook.home -->\n", "<!-- end of results -->\n"
-LAST = 5  # evaluations behind a final return
-
-
-def final(runs: list[Run]) -> np.ndarray:
-    """The mean greedy return of the last evaluations, one number per run."""
-    return np.array([np.mean([np.mean(returns) for returns in run.metrics["episode_return"][-LAST:]]) for run in runs])
 
 
 def table(results: Path) -> str:
