@@ -10,7 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ciabook.ends import LAST, final
+from ciabook.ends import LAST, at_rest, final
 from ciabook.plots import pooled, scores, style
 from ciabook.statistics import shift
 from ciacore import METHODS
@@ -54,6 +54,17 @@ def finding(results: Path) -> str:
     )
 
 
+def resting(results: Path) -> str:
+    """One sentence on how often a team learns to stay, and little else."""
+    names = {"qmix": "QMIX", "qmix_cc": "QMIX(CC)", "qmix_cia": "QMIX(CIA)"}
+    runs = read_runs(results / "study", "turn", [f"{method}_rest" for method in names])
+    counts = [
+        f"{at_rest(group).sum()} of {len(group)} teams of {name}"
+        for name, group in zip(names.values(), runs.values(), strict=True)
+    ]
+    return f"Short runs ask how often a team learns to stay: after 0.25 million steps {', '.join(counts)} do.\n"
+
+
 def draw(path: Path, results: Path) -> None:
     """The curves behind that sentence, always the same file for the same runs."""
     style()
@@ -77,7 +88,7 @@ def draw(path: Path, results: Path) -> None:
 def section(results: Path) -> str:
     """What stands between the marks in README.md."""
     picture = "![Learning curves on Turn, one line per seed of QMIX and of QMIX(CIA)](book/data/finding.svg)\n"
-    return f"{BEGIN}{finding(results)}\n{picture}\n{table(results)}{END}"
+    return f"{BEGIN}{finding(results)}{resting(results)}\n{picture}\n{table(results)}{END}"
 
 
 def rewritten(readme: str, results: Path) -> str:
