@@ -62,7 +62,8 @@ def resting(results: Path) -> str:
         f"{at_rest(group).sum()} of {len(group)} teams of {name}"
         for name, group in zip(names.values(), runs.values(), strict=True)
     ]
-    return f"Short runs ask how often a team learns to stay: after 0.25 million steps {', '.join(counts)} do.\n"
+    steps = runs["qmix_rest"][0].config.env_steps / 1e6
+    return f"Short runs ask how often a team learns to stay: after {steps:.2f} million steps {', '.join(counts)} do.\n"
 
 
 def draw(path: Path, results: Path) -> None:
