@@ -72,19 +72,19 @@ class SCDS(Auxiliary):
     def learn(self, record: Forward, rng: torch.Generator | None) -> dict[str, Float[Tensor, ""]]:
         """One pass over all samples of the batch; returns the mean losses of both predictors."""
         with torch.no_grad():
-            x, identities, after = (part.flatten(0, 2) for part in self.samples(record.episodes, record.hidden))
+            samples = [part.flatten(0, 2) for part in self.samples(record.episodes, record.hidden)]
             weights = record.weights.unsqueeze(-1).expand(-1, -1, len(self.identity)).flatten()
-            order = torch.rand(len(x), generator=rng, device=x.device).argsort()
-        sums = {"without_id": x.new_zeros(()), "with_id": x.new_zeros(())}
-        parts = order.split(MINIBATCH)
-        for rows in parts:
-            predictions = {"without_id": self.without_id(x[rows]), "with_id": self.with_id(x[rows], identities[rows])}
+            order = torch.rand(len(weights), generator=rng, device=weights.device).argsort()
+            parts = [torch.split(part[order], MINIBATCH) for part in (*samples, weights)]
+        sums = {"without_id": weights.new_zeros(()), "with_id": weights.new_zeros(())}
+        for x, identities, after, weight in zip(*parts, strict=True):
+            predictions = {"without_id": self.without_id(x), "with_id": self.with_id(x, identities)}
             for name, prediction in predictions.items():
-                errors = ((prediction - after[rows]) ** 2).sum(-1) * weights[rows]
-                loss = errors.sum() / weights[rows].sum().clamp(min=1)  # a minibatch may be all padding
+                errors = ((prediction - after) ** 2).sum(-1) * weight
+                loss = errors.sum() / weight.sum().clamp(min=1)  # a minibatch may be all padding
                 descend(self.optimizers[name], loss, CLIP)
                 sums[name] += loss.detach()
-        return {name: value / len(parts) for name, value in sums.items()}
+        return {name: value / len(parts[0]) for name, value in sums.items()}
 
     def samples(self, episodes: Episodes, hidden: Float[Tensor, "B slots K H"]) -> tuple[Tensor, Tensor, Tensor]:
         """What the predictors are told (x and the one-hot identity), and what they must foretell; [B, T, K, ...]."""
