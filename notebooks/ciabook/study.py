@@ -98,6 +98,11 @@ STUDIES: dict[str, list[Entry]] = {
         "turn",
         range(1, 21),
     ),
+    "cause": grid(  # one backbone, and three things done to its credits: made alike, left alone, made to differ
+        [METHODS[name].but(method=f"{name}_rest", env_steps=250_000) for name in ("qmix_rs", "qmix", "qmix_cia")],
+        "turn",
+        range(1, 21),
+    ),
     "battles": [
         entry for name in MAPS for entry in grid([in_battle(config, name) for config in COMPARED], f"smax_{name}")
     ],
