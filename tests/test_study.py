@@ -78,7 +78,7 @@ def test_teams_at_rest_are_counted_over_twenty_seeds_of_each_method():
 
 
 def test_the_experiment_on_the_cause_changes_nothing_but_the_credits():
-    """But for its name an arm differs from QMIX in the order of agents, or in the CIA term; runs are those of `rest`."""
+    """But for its name an arm differs from QMIX in the order of agents or in the CIA term; two are those of `rest`."""
     entries = find("cause")
     assert len(entries) == 60 and {entry.seed for entry in entries} == {*range(1, 21)}
     fields = {entry.config.method: entry.config.to_dict() for entry in entries}
