@@ -46,7 +46,7 @@ test-book: setup .venv/browser ## the built book in headless Chromium (needs Deb
 test-slurm: setup .venv-study/installed .venv/battles ## run a study through a real SLURM on this machine (env/slurm/one_machine.sh install); writes tests/reports/test-slurm.txt
 	@$(PY) tests/reports/write.py --report test-slurm.txt tests/test_slurm.py $(ARGS)
 
-study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, departures, alpha, battles; JOBS=2 at once; goes on after any interruption
+study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles; JOBS=2 at once; goes on after any interruption
 	@$(PY) -m ciabook.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same

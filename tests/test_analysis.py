@@ -12,6 +12,8 @@ from ciabook.analysis import (
     credit_distribution,
     greedy_episodes,
     kl_matrix,
+    measured,
+    relative_difference,
     retrieval_accuracy,
     team,
     visits,
@@ -136,3 +138,25 @@ def test_padding_does_not_count():
 def test_visits():
     cells = torch.tensor([[[[0, 0], [1, 1]], [[0, 1], [1, 1]]]])  # [1, 2, 2, 2]
     assert_allclose(visits(cells, 2), [[[0.5, 0.5], [0, 0]], [[0, 0], [0, 1.0]]])
+
+
+def test_all_networks_are_asked_about_the_same_episodes():
+    """Every row again by hand: the pool is the first episodes of each team, and VDN's credits are 1 on it."""
+    runs = [run for name in ("vdn", "qmix") for run in train(METHODS[name].but(**TINY, evaluation_games=2), GAME, [1])]
+    teams = [team(run, GAME) for run in runs]
+    own = [greedy_episodes(one, GAME, 6, seed=1) for one in teams]
+    pool = concatenated([type(each)(*(field[:2] for field in each)) for each in own])
+    rows = measured(runs, GAME, 6, 2)
+    assert [(row["method"], row["seed"]) for row in rows] == [("vdn", 1), ("qmix", 1)]
+    for row, one, batch in zip(rows, teams, own, strict=True):
+        difference = behavioural_difference(one, pool)
+        assert row["told apart"] == retrieval_accuracy(along(one, pool).credits)
+        assert (row["divergence"], row["disagreement"]) == (difference.jensen_shannon, difference.disagreement)
+        assert row["return"] == pytest.approx(float(batch.rewards.sum()) / 6)
+    assert (rows[0]["told apart"], rows[0]["relative difference"]) == (0.5, 0)
+
+
+def test_relative_difference_by_hand_knows_no_scale():
+    credits = torch.tensor([[[3.0, 1.0], [2.0, 2.0]]])  # 2 of 2, then 0 of 2
+    assert relative_difference(credits) == relative_difference(7 * credits) == 0.5
+    assert relative_difference(torch.tensor([[[1.0, 2.0, 6.0]]])) == pytest.approx(5 / 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -135,6 +135,12 @@ def retrieval_accuracy(credits: Float[Tensor, "B T K"]) -> float:
     return float(torch.stack(right).mean())
 
 
+def relative_difference(credits: Float[Tensor, "B T K"]) -> float:
+    """How far apart the agents' credits are at a step, largest minus smallest over their mean; averaged over steps."""
+    span = credits.amax(-1) - credits.amin(-1)
+    return float((span / credits.mean(-1).clamp(min=1e-12)).mean())
+
+
 # -------------------------------------------------------------------------------- do agents act differently
 
 
@@ -176,6 +182,33 @@ def behavioural_difference(team: Team, episodes: Episodes) -> Difference:
                 other = (values[:, :, i].argmax(-1) != values[:, :, j].argmax(-1)).float()
                 apart.append(float((other * weights).sum() / weights.sum()))
     return Difference(float(np.mean(distances)), float(np.mean(apart)))
+
+
+def measured(runs: Sequence[Run], game: Game, episodes: int, shared: int = 4) -> list[dict[str, Any]]:
+    """Both ends of the paper's chain (Liu et al. 2023, Fig. 1b) and the return, a row per network.
+
+    Every network is asked about the same pool: the first `shared` of the greedy `episodes` of each.
+    """
+    teams = [team(run, game) for run in runs]
+    own = [greedy_episodes(one, game, episodes, seed=run.seed) for one, run in zip(teams, runs, strict=True)]
+    pool = concatenated(
+        [batch._replace(**{name: field[:shared] for name, field in batch._asdict().items()}) for batch in own]
+    )
+    rows = []
+    for run, one, batch in zip(runs, teams, own, strict=True):
+        credits, difference = along(one, pool).credits, behavioural_difference(one, pool)
+        rows.append(
+            {
+                "method": run.config.method,
+                "seed": run.seed,
+                "told apart": retrieval_accuracy(credits),
+                "relative difference": relative_difference(credits),
+                "disagreement": difference.disagreement,
+                "divergence": difference.jensen_shannon,
+                "return": float(batch.rewards.sum(1).mean()),
+            }
+        )
+    return rows
 
 
 def standardised(values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]) -> Float[Tensor, "... A"]:
