@@ -11,6 +11,7 @@ from ciabook.analysis import (
     concatenated,
     credit_distribution,
     greedy_episodes,
+    identified,
     kl_matrix,
     measured,
     relative_difference,
@@ -153,7 +154,16 @@ def test_all_networks_are_asked_about_the_same_episodes():
         assert row["told apart"] == retrieval_accuracy(along(one, pool).credits)
         assert (row["divergence"], row["disagreement"]) == (difference.jensen_shannon, difference.disagreement)
         assert row["return"] == pytest.approx(float(batch.rewards.sum()) / 6)
-    assert (rows[0]["told apart"], rows[0]["relative difference"]) == (0.5, 0)
+    assert [rows[0][name] for name in ("told apart", "identified", "relative difference")] == [0.5, 0.5, 0]
+
+
+def test_what_agents_share_hides_who_is_who_from_retrieval_and_not_from_identities():
+    """Credits c + 1 and c - 1 with a level c of every episode: the example of the chapter on CIA."""
+    level = 10 * torch.randn(40, 1, 1, generator=rng())
+    credits = (level + torch.tensor([1.0, -1.0])).expand(40, 5, 2)
+    assert identified(credits) == 1 and retrieval_accuracy(credits) < 0.65
+    assert identified(torch.ones(4, 5, 3)) == pytest.approx(1 / 3)
+    assert identified(torch.rand(400, 5, 2, generator=rng())) == pytest.approx(0.5, abs=0.1)
 
 
 def test_relative_difference_by_hand_knows_no_scale():

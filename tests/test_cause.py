@@ -21,7 +21,7 @@ def test_every_measured_network_is_that_of_a_committed_run():
 
 def test_the_values_are_shares():
     for row in json.loads(cause.RESULT.read_text())["rows"]:
-        assert all(0 <= row[key] <= 1 for key in ("told apart", "divergence", "disagreement")), row
+        assert all(0 <= row[key] <= 1 for key in ("told apart", "identified", "divergence", "disagreement")), row
 
 
 def test_runs_without_weights_cannot_be_measured(tmp_path, capsys):

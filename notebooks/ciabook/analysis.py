@@ -135,6 +135,22 @@ def retrieval_accuracy(credits: Float[Tensor, "B T K"]) -> float:
     return float(torch.stack(right).mean())
 
 
+def identified(credits: Float[Tensor, "B T K"]) -> float:
+    """How often an identity finds its agent's credits among those of one episode, as CIA asks; chance is 1 / K.
+
+    Unlike `retrieval_accuracy` it compares the agents of an episode with each other, so that what they share does not
+    count. Identities are the mean credits of each agent over half of the episodes, less the mean over agents: the
+    direction of CIA's first step from identities of 0. In the other half w_k . x_j must be largest for j = k.
+    """
+    halves, right = (credits[::2], credits[1::2]), []
+    for known, asked in (halves, halves[::-1]):
+        mean = known.mean(0)  # [T, K]
+        scores = torch.einsum("tk,btj->bkj", mean - mean.mean(-1, keepdim=True), asked)
+        best, own = scores.amax(-1), scores.diagonal(dim1=1, dim2=2)
+        right.append(((own == best) / (scores == best[..., None]).sum(-1)).double().mean())  # equal scores: a guess
+    return float(torch.stack(right).mean())
+
+
 def relative_difference(credits: Float[Tensor, "B T K"]) -> float:
     """How far apart the agents' credits are at a step, largest minus smallest over their mean; averaged over steps."""
     span = credits.amax(-1) - credits.amin(-1)
@@ -202,6 +218,7 @@ def measured(runs: Sequence[Run], game: Game, episodes: int, shared: int = 4) ->
                 "method": run.config.method,
                 "seed": run.seed,
                 "told apart": retrieval_accuracy(credits),
+                "identified": identified(credits),
                 "relative difference": relative_difference(credits),
                 "disagreement": difference.disagreement,
                 "divergence": difference.jensen_shannon,
