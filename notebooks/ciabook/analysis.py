@@ -135,19 +135,28 @@ def retrieval_accuracy(credits: Float[Tensor, "B T K"]) -> float:
     return float(torch.stack(right).mean())
 
 
-def identified(credits: Float[Tensor, "B T K"]) -> float:
+def identified(credits: Float[Tensor, "B T K"], ridge: float = 0.01) -> float:
     """How often an identity finds its agent's credits among those of one episode, as CIA asks; chance is 1 / K.
 
     Unlike `retrieval_accuracy` it compares the agents of an episode with each other, so that what they share does not
-    count. Identities are the mean credits of each agent over half of the episodes, less the mean over agents: the
-    direction of CIA's first step from identities of 0. In the other half w_k . x_j must be largest for j = k.
+    count, and it looks for the best identities: over half of the episodes w_k is fitted by least squares, so that
+    w_k . (x_k - x_j) is 1 for every other agent j. In the other half w_k . x_j must be largest for j = k. No network is
+    changed: this is how well the CIA loss could be solved with the credits as they are.
+
+    Args:
+        ridge: what keeps w_k small, in units of the mean square of a difference at a step.
     """
-    halves, right = (credits[::2], credits[1::2]), []
+    x, right = credits.transpose(1, 2).double(), []  # [B, K, T]
+    halves, agents = (x[::2], x[1::2]), range(x.shape[1])
     for known, asked in (halves, halves[::-1]):
-        mean = known.mean(0)  # [T, K]
-        scores = torch.einsum("tk,btj->bkj", mean - mean.mean(-1, keepdim=True), asked)
-        best, own = scores.amax(-1), scores.diagonal(dim1=1, dim2=2)
-        right.append(((own == best) / (scores == best[..., None]).sum(-1)).double().mean())  # equal scores: a guess
+        for k in agents:
+            d = (known[:, [k]] - known[:, [j for j in agents if j != k]]).flatten(0, 1)
+            square = d.mT @ d / len(d)
+            penalty = (ridge * square.diagonal().mean()).clamp(min=1e-12)
+            w = torch.linalg.solve(square + penalty * torch.eye(len(square)), d.mean(0))
+            scores = asked @ w  # [B, K]
+            best = scores == scores.amax(1, keepdim=True)
+            right.append((best[:, k] / best.sum(1)).mean())  # equal scores: a guess
     return float(torch.stack(right).mean())
 
 
