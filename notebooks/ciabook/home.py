@@ -56,7 +56,7 @@ def finding(results: Path) -> str:
 
 def resting(results: Path) -> str:
     """One sentence on how often a team learns to stay, and little else."""
-    names = {"qmix": "QMIX", "qmix_cc": "QMIX(CC)", "qmix_cia": "QMIX(CIA)"}
+    names = {"qmix": "QMIX", "qmix_cc": "QMIX(CC)", "qmix_rs": "QMIX(RS)", "qmix_cia": "QMIX(CIA)"}
     runs = read_runs(results / "study", "turn", [f"{method}_rest" for method in names])
     counts = [
         f"{at_rest(group).sum()} of {len(group)} teams of {name}"
