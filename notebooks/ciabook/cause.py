@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         {**row, "weights": run.provenance["sha256"][WEIGHTS]}
         for row, run in zip(measured(runs, game, EPISODES, SHARED), runs, strict=True)
     ]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     facts = {"episodes": EPISODES, "shared": SHARED, "rows": rows}
     part = options.out.with_name(f".{options.out.name}.part")
     made = {**provenance("cpu"), "started": began, "finished": now()}
