@@ -4,7 +4,7 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup battles test test-long test-book test-slurm study status bench book recheck lint format strip lock clean
+.PHONY: help setup battles test test-long test-book test-slurm study status bench gpu book recheck lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,14 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)
 	@PYTHONPATH=tests $(PY) -m bench.methods
 	@PYTHONPATH=tests $(PY) -m bench.battles
+
+.venv/gpu: .venv/battles
+	@echo "setup: installing JAX's CUDA packages into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check "jax[cuda13]==$$(sed -n 's/^jax==//p' env/requirements-battles.txt)" >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+gpu: setup .venv/gpu ## what needs an NVIDIA GPU: its tests, the speed there, the run time of every notebook
+	@sh env/gpu.sh
 
 book: setup ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU
 	@$(PY) book/build.py $(ARGS)

@@ -65,11 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
     ours = str(ROOT), str(NOTEBOOKS)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")]))
     try:
-        index = build(options)
+        made = build(options)
     except BuildError as error:
         print(f"\nThe book was not built. {error}", file=sys.stderr)
         return 1
-    print(f"The book is ready. Open {index}")
+    print(f"The notebooks are executed, in {made}" if options.execute_only else f"The book is ready. Open {made}")
     return 0
 
 
@@ -79,13 +79,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="where the book's trainings run: cpu (the default), or cuda")
     parser.add_argument("--runs", type=Path, help="reuse the `live` folder of an earlier build instead of training")
     parser.add_argument("--output", type=Path, default=ROOT, help="build in OUTPUT/_build (default: the repository)")
+    parser.add_argument("--execute-only", action="store_true", help="train and execute the notebooks, render no pages")
     parser.add_argument("--without-solutions", action="store_true", help="a copy for students: no answer key")
     parser.add_argument("--timeout", type=int, default=900, help="seconds one cell may take (%(default)s)")
     return parser.parse_args(arguments)
 
 
 def build(options: argparse.Namespace) -> Path:
-    """Returns the path of the book's first page."""
+    """Returns the path of the book's first page, or of the executed notebooks where no pages are wanted."""
     folder = options.output.resolve() / "_build"
     live = options.runs.resolve() if options.runs else folder / "live"
     stage, unfinished = folder / "stage", folder / "unfinished"
@@ -103,6 +104,8 @@ def build(options: argparse.Namespace) -> Path:
     stage_pages(stage, live / f"{LIVE_METHODS[-1]}.ipynb")
     with phase(f"Executing {len(others)} notebooks"):
         execute_all(others, run)
+    if options.execute_only:
+        return stage
     if options.without_solutions:
         withhold_solutions(stage)
     with phase(f"Rendering {len(pages)} pages"):

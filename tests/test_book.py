@@ -200,6 +200,18 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(build, tmp_path: P
         build.check_parameters([job])
 
 
+def test_notebooks_are_executed_without_pages_where_that_is_asked(build, tmp_path: Path, capsys, monkeypatch):
+    executed: list[str] = []
+    for name in ("PYTHONPATH", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "")  # both are set by the build, and as before after this test
+    monkeypatch.setattr(build, "execute_all", lambda jobs, run: executed.extend(job.target.stem for job in jobs))
+    monkeypatch.setattr(build, "stage_pages", lambda stage, trained: None)
+    monkeypatch.setattr(build, "render", lambda folder: pytest.fail("pages were rendered"))
+    assert build.main(["--execute-only", "--output", str(tmp_path)]) == 0
+    assert {"qmix", "qmix_cia", "turn", "deviations"} <= {*executed}
+    assert f"executed, in {tmp_path / '_build' / 'stage'}" in capsys.readouterr().out
+
+
 def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
     """Solutions go, with the cells that check them; exercises and everything else stay, character for character."""
     text = (

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from bench import gpu
 from bench.plain import row_by_row
 from test_experiment import same
 from torch import nn
@@ -120,6 +121,16 @@ def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
         spare.iterate()
     assert isinstance(broken.error, FloatingPointError) and not broken.running() and fine.error is None
     assert fine.log.metrics == spare.log.metrics
+
+
+def test_what_make_gpu_measures(replayed, monkeypatch):
+    for name, value in {"reset_peak_memory_stats": None, "max_memory_allocated": 3_000_000}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    config = METHODS["qmix_cia"].but(**SIZES)
+    row = gpu.lockstep(config, 2, rounds=3, device=CPU)
+    assert replayed == ["replay"] * 4 and row["seeds"] == 2 and row["peak_mb"] == 3.0
+    assert gpu.on_a_core(config, 3)["seeds"] == 1
+    assert gpu.row([2.0, 1.0, 30.0], 5) == {"seeds": 5, "ms": 2.0, "env_steps_per_s": 250_000.0}
 
 
 # -------------------------------------------------------------------------------- on a GPU

@@ -1,6 +1,6 @@
 """`make bench`: how fast this library trains, beside the published structure, measured in one process on one core.
 
-Prints a table and writes it with its provenance to book/results/bench/<device>.json. Everything is a median; ours and
+Prints a table and writes it with its provenance to book/results/bench/cpu.json. Everything is a median; ours and
 the baseline take turns of 20 iterations, so that a machine that slows down slows both, and the ratio is the median over
 pairs of turns.
 """
@@ -28,7 +28,6 @@ from bench.published_structure import Published
 from ciacore import METHODS, train
 from ciacore.config import Config
 from ciacore.distinct import distinct
-from ciacore.engine import Lockstep
 from ciacore.games import Turn
 from ciacore.losses import mixer_states
 from ciacore.processes import cores, one_core
@@ -135,28 +134,14 @@ def one_seed(method: str, rounds: int, late: bool = False) -> dict[str, Any]:
     }
 
 
-def many_seeds(method: str, seeds: int, env_steps: int, device: str) -> dict[str, float]:
+def many_seeds(method: str, seeds: int, env_steps: int) -> dict[str, float]:
     """Whole trainings of several seeds at once, starting included: the rate of all of them together."""
     config = METHODS[method].but(env_steps=env_steps)
     with tempfile.TemporaryDirectory() as results:
         begin = time.perf_counter()
-        train(config, Turn(), list(range(1, seeds + 1)), results=results, device=device)
+        train(config, Turn(), list(range(1, seeds + 1)), results=results)
         seconds = time.perf_counter() - begin
     return {"seeds": seeds, "seconds": round(seconds, 2), "env_steps_per_s": round(seeds * env_steps / seconds, 1)}
-
-
-def lockstep(method: str, seeds: int, rounds: int) -> dict[str, Any]:
-    """Seeds on a GPU as branches of one graph: ms per iteration of all of them, and peak memory."""
-    device = torch.device("cuda")
-    trainings = [Training(METHODS[method], Turn(), seed, device) for seed in range(seeds)]
-    together = Lockstep(trainings)
-    torch.cuda.reset_peak_memory_stats()
-    for _ in range(WARM_UP + 10):
-        together.iterate()
-    times = [milliseconds(together.iterate, device) for _ in range(rounds)]
-    episode = statistics.median(times)
-    peak = torch.cuda.max_memory_allocated() / 1e6
-    return {"seeds": seeds, "ms": episode, "env_steps_per_s": seeds * 100_000 / episode, "peak_mb": peak}
 
 
 def games_at_once(rounds: int) -> list[dict[str, float]]:
@@ -253,10 +238,7 @@ def measure(rounds: int, env_steps: int) -> dict[str, Any]:
         peak, larger, games = peak_gflops(), growth(max(3, rounds // 6)), games_at_once(rounds)
         split = pieces(rounds)
         facts = provenance("cpu")
-    seeds = [many_seeds("qmix_cia", n, env_steps, "cpu") for n in range(1, cores() + 1)]
-    gpu = None
-    if torch.cuda.is_available():
-        gpu = {m: [lockstep(m, n, rounds) for n in (1, 2, 4, 8, 16)] for m in ("qmix", "qmix_cia")}
+    seeds = [many_seeds("qmix_cia", n, env_steps) for n in range(1, cores() + 1)]
     rows = different(Training(METHODS["qmix"], Turn(), 1, torch.device("cpu")))
     work, once = (counted.update(Turn().spec, METHODS["qmix"], **kept) for kept in ({}, rows))
     floor = {"gflop": work.flops / 1e9, "mb": work.bytes / 1e6, "peak_gflops": peak, **rows}
@@ -270,7 +252,6 @@ def measure(rounds: int, env_steps: int) -> dict[str, Any]:
         "games": games,
         "pieces": split,
         "seeds": seeds,
-        "gpu": gpu,
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 1),
         "provenance": {**facts, "started": began, "finished": now(), "cores": cores(), "rounds": rounds},
     }
@@ -291,7 +272,6 @@ def show(result: dict[str, Any]) -> None:
     print("arithmetic floor of an update:", result["floor"])
     print("games per seed:", result["games"])
     print("seeds at once, start included:", result["seeds"])
-    print("GPU:", result["gpu"] or "none here, not measured")
 
 
 def keep(path: Path, result: dict[str, Any]) -> None:
@@ -308,7 +288,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=60, help="iterations timed per method")
     parser.add_argument("--env-steps", type=int, default=30_000, help="length of the trainings of several seeds")
-    parser.add_argument("--out", type=Path, default=RESULTS / ("gpu.json" if torch.cuda.is_available() else "cpu.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "cpu.json")
     options = parser.parse_args()
     result = measure(options.rounds, options.env_steps)
     show(result)

@@ -1,0 +1,85 @@
+"""Packs into .gpu/ what a GPU machine without network lacks: python env/pack.py HAS.txt [--python 3.12]
+
+HAS.txt lists the packages that are there, torch and JAX for CUDA among them, one per line, as `pip freeze` prints them.
+Packed are wheels of what experiments, notebooks and tests need beside those (not what renders pages), and a git
+repository that knows the commit and holds no file. Copy the work tree with .gpu/ there and run
+`PY=python3 sh env/gpu.sh`, or anything else with .gpu/site on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ENV = Path(__file__).resolve().parent
+ROOT = ENV.parent
+ROOTS = ("papermill", "ipykernel", "matplotlib", "seaborn", "pandas", "tqdm", "pettingzoo", "jaxtyping", "safetensors")
+ROOTS += ("pytest", "pytest-xdist", "nbval", "nbformat", "beartype", "pyyaml", "jaxmarl", "six", "mdit-py-plugins")
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64")
+
+
+def canonical(name: str) -> str:
+    """The name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins() -> dict[str, str]:
+    """Name -> version of the locks of book, tests and battles."""
+    text = "".join((ENV / f"requirements{name}.txt").read_text() for name in ("", "-battles"))
+    return {canonical(name): pin for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)}
+
+
+def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
+    """Pinned packages that ROOTS need and the machine has not, by what the packages installed here ask for."""
+    found, todo = set(), [canonical(name) for name in ROOTS]
+    while todo:
+        name = todo.pop()
+        if name in found or name in has or name not in pinned:
+            continue
+        found.add(name)
+        try:
+            asked = [Requirement(line) for line in requires(name) or ()]
+        except PackageNotFoundError:
+            sys.exit(f"pack: {name} is not installed here; run make battles first.")
+        where = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+        todo += [canonical(each.name) for each in asked if each.marker is None or each.marker.evaluate(where)]
+    return sorted(f"{name}=={pinned[name]}" for name in found)
+
+
+def pack_commit(repository: Path, target: Path) -> None:
+    """A git folder with the last commit and its trees, without files: enough to name it and what differs from it."""
+    clone = ["git", "clone", "--quiet", "--bare", "--depth=1", "--filter=blob:none"]
+    clone += ["--upload-pack=git -c uploadpack.allowFilter=true upload-pack"]
+    subprocess.run([*clone, repository.resolve().as_uri(), target], check=True)
+    subprocess.run(["git", "config", "--file", target / "config", "core.bare", "false"], check=True)
+
+
+def main() -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("has", type=Path, metavar="HAS.txt")
+    parser.add_argument("--python", default="3.12", help="the version there (%(default)s)")
+    options = parser.parse_args()
+    has = {canonical(re.split(r"[=@ ]", line.strip())[0]) for line in options.has.read_text().splitlines() if line}
+    wanted, place, part = lacking(has, pins(), options.python), ROOT / ".gpu", ROOT / ".gpu.part"
+    shutil.rmtree(part, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:"]
+    pip += ["--python-version", options.python, "--implementation", "cp", *(f"--platform={name}" for name in PLATFORMS)]
+    subprocess.run([*pip, "--dest", part / "wheels", *wanted], check=True)
+    pack_commit(ROOT, part / "git")
+    shutil.rmtree(place, ignore_errors=True)
+    part.rename(place)
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    print(f"{place}: {len(wanted)} wheels and the commit, {size / 1e6:.0f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""`make gpu` and what it takes along where there is no network, tried with a stand-in for Python and without a GPU."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "env"))
+
+import pack  # noqa: E402
+
+WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *WHO, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A work tree with the script, one module, and a stand-in for Python that notes its calls and fails in one."""
+    tree = tmp_path / "tree"
+    (tree / "env").mkdir(parents=True)
+    shutil.copy(ROOT / "env" / "gpu.sh", tree / "env")
+    (tree / "module.py").write_text("x = 1\n")
+    python = tree / "python"
+    python.write_text('#!/bin/sh\necho "$*" >>calls\ncase "$*" in *bench.gpu*) exit 3 ;; esac\n')
+    python.chmod(0o755)
+    return tree
+
+
+def measured(tree: Path, **environment: str) -> tuple[int, list[str]]:
+    """The exit code of the script, and how it called Python."""
+    env = {"PATH": "/usr/bin:/bin", "PY": "./python", **environment}
+    done = subprocess.run(["sh", "env/gpu.sh"], cwd=tree, env=env, capture_output=True, text=True)
+    return done.returncode, (tree / "calls").read_text().splitlines()
+
+
+def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
+    code, calls = measured(tree, METHODS="qmix vdn")
+    assert code == 1 and calls == [
+        "tests/reports/write.py --report test-gpu.txt -m gpu",
+        "-m bench.gpu --methods qmix vdn",
+        "book/build.py --execute-only --device cuda",
+        "-m ciabook.durations",
+    ]
+    assert all((ROOT / call.split()[0]).is_file() for call in calls if not call.startswith("-m"))
+
+
+def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) -> None:
+    """The packed repository names the commit and what differs from it, and holds no file."""
+    git(tree, "init", "--quiet")
+    git(tree, "add", ".")
+    git(tree, "commit", "--quiet", "-m", "first")
+    commit, there = git(tree, "rev-parse", "HEAD"), tmp_path / "there"
+    pack.pack_commit(tree, tmp_path / "packed")
+    shutil.copytree(tree, there, ignore=shutil.ignore_patterns(".git"))
+    shutil.move(tmp_path / "packed", there / ".gpu" / "git")
+    kinds = git(there / ".gpu" / "git", "cat-file", "--batch-check=%(objecttype)", "--batch-all-objects")
+    (there / "module.py").write_text("x = 2\n")
+    _, calls = measured(there)
+    assert calls[0].startswith("-m pip install") and len(calls) == 5
+    assert git(there, "rev-parse", "HEAD") == commit and set(kinds.split()) == {"commit", "tree"}
+    assert git(there, "status", "--porcelain", "--", "module.py", "env") == "M module.py"
+
+
+def test_what_is_packed_needs_nothing_that_is_left_behind() -> None:
+    pinned = pack.pins()
+    has = {"torch", "numpy", "jax", "pandas", "scipy"}
+    packed = {Requirement(line).name for line in pack.lacking(has, pinned, "3.12")}
+    assert {"papermill", "ipykernel", "jaxmarl", "aiohttp"} <= packed <= set(pinned)
+    assert not packed & (has | {"jupyter-book", "sphinx", "ruff"})
+    assert "aiohttp" not in {Requirement(line).name for line in pack.lacking(has | {"aiohttp"}, pinned, "3.12")}
