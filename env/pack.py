@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ENV = Path(__file__).resolve().parent
 ROOT = ENV.parent
@@ -25,20 +26,15 @@ ROOTS += ("pytest", "pytest-xdist", "nbval", "nbformat", "beartype", "pyyaml", "
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64")
 
 
-def canonical(name: str) -> str:
-    """The name as package indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def pins() -> dict[str, str]:
     """Name -> version of the locks of book, tests and battles."""
     text = "".join((ENV / f"requirements{name}.txt").read_text() for name in ("", "-battles"))
-    return {canonical(name): pin for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)}
+    return {canonicalize_name(name): pin for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)}
 
 
 def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
     """Pinned packages that ROOTS need and the machine has not, by what the packages installed here ask for."""
-    found, todo = set(), [canonical(name) for name in ROOTS]
+    found, todo = set(), [canonicalize_name(name) for name in ROOTS]
     while todo:
         name = todo.pop()
         if name in found or name in has or name not in pinned:
@@ -49,7 +45,7 @@ def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
         except PackageNotFoundError:
             sys.exit(f"pack: {name} is not installed here; run make battles first.")
         where = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
-        todo += [canonical(each.name) for each in asked if each.marker is None or each.marker.evaluate(where)]
+        todo += [canonicalize_name(each.name) for each in asked if each.marker is None or each.marker.evaluate(where)]
     return sorted(f"{name}=={pinned[name]}" for name in found)
 
 
@@ -67,7 +63,9 @@ def main() -> int:
     parser.add_argument("has", type=Path, metavar="HAS.txt")
     parser.add_argument("--python", default="3.12", help="the version there (%(default)s)")
     options = parser.parse_args()
-    has = {canonical(re.split(r"[=@ ]", line.strip())[0]) for line in options.has.read_text().splitlines() if line}
+    has = {
+        canonicalize_name(re.split(r"[=@ ]", line.strip())[0]) for line in options.has.read_text().splitlines() if line
+    }
     wanted, place, part = lacking(has, pins(), options.python), ROOT / ".gpu", ROOT / ".gpu.part"
     shutil.rmtree(part, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:"]
