@@ -63,7 +63,8 @@ class Visit:
     def __init__(self, browser, address: str, size: str = "desktop", scheme: str = "light") -> None:
         width, height = SIZES[size]
         self.complaints: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        still = {"reduced_motion": "reduce"}  # a colour that is still fading in is no fault of the page
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **still)
         self.page = context.new_page()
         self.page.on("console", lambda message: self.note(message.type, message.text))
         self.page.on("pageerror", lambda error: self.note("error", str(error)))
