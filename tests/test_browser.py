@@ -63,8 +63,11 @@ class Visit:
     def __init__(self, browser, address: str, size: str = "desktop", scheme: str = "light") -> None:
         width, height = SIZES[size]
         self.complaints: list[str] = []
-        still = {"reduced_motion": "reduce"}  # a colour that is still fading in is no fault of the page
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **still)
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",  # a colour that is still fading in is no fault of the page
+        )
         self.page = context.new_page()
         self.page.on("console", lambda message: self.note(message.type, message.text))
         self.page.on("pageerror", lambda error: self.note("error", str(error)))
