@@ -7,7 +7,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from ciabook.plots import AGENT_COLOURS, draw_board, learning_curve, learning_curves, pooled, scores
+from ciabook.plots import AGENT_COLOURS, draw_board, forest, learning_curve, learning_curves, pooled, scores
+from ciabook.statistics import shift
 from matplotlib.colors import to_rgb
 
 from ciacore import Config
@@ -87,3 +88,13 @@ def test_board_shows_an_apple_under_an_agent(axis):
     apple, agent, _ = axis.get_lines()
     assert apple.get_zorder() > agent.get_zorder()
     assert apple.get_xydata()[0].tolist() != agent.get_xydata()[0].tolist()
+
+
+def test_forest_shows_estimate_interval_and_certainty(axis):
+    effects = [shift(np.array([5.0, 7.0]), np.array([1.0, 2.0])), shift(np.array([0.0]), np.array([3.0]))]
+    forest(axis, ["first", "second"], effects, ["C0", "C1"])
+    lines = [line.get_xdata() for line in axis.get_lines()]
+    assert [list(line) for line in lines] == [[3, 6], [4.5], [-3, -3], [-3], [0, 0]]
+    assert [text.get_text() for text in axis.texts] == ["67%", "0%"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["first", "second"]
+    assert axis.yaxis_inverted()

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ciabook.statistics import Interval, bootstrap, iqm, mean
+from ciabook.statistics import Interval, Shift, bootstrap, iqm, mean
 from ciacore.store import Run
 from ciacore.types import refuse
 
@@ -78,6 +78,17 @@ def learning_curves(axis: Axes, groups: dict[str, Sequence[Run]], statistic: str
         learning_curve(axis, runs, f"{label} ({seeds})", statistic, group, marker)
     axis.set(xlabel="environment steps (millions)", ylabel="greedy episode return")
     axis.legend(frameon=True)
+
+
+def forest(axis: Axes, labels: Sequence[str], effects: Sequence[Shift], colours: Sequence[str]) -> None:
+    """A row per effect: its estimate, its interval, and at the right the certainty which that interval reaches."""
+    for height, (effect, colour) in enumerate(zip(effects, colours, strict=True)):
+        axis.plot([effect.low, effect.high], [height, height], color=colour, linewidth=2)
+        axis.plot(effect.value, height, "o", color=colour)
+        axis.text(1.01, height, f"{effect.coverage:.0%}", transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+    axis.axvline(0, color="0.2", linewidth=1)
+    axis.set(yticks=range(len(labels)), yticklabels=labels)
+    axis.invert_yaxis()
 
 
 def draw_board(axis: Axes, positions: np.ndarray, apple: np.ndarray, free: int, size: int = 5) -> None:
