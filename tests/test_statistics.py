@@ -19,6 +19,7 @@ from ciabook.statistics import (
     share_difference,
     shift,
     stratified,
+    trend,
     wilson,
 )
 from numpy.testing import assert_allclose
@@ -211,6 +212,31 @@ def test_fisher_is_the_lady_tasting_tea():
 def test_wilson_refuses(share, level, told):
     with pytest.raises(InvalidInputError, match=told):
         wilson(Share(*share), level)
+
+
+def test_trend_is_the_textbooks():
+    """Hollander and Wolfe (1973), piece-work with no, rough and exact information: J = 79 of 108, p = 0.02."""
+    pieces = np.array([[40, 35, 38, 43, 44, 41], [38, 40, 47, 44, 40, 42], [48, 40, 45, 43, 46, 44]])
+    found = trend(*pieces, shuffles=49_999)
+    assert found.share == 79 / 108
+    assert_allclose(found.p, 0.0207, atol=0.003)
+    assert trend(*pieces) == trend(*pieces)  # the shuffles never change by themselves
+
+
+def test_trend_by_hand():
+    """Three groups of two that rise without overlap: one of the 90 ways of dealing six runs to them."""
+    groups = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    rising = trend(*groups, shuffles=49_999)
+    assert rising.share == 1.0
+    assert_allclose(rising.p, 1 / 90, atol=0.002)
+    assert trend(*groups[::-1]) == (0.0, 1.0)
+    assert trend(np.ones(1), np.ones(2)) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize(("sizes", "told"), [([1], r"\[1\]"), ([1, 0], r"\[1, 0\]"), ([], r"\[\]")])
+def test_trend_refuses(sizes, told):
+    with pytest.raises(InvalidInputError, match=rf"groups(?s:.*)at least two(?s:.*){told}"):
+        trend(*map(np.ones, sizes))
 
 
 def test_one_more_run_is_inside_the_band_as_often_as_it_says():
