@@ -10,14 +10,20 @@ from ciabook.statistics import (
     Share,
     aggregate_iqm,
     bootstrap,
+    cochran_armitage,
     fisher_exact,
+    holm,
     iqm,
+    mcnemar_exact,
     mean,
+    paired_difference_bound,
+    paired_trend,
     placements,
     prediction_band,
     probability_of_improvement,
     share_difference,
     shift,
+    sign_flips,
     stratified,
     trend,
     wilson,
@@ -248,3 +254,46 @@ def test_one_more_run_is_inside_the_band_as_often_as_it_says():
     assert abs(inside.mean() - band.coverage) < 0.01
     with pytest.raises(InvalidInputError, match="scores: expected at least two runs, got 1"):
         prediction_band(runs[:1])
+
+
+def test_mcnemar_by_hand():
+    """10 against 2: 2 (1 + 12 + 66) / 2^12. No pair that differs says nothing."""
+    assert mcnemar_exact(10, 2) == mcnemar_exact(2, 10) == 2 * 79 / 2**12
+    assert mcnemar_exact(0, 0) == 1.0 and mcnemar_exact(3, 3) == 1.0
+
+
+def test_interval_of_a_paired_difference_against_a_textbook():
+    """Fagerland, Lydersen & Laake (2017), Chapter 8, airway hyper-responsiveness: 1 and 7 of 21 pairs."""
+    assert_allclose(paired_difference_bound(1, 7, 21, 0.975), -0.026, atol=5e-4)
+    assert_allclose(-paired_difference_bound(7, 1, 21, 0.975), -0.517, atol=5e-4)
+
+
+def test_interval_of_a_paired_difference_where_no_pair_differs():
+    """The bound is then z^2 / (n + z^2), Wilson's of 0 among n."""
+    z = 1.6448536269514722
+    assert_allclose(paired_difference_bound(0, 0, 40), z**2 / (40 + z**2), atol=1e-9)
+    with pytest.raises(InvalidInputError, match="add up to at most all pairs"):
+        paired_difference_bound(30, 20, 40)
+
+
+def test_holm_by_hand():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+
+
+def test_trend_of_shares_against_a_textbook():
+    """SAS/STAT, PROC FREQ, Example "Cochran-Armitage Trend Test": adverse events at five doses, Z = 4.7918."""
+    assert_allclose(cochran_armitage([6, 7, 9, 14, 23], [32, 33, 32, 32, 32], range(5)), 4.7918, atol=5e-5)
+
+
+def test_trend_within_seeds():
+    """Three seeds that all show the trait in the last of three groups alone: 2 of 27 deals are as extreme."""
+    shown = np.array([[0, 0, 1]] * 3)
+    assert_allclose(paired_trend(shown, np.arange(3), shuffles=20_000), 2 / 27, atol=0.01)
+    assert paired_trend(np.ones((3, 3)), np.arange(3), shuffles=100) == 1.0
+
+
+def test_sign_flips_by_hand():
+    """Five differences of one sign: 2 of 32."""
+    assert_allclose(sign_flips(np.ones(5), shuffles=20_000), 2 / 32, atol=0.01)
+    assert sign_flips(np.zeros(4), shuffles=100) == 1.0

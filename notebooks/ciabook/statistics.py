@@ -243,3 +243,101 @@ def prediction_band(scores: Float[ndarray, "runs ..."]) -> Band:
     if runs < 2:
         refuse("scores", "at least two runs", runs, "One run says nothing of the next.")
     return Band(scores.min(0), scores.max(0), (runs - 1) / (runs + 1))
+
+
+def mcnemar_exact(only_ours: int, only_theirs: int) -> float:
+    """The exact two-sided test of McNemar (1947): of the pairs that differ, how many differ in one direction?
+
+    Args:
+        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in which only theirs does.
+
+    Returns:
+        The chance of a split at least as uneven where both directions are equally likely; 1 where no pair differs.
+    """
+    differ, fewer = only_ours + only_theirs, min(only_ours, only_theirs)
+    tail = sum(comb(differ, k) for k in range(fewer + 1)) / 2**differ
+    return min(1.0, 2 * tail)
+
+
+def paired_difference_bound(only_ours: int, only_theirs: int, pairs: int, level: float = 0.95) -> float:
+    """The upper end of the one-sided score interval of Tango (1998) for a difference of paired shares, ours - theirs.
+
+    The end is the largest difference d whose score test is not rejected:
+    (only_ours - only_theirs - pairs d) / sqrt(pairs (2 q + d (1 - d))) = -z, where q is the most likely share of pairs
+    in which only theirs shows the trait, given d.
+
+    Args:
+        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in which only theirs does.
+        pairs: all pairs.
+        level: of the one-sided interval; 0.975 gives the upper end of the two-sided 95 % interval.
+
+    Raises:
+        InvalidInputError: counts below 0, or more pairs that differ than there are.
+    """
+    counts = (only_ours, only_theirs, pairs)
+    if min(only_ours, only_theirs) < 0 or pairs < 1 or only_ours + only_theirs > pairs:
+        refuse("pairs", "counts of at least 0 that add up to at most all pairs", counts, "Count every pair once.")
+    z = NormalDist().inv_cdf(level)
+    observed = only_ours - only_theirs
+
+    def score(d: float) -> float:
+        b = -only_ours - only_theirs + (2 * pairs - observed) * d
+        c = -only_theirs * d * (1 - d)
+        q = (sqrt(max(b * b - 8 * pairs * c, 0.0)) - b) / (4 * pairs)
+        variance = pairs * (2 * q + d * (1 - d))
+        return (observed - pairs * d) / sqrt(variance) if variance > 0 else -float("inf")
+
+    low, high = observed / pairs, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if score(middle) > -z else (low, middle)
+    return high
+
+
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """The p-values of a family, corrected by Holm (1979): each may be compared with the level of the whole family."""
+    corrected, largest = {}, 0.0
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+        corrected[name] = largest
+    return {name: corrected[name] for name in p_values}
+
+
+def cochran_armitage(shown: ndarray, runs: ndarray, scores: ndarray) -> float:
+    """The trend of shares along scores, as a standard normal z (Cochran 1954; Armitage 1955).
+
+    Args:
+        shown: [groups] how many of each group show the trait; runs: [groups] how many there are.
+        scores: [groups] what the trend runs along, e.g. the logarithm of a dose.
+    """
+    shown, runs, scores = (np.asarray(part, dtype=np.float64) for part in (shown, runs, scores))
+    share = shown.sum() / runs.sum()
+    centred = scores - (runs * scores).sum() / runs.sum()
+    variance = share * (1 - share) * (runs * centred**2).sum()
+    return float((centred * shown).sum() / sqrt(variance)) if variance > 0 else 0.0
+
+
+def paired_trend(shown: ndarray, scores: ndarray, shuffles: int = 99_999, seed: int = 0) -> float:
+    """The two-sided chance of a `cochran_armitage` trend as strong, by shuffling the groups within every seed.
+
+    Args:
+        shown: [seeds, groups] 1 where a run shows the trait.
+        scores: [groups] what the trend runs along.
+        shuffles: of every seed's runs over the groups; seed: of their generator.
+    """
+    shown, scores = np.asarray(shown, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    centred = scores - scores.mean()
+    rng, observed, strong = np.random.default_rng(seed), abs((shown @ centred).sum()), 1
+    for _ in range(shuffles):
+        strong += abs((rng.permuted(shown, axis=1) @ centred).sum()) >= observed - 1e-9
+    return strong / (shuffles + 1)
+
+
+def sign_flips(differences: ndarray, shuffles: int = 99_999, seed: int = 0) -> float:
+    """The two-sided chance of a mean as far from 0, by flipping the signs of paired differences (Fisher 1935)."""
+    differences = np.asarray(differences, dtype=np.float64)
+    rng, observed, strong = np.random.default_rng(seed), abs(differences.sum()), 1
+    for _ in range(shuffles):
+        signs = rng.integers(0, 2, len(differences)) * 2 - 1
+        strong += abs((signs * differences).sum()) >= observed - 1e-9
+    return strong / (shuffles + 1)

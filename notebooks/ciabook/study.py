@@ -72,6 +72,28 @@ def proof(method: str, name: str) -> Config:
 
 
 CIA = METHODS["qmix_cia"]
+WAKE_SEEDS = range(101, 141)  # fresh: no run of the book used them before
+
+
+def wake(arm: str, method: str, env_steps: int = 150_000, **changes: Any) -> Config:
+    """An arm of the experiment on what wakes a team (book/rules/what_wakes_a_team.md)."""
+    return METHODS[method].but(method=f"{arm}_wake", env_steps=env_steps, **changes)
+
+
+WAKE = {  # arm: its Config. The arms that need terms of their own follow when the terms are there.
+    "qmix": wake("qmix", "qmix"),
+    "cia": wake("cia", "qmix_cia"),
+    "rs": wake("rs", "qmix_rs"),
+    "cc": wake("cc", "qmix_cc"),
+    "vdn": wake("vdn", "vdn"),
+    "one_layer": wake("one_layer", "qmix", hypernetwork_size=0),
+    "epsilon_end": wake("epsilon_end", "qmix", epsilon_end=0.1),
+    "adam": wake("adam", "qmix", optimizer="adam"),
+    "gre": wake("gre", "gre"),
+    "epsilon_200k": wake("epsilon_200k", "qmix", env_steps=350_000, epsilon_steps=200_000),
+    "qmix_late": wake("qmix_late", "qmix", env_steps=350_000),
+}
+WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)  # 0 and 0.02 are the arms qmix and cia
 COMPARED = [config for name, config in METHODS.items() if name not in ("vdn", "qmix_rs", "qmix_cc")]  # Table 1
 FOUR = ("10m_vs_11m", "2c_vs_64zg", "corridor", "3s5z_vs_3s6z")  # Fig. 6
 
@@ -103,6 +125,15 @@ STUDIES: dict[str, list[Entry]] = {
         "turn",
         range(1, 21),
     ),
+    "wake": [Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS],  # E1: arm after arm
+    "wake_alpha": [  # E3: the dose of CIA
+        Entry(wake(f"cia_{alpha}", "qmix_cia", cia_coefficient=alpha), "turn", seed)
+        for alpha in WAKE_ALPHAS
+        for seed in WAKE_SEEDS
+    ],
+    "wake_long": [  # E2: full length, in a results folder of its own; the rule says what is known of these seeds
+        Entry(METHODS[method], "turn", seed) for seed in range(6, 16) for method in ("qmix", "qmix_cia")
+    ],
     "battles": [
         entry for name in MAPS for entry in grid([in_battle(config, name) for config in COMPARED], f"smax_{name}")
     ],
