@@ -283,7 +283,8 @@ def test_holm_by_hand():
 
 def test_trend_of_shares_against_a_textbook():
     """SAS/STAT, PROC FREQ, Example "Cochran-Armitage Trend Test": adverse events at five doses, Z = 4.7918."""
-    assert_allclose(cochran_armitage([6, 7, 9, 14, 23], [32, 33, 32, 32, 32], range(5)), 4.7918, atol=5e-5)
+    shown, patients = np.array([6, 7, 9, 14, 23]), np.array([32, 33, 32, 32, 32])
+    assert_allclose(cochran_armitage(shown, patients, np.arange(5)), 4.7918, atol=5e-5)
 
 
 def test_trend_within_seeds():

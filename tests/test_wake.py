@@ -1,5 +1,6 @@
 """The rule of the experiment on what wakes a team: its measure, its family of tests, its verdicts and its arms."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from ciabook.wake import (
     compare,
     corrected,
     family,
+    family_p_values,
     predictions,
-    tested,
     unclear,
     verdict,
     zero_share,
@@ -74,8 +75,6 @@ def test_what_is_known_of_the_seeds_of_the_long_runs():
 
 
 def test_the_committed_predictions_are_those_of_the_published_runs():
-    import json
-
     kept = json.loads((STUDY.parents[1] / "data" / "wake_predictions.json").read_text())
     assert predictions(STUDY) == kept
 
@@ -105,7 +104,7 @@ def test_the_family_has_twenty_one_tests():
     rng = np.random.default_rng(0)
     shown = {arm: rng.random(40) < 0.3 for arm in ("qmix", "qmix_late", *AGAINST_QMIX)}
     comparisons = family(shown)
-    p_values = tested(comparisons)
+    p_values = family_p_values(comparisons)
     assert len(AGAINST_QMIX) == 17 and len(p_values) == 21
     both = p_values["cia against equaliser and permuted"]
     assert both == max(comparisons["cia", name].p_value for name in ("equaliser", "permuted"))

@@ -147,7 +147,7 @@ def family(shown: Mapping[str, Bool[np.ndarray, "seeds"]]) -> dict[tuple[str, st
     return found
 
 
-def tested(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[str, float]:
+def family_p_values(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[str, float]:
     """The p-values of the family, uncorrected: every arm against QMIX, and CIA against four kinds of control.
 
     The equaliser and the permuted identities are one hypothesis: CIA must beat each, so the larger p-value counts.
@@ -164,7 +164,7 @@ def tested(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[str, float
 
 def corrected(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[str, float]:
     """The p-values of the family, corrected by Holm."""
-    return holm(tested(comparisons))
+    return holm(family_p_values(comparisons))
 
 
 SHARES = {"qmix": 10 / 20, "qmix_cia": 2 / 20}  # asleep at 200,000 env steps among seeds 1-20 of the study `rest`
