@@ -47,10 +47,10 @@ test-slurm: setup .venv-study/installed .venv/battles ## run a study through a r
 	@$(PY) tests/reports/write.py --report test-slurm.txt tests/test_slurm.py $(ARGS)
 
 study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles; JOBS=2 at once; goes on after any interruption
-	@$(PY) -m ciabook.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+	@$(PY) -m ciabook.studies.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same
-	@$(PY) -m ciabook.lab status $(STUDY) $(ARGS)
+	@$(PY) -m ciabook.studies.lab status $(STUDY) $(ARGS)
 
 bench: setup .venv/battles ## measure speed beside the published structure, on one core; writes book/results/bench/
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)

@@ -1,11 +1,11 @@
-# Schedules the runs of a study, on this machine or on a cluster; `python -m ciabook.lab run STUDY` calls it.
+# Schedules the runs of a study, on this machine or on a cluster; `python -m ciabook.studies.lab run STUDY` calls it.
 #
 # Which runs are missing, and whether one succeeded, is the library's to say: truth lies in the run folders. So the only
 # outputs here are stamps, and a run that is done, or that another process trains, is left alone by `lab exec`.
 import json
 import subprocess
 
-LAB = [config["python"], "-m", "ciabook.lab"]
+LAB = [config["python"], "-m", "ciabook.studies.lab"]
 PLACE = ["--results", config["results"], "--device", config.get("device", "cpu")]
 KEYS = json.loads(subprocess.run([*LAB, "missing", config["study"], *PLACE], check=True, capture_output=True).stdout)
 SEEDS = sorted({key.split("~")[-1] for key in KEYS})  # "1", or "1+2+3" where seeds share a GPU

@@ -9,23 +9,30 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ciacore.agent import RecurrentAgent
-from ciacore.auxiliary import Auxiliary
-from ciacore.backbones import BACKBONES
+from ciacore.baselines.eoi import EOI, intrinsic_exploration
+from ciacore.baselines.gre import GRE
+from ciacore.baselines.maven import LatentHead, LatentInformation, LatentPolicy, latent_exploration
+from ciacore.baselines.qmix_rs import Shuffle
+from ciacore.baselines.qtran import QTRAN
+from ciacore.baselines.scds import SCDS
+from ciacore.baselines.wqmix import Weighted
 from ciacore.cia import CC, CIA, CreditRatio
 from ciacore.config import Config, known_name
-from ciacore.diversity.eoi import EOI, intrinsic_exploration
-from ciacore.diversity.gre import GRE
-from ciacore.diversity.maven import LatentHead, LatentInformation, LatentPolicy, latent_exploration
-from ciacore.diversity.scds import SCDS
-from ciacore.diversity.shuffle import Shuffle
-from ciacore.exploration import EpsilonGreedy, epsilon_greedy_alone
+from ciacore.learning.agent import RecurrentAgent
+from ciacore.learning.auxiliary import Auxiliary
+from ciacore.learning.exploration import EpsilonGreedy, epsilon_greedy_alone
+from ciacore.learning.temporal_difference import TemporalDifference
 from ciacore.mixers import MIXERS
 from ciacore.types import Spec, refuse
 
 AGENTS = {  # (spec, config) -> the network of the utilities
     "recurrent": RecurrentAgent,
     "latent": partial(RecurrentAgent, head=LatentHead),
+}
+BACKBONES = {  # (spec, config) -> what is regressed on which target
+    "td": TemporalDifference,
+    "qtran": QTRAN,
+    "weighted": Weighted,
 }
 TERMS = {  # (spec, config) -> a loss to be added, Forward -> scalar
     "cia": CIA,

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from torch import nn
 
-from ciacore.arrays import Array
+from ciacore.types import Array
 
 
 def mlp(*sizes: int) -> nn.Sequential:

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ciacore.arrays import Generator
 from ciacore.config import Config
-from ciacore.exploration import EpsilonGreedy, epsilon_at
-from ciacore.learner import Learner
+from ciacore.learning.exploration import EpsilonGreedy, epsilon_at
+from ciacore.learning.learner import Learner
+from ciacore.learning.replay import Replay, cut
+from ciacore.learning.rollout import Policy, play
 from ciacore.methods import EXPLORERS, assemble
-from ciacore.replay import Replay, cut
-from ciacore.rollout import Policy, play
-from ciacore.types import Game, Spec
+from ciacore.types import Game, Generator, Spec
 
 STREAMS = ("initial", "play", "replay", "evaluation", "learning")  # independent sources of randomness of one seed
 

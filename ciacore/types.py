@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ciacore.arrays import Array, Generator
-from ciacore.distinct import Distinct
+Array = Tensor | np.ndarray
+Generator = torch.Generator | np.random.Generator
 
 
 class InvalidInputError(ValueError):
@@ -93,7 +94,7 @@ class Batch(NamedTuple):
     """Episodes to learn from, and what the networks are told of them: looked through once, for online and target."""
 
     episodes: Episodes
-    inputs: Distinct  # of the agents [T+1, B·K, I]
+    inputs: Any  # of the agents, as `Agent.inputs` gives them [T+1, B·K, I]
     states: Float[Tensor, "B T+1 SZ"]  # of the mixers
 
 

@@ -25,6 +25,6 @@ stage() { # TITLE COMMAND...
 stage "tests on the GPU" "$PY" tests/reports/write.py --report test-gpu.txt -m gpu
 stage "speed" "$PY" -m bench.gpu ${METHODS:+--methods $METHODS}
 stage "the notebooks, trained on the GPU" "$PY" book/build.py --execute-only --device cuda ${BUILD:-}
-stage "run times" "$PY" -m ciabook.durations
+stage "run times" "$PY" -m ciabook.page.notebook_times
 echo "Written where no stage failed: tests/reports/test-gpu.txt, book/results/bench/gpu.json, book/data/durations.json"
 exit "$failed"

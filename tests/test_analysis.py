@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from ciabook.analysis import (
+from ciabook.evidence.analysis import (
     along,
     behavioural_difference,
     concatenated,

@@ -7,14 +7,14 @@ from bench.plain import none_repeat
 from torch.testing import assert_close
 from toys import learner, rng, small
 
-import ciacore.distinct
-from ciacore.arrays import integers, tensor, uniform
-from ciacore.distinct import distinct
-from ciacore.exploration import EpsilonGreedy, epsilon_greedy
+import ciacore.fast.distinct
+from ciacore.fast.arrays import integers, tensor, uniform
+from ciacore.fast.distinct import distinct
+from ciacore.fast.gru import GRUSequence
 from ciacore.games import Turn
 from ciacore.games.turn import EAT
-from ciacore.recurrence import GRUSequence
-from ciacore.rollout import play
+from ciacore.learning.exploration import EpsilonGreedy, epsilon_greedy
+from ciacore.learning.rollout import play
 
 
 @pytest.mark.parametrize(("size", "units"), [(2, False), (5, False), (5, True)])
@@ -167,7 +167,7 @@ def test_rows_are_compared_and_not_only_their_numbers(monkeypatch):
     x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(10, 1)
     assert len(distinct(x).rows) == 2
     assert len(distinct(torch.full((10, 2), torch.nan)).rows) == 10
-    monkeypatch.setattr(ciacore.distinct, "multipliers", lambda size: torch.ones(size, 2))
+    monkeypatch.setattr(ciacore.fast.distinct, "multipliers", lambda size: torch.ones(size, 2))
     assert len(distinct(x).rows) == 20
 
 

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from toys import SPEC, learner, random_episodes, small
 
 from ciacore import METHODS
-from ciacore.backbones.weighted import central, optimistic
+from ciacore.baselines.wqmix import central, optimistic
 from ciacore.games import Turn
 from ciacore.losses import weighted_mean
 

@@ -8,8 +8,8 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-from ciabook.parameters import check_parameters
-from ciabook.statistics import bootstrap, mean
+from ciabook.evidence.statistics import bootstrap, mean
+from ciabook.page.parameters import check_parameters
 from toys import Stroll, random_utilities, rng, small
 
 from ciacore import METHODS, train
@@ -17,9 +17,9 @@ from ciacore.cia import cc_loss, cia_loss
 from ciacore.config import Config, known_name
 from ciacore.credits import credits
 from ciacore.games import GAMES, MatrixGame, Turn
+from ciacore.learning.replay import Replay
 from ciacore.methods import assemble
 from ciacore.mixers import MIXERS
-from ciacore.replay import Replay
 from ciacore.types import InvalidInputError
 
 
@@ -194,7 +194,7 @@ def existing_run(tmp_path: Path) -> Path:
 def test_unusable_result_folder_stops_before_training(prepare, parts, tmp_path, monkeypatch):
     results = prepare(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr("ciacore.experiment.Training", lambda *_: pytest.fail("training began"))
+    monkeypatch.setattr("ciacore.runtime.experiment.Training", lambda *_: pytest.fail("training began"))
     refused(lambda: train(small(), Stroll(), [1, 2], results=results), *parts)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -203,7 +203,7 @@ def test_folder_that_may_not_be_written(tmp_path, monkeypatch):
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("ciacore.store.tempfile.TemporaryFile", denied)  # chmod does not stop root
+    monkeypatch.setattr("ciacore.runtime.store.tempfile.TemporaryFile", denied)  # chmod does not stop root
     refused(lambda: train(small(), Stroll(), results=tmp_path), "results", "can be written", "Permission denied")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -16,8 +16,9 @@ from test_bad_input import refused
 from test_store import made_up
 from toys import Stroll, small
 
-from ciacore import store, train
-from ciacore.store import read_run, read_runs, write_run
+from ciacore import train
+from ciacore.runtime import store
+from ciacore.runtime.store import read_run, read_runs, write_run
 from ciacore.types import InvalidInputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,7 +170,7 @@ def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
         if len(calls) == 3:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ciacore.store.os.fsync", full_disk)
+    monkeypatch.setattr("ciacore.runtime.store.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_run(tmp_path / "seed_1", made_up(w=torch.ones(1)))
     assert len(calls) == 3 and list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from golden import group, load, qmix_sizes
 from torch.testing import assert_close
 
 from ciacore import METHODS
-from ciacore.distinct import distinct
+from ciacore.fast.distinct import distinct
 from ciacore.games import Turn
 from ciacore.losses import mixer_states
 from ciacore.training import Training

@@ -4,9 +4,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from ciabook import cause
+from ciabook.evidence import credits_and_diversity as cause
 
-from ciacore.store import read_runs
+from ciacore.runtime.store import read_runs
 
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 

@@ -15,9 +15,10 @@ from test_bad_runs import Bomb, empty, flip, foreign, truncate
 from test_resume import CIA, StopHere, after, names, started
 from toys import Stroll, small
 
-from ciacore import checkpoint, train
-from ciacore.checkpoint import FORMAT, MAGIC, locked, read_checkpoint, work_folder, write_checkpoint
+from ciacore import train
 from ciacore.games import Turn
+from ciacore.runtime import checkpoint
+from ciacore.runtime.checkpoint import FORMAT, MAGIC, locked, read_checkpoint, work_folder, write_checkpoint
 from ciacore.training import Training
 from ciacore.types import InvalidInputError
 

@@ -13,19 +13,19 @@ from torch.testing import assert_close
 from toys import SMALL, SPEC, Stroll, learner, random_episodes, rng, small
 
 from ciacore import METHODS, train
-from ciacore.arrays import library
-from ciacore.diversity.eoi import EOI, IntrinsicExploration, identity_loss, intrinsic_exploration
-from ciacore.diversity.gre import credit_entropy
-from ciacore.diversity.maven import LatentExploration, LatentPolicy
-from ciacore.diversity.scds import policy_divergence
-from ciacore.diversity.shuffle import Shuffle
-from ciacore.exploration import EpsilonGreedy, Memory
+from ciacore.baselines.eoi import EOI, IntrinsicExploration, identity_loss, intrinsic_exploration
+from ciacore.baselines.gre import credit_entropy
+from ciacore.baselines.maven import LatentExploration, LatentPolicy
+from ciacore.baselines.qmix_rs import Shuffle
+from ciacore.baselines.scds import policy_divergence
+from ciacore.fast.arrays import library
 from ciacore.games import Turn
+from ciacore.learning.exploration import EpsilonGreedy, Memory
+from ciacore.learning.rollout import play
 from ciacore.methods import SLOTS
 from ciacore.mixers import MIXERS
 from ciacore.mixers.shuffled import Shuffled
 from ciacore.mixers.vdn import VDN
-from ciacore.rollout import play
 from ciacore.types import InvalidInputError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ciabook.durations import durations, write
+from ciabook.page.notebook_times import durations, write
 
 ROOT = Path(__file__).resolve().parents[1]
 

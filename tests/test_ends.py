@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from ciabook.ends import at_rest, final
+from ciabook.evidence.final_returns import at_rest, final
 
 from ciacore import METHODS
-from ciacore.store import Run
+from ciacore.runtime.store import Run
 from ciacore.types import InvalidInputError
 
 

@@ -14,10 +14,11 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.testing import assert_close
 from toys import Stroll, learner, random_episodes, small
 
-from ciacore import METHODS, engine, train
-from ciacore.engine import Lockstep, Replayed, capturable
+from ciacore import METHODS, train
 from ciacore.games import Turn
-from ciacore.learner import make_optimizer
+from ciacore.learning.learner import make_optimizer
+from ciacore.runtime import cuda_graphs as engine
+from ciacore.runtime.cuda_graphs import Lockstep, Replayed, capturable
 from ciacore.training import Training
 
 SIZES = {"batch": 4, "buffer": 8, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "evaluation_games": 3}

@@ -9,7 +9,7 @@ from toys import Stroll, small
 
 from ciacore import METHODS, train
 from ciacore.games import MatrixGame, Turn
-from ciacore.store import Run
+from ciacore.runtime.store import Run
 from ciacore.training import Clock, Log
 
 CIA = {"method": "qmix_cia", "mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}

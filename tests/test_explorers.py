@@ -7,17 +7,17 @@ import re
 
 import pytest
 import torch
-from ciabook.analysis import Team, along
-from ciabook.explorers import SCRIPT, Explorer, battle_explorer, matrix_explorer, sandbox, turn_explorer
-from ciabook.one_step import GAMES, fit
+from ciabook.evidence.analysis import Team, along
+from ciabook.evidence.representable import GAMES, fit
+from ciabook.page.explorers import SCRIPT, Explorer, battle_explorer, matrix_explorer, sandbox, turn_explorer
 from test_recording import recording
 from toys import rng
 
 from ciacore import METHODS
-from ciacore.exploration import EpsilonGreedy
 from ciacore.games import MatrixGame, Turn
+from ciacore.learning.exploration import EpsilonGreedy
+from ciacore.learning.rollout import play
 from ciacore.methods import assemble
-from ciacore.rollout import play
 from ciacore.types import InvalidInputError
 
 

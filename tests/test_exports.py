@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from ciabook.exports import to_marl_eval, to_rliable
+from ciabook.evidence.exports import to_marl_eval, to_rliable
 from toys import Stroll, small
 
 from ciacore import train
-from ciacore.store import read_runs
+from ciacore.runtime.store import read_runs
 from ciacore.types import InvalidInputError
 
 

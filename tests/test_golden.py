@@ -9,7 +9,7 @@ from ciacore.cia import CIA, cc_loss, cia_loss, similarities, temporal_credits
 from ciacore.credits import credits
 from ciacore.games import Turn
 from ciacore.games.turn import TurnState
-from ciacore.learner import Learner
+from ciacore.learning.learner import Learner
 from ciacore.methods import assemble
 from ciacore.mixers import MIXERS
 from ciacore.types import Spec

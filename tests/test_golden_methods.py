@@ -7,14 +7,14 @@ import torch
 from golden import DMAQ, RENAMED, config, episodes, group, part, spec, translated
 from torch.testing import assert_close
 
+from ciacore.baselines.eoi import EOI, identity_loss
+from ciacore.baselines.gre import credit_entropy
+from ciacore.baselines.maven import behaviours
+from ciacore.baselines.scds import policy_divergence
 from ciacore.cia import temporal_credits
 from ciacore.config import Config
 from ciacore.credits import credits
-from ciacore.diversity.eoi import EOI, identity_loss
-from ciacore.diversity.gre import credit_entropy
-from ciacore.diversity.maven import behaviours
-from ciacore.diversity.scds import policy_divergence
-from ciacore.learner import Learner
+from ciacore.learning.learner import Learner
 from ciacore.methods import METHODS, assemble
 from ciacore.mixers import MIXERS
 from ciacore.types import Forward, Spec, Utilities

@@ -47,7 +47,7 @@ def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
         "tests/reports/write.py --report test-gpu.txt -m gpu",
         "-m bench.gpu --methods qmix vdn",
         "book/build.py --execute-only --device cuda",
-        "-m ciabook.durations",
+        "-m ciabook.page.notebook_times",
     ]
     assert all((ROOT / call.split()[0]).is_file() for call in calls if not call.startswith("-m"))
 

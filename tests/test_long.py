@@ -17,16 +17,16 @@ import papermill
 import pytest
 import torch
 from bench.plain import row_by_row
-from ciabook.plots import scores
-from ciabook.recheck import mean, recheck
+from ciabook.page.plots import scores
+from ciabook.studies.recheck import mean, recheck
 from test_resume import digests, names
 
 from ciacore import METHODS, train
-from ciacore.checkpoint import NAME as CHECKPOINT
-from ciacore.checkpoint import locked, work_folder
 from ciacore.games import Turn
-from ciacore.processes import one_core
-from ciacore.store import read_run, read_runs, run_folder
+from ciacore.runtime.checkpoint import NAME as CHECKPOINT
+from ciacore.runtime.checkpoint import locked, work_folder
+from ciacore.runtime.processes import one_core
+from ciacore.runtime.store import read_run, read_runs, run_folder
 from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
@@ -60,7 +60,8 @@ def test_learns_not_to_waste(method):
 
 LONGER = """
 import sys
-from ciacore import METHODS, experiment, train
+from ciacore import METHODS, train
+from ciacore.runtime import experiment
 from ciacore.games import Turn
 experiment.CHECKPOINT_SECONDS = 0
 config = METHODS[sys.argv[1]].but(env_steps=36_000, buffer=200, evaluation_interval=2_000)
@@ -101,7 +102,7 @@ def test_papermill_killed_at_random_moments(tmp_path):
     notebook = papermill.execute_notebook(
         str(ROOT / "notebooks" / "train.ipynb"), str(prepared), parameters, prepare_only=True, progress_bar=False
     )
-    often = nbformat.v4.new_code_cell("from ciacore import experiment\nexperiment.CHECKPOINT_SECONDS = 0")
+    often = nbformat.v4.new_code_cell("from ciacore.runtime import experiment\nexperiment.CHECKPOINT_SECONDS = 0")
     notebook.cells.insert([cell.id for cell in notebook.cells].index("train-04"), often)
     nbformat.write(notebook, prepared)
     command = [sys.executable, "-m", "papermill", str(prepared), str(tmp_path / "out.ipynb"), "-k", "python3"]

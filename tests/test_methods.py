@@ -12,9 +12,9 @@ from toys import SMALL, Stroll
 
 from ciacore import METHODS, train
 from ciacore.config import Config
-from ciacore.engine import Lockstep
 from ciacore.games import Turn
 from ciacore.methods import SLOTS, assemble, named
+from ciacore.runtime.cuda_graphs import Lockstep
 from ciacore.training import Training
 from ciacore.types import InvalidInputError
 

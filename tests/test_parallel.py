@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ciabook.parallel import ParallelGame
+from ciabook.turn.pettingzoo_env import ParallelGame
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 from ciacore.games import MatrixGame, Turn

@@ -7,12 +7,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from ciabook.plots import AGENT_COLOURS, draw_board, forest, learning_curve, learning_curves, pooled, scores
-from ciabook.statistics import shift
+from ciabook.evidence.statistics import shift
+from ciabook.page.plots import AGENT_COLOURS, draw_board, forest, learning_curve, learning_curves, pooled, scores
 from matplotlib.colors import to_rgb
 
 from ciacore import Config
-from ciacore.store import Run
+from ciacore.runtime.store import Run
 from ciacore.types import InvalidInputError
 
 

@@ -18,11 +18,12 @@ from test_resume import CIA, names
 from torch import nn
 from toys import Stroll, small
 
-from ciacore import MIXERS, processes, train
-from ciacore.checkpoint import locked
+from ciacore import MIXERS, train
 from ciacore.games import MatrixGame, Turn
-from ciacore.processes import cores, one_core, portable
-from ciacore.store import read_run
+from ciacore.runtime import processes
+from ciacore.runtime.checkpoint import locked
+from ciacore.runtime.processes import cores, one_core, portable
+from ciacore.runtime.store import read_run
 from ciacore.types import InvalidInputError, Mixed
 
 CONFIG, GAME = small(**CIA), Turn(horizon=5)
@@ -189,7 +190,8 @@ def test_what_another_process_cannot_have_is_trained_here(monkeypatch):
 PARENT = """
 import signal
 import sys
-from ciacore import processes, train
+from ciacore import train
+from ciacore.runtime import processes
 from test_resume import LONGER, TURN
 
 class Telling(processes.Worker):

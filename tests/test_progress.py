@@ -10,7 +10,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 PROGRAM = """
-from ciabook.progress import Progress
+from ciabook.page.progress import Progress
 with Progress() as progress:
     progress(50, 100, epsilon=0.5, **{"return": -12.0})
     progress(100, 100, epsilon=0.25, **{"return": 7.0})

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from ciabook.recheck import SAME, recheck
+from ciabook.studies.recheck import SAME, recheck
 
 from ciacore import Config, train
 from ciacore.games import MatrixGame

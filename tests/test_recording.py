@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ciabook.battle_plots import alternate_attack, encircling, focus_fire, key_moments, kiting, tactics
-from ciabook.recording import Recording, main, read_recording, write_recording
-from ciabook.tactics import PLAYERS, closest, hold, kite, skirmish
-from ciabook.tactics import focus_fire as aims_at_the_weakest
+from ciabook.battles.recording import Recording, main, read_recording, write_recording
+from ciabook.battles.scripted_players import PLAYERS, closest, hold, kite, skirmish
+from ciabook.battles.scripted_players import focus_fire as aims_at_the_weakest
+from ciabook.battles.tactics import alternate_attack, encircling, focus_fire, key_moments, kiting, tactics
 
-from ciacore.games.smax import Units
+from ciacore.games.battles.smax import Units
 from ciacore.types import InvalidInputError
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from ciabook.home import rewritten
-from ciabook.study import STUDIES
+from ciabook.page.front_page import rewritten
+from ciabook.studies.study import STUDIES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -39,10 +39,6 @@ def locked(name: str) -> dict[str, str]:
     """Package -> version of a lock file in env/."""
     lines = (ROOT / "env" / name).read_text().splitlines()
     return dict(line.split("==") for line in lines if not line.startswith("#"))
-
-
-def non_blank(file: Path) -> int:
-    return sum(bool(line.strip()) for line in file.read_text().splitlines())
 
 
 # style and imports
@@ -78,20 +74,6 @@ def test_skips_only_through_markers() -> None:
 
 
 # size
-
-
-def test_size_of_the_library() -> None:
-    games = [file for file in LIBRARY if file.parent.name == "games"]
-    assert sum(map(non_blank, games)) < 1000
-    assert sum(map(non_blank, LIBRARY)) - sum(map(non_blank, games)) < 3000
-
-
-@pytest.mark.parametrize("file", LIBRARY, ids=lambda file: str(file.relative_to(ROOT)))
-def test_size_of_files_and_functions(file: Path) -> None:
-    text = file.read_text()
-    assert len(text.splitlines()) <= 300
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    assert not [node.name for node in functions if node.end_lineno - node.lineno >= 60]
 
 
 def test_size_of_the_tree() -> None:
@@ -203,7 +185,7 @@ def test_notebook_checks_its_parameters_first(path: Path) -> None:
     launch, first, second = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][:3]
     assert "launch" in launch.metadata.get("tags", []) and launch.source == launch_cell()
     assert "parameters" in first.metadata.get("tags", [])
-    lines = "from ciabook.parameters import check_parameters\n\ncheck_parameters(globals())"
+    lines = "from ciabook.page.parameters import check_parameters\n\ncheck_parameters(globals())"
     assert second.source.startswith(lines)
 
 
@@ -249,7 +231,7 @@ def test_ci_calls_make_test() -> None:
 
 
 def test_the_front_page_shows_the_results_that_are_there() -> None:
-    """`python -m ciabook.home` would change nothing."""
+    """`python -m ciabook.page.front_page` would change nothing."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert rewritten(readme, ROOT / "book" / "results") == readme
     assert (ROOT / "book" / "data" / "finding.svg").stat().st_size < 300_000

@@ -116,8 +116,8 @@ def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypat
     """A kill between two checkpoints leaves them apart; the first is then complete before the other goes on."""
     config, game = small(**CIA), GAMES["numpy"]
     whole = [train(config, game, [seed])[0] for seed in (1, 2)]
-    monkeypatch.setattr("ciacore.experiment.capturable", lambda *_: True)
-    monkeypatch.setattr("ciacore.experiment.Lockstep", Together)
+    monkeypatch.setattr("ciacore.runtime.experiment.capturable", lambda *_: True)
+    monkeypatch.setattr("ciacore.runtime.experiment.Lockstep", Together)
     for seeds, k in (([2], 5), ([1, 2], 3), ([1, 2], 15)):
         with pytest.raises(StopHere):
             train(config, game, seeds, tmp_path, progress=after(k), processes=1)
@@ -129,7 +129,7 @@ def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypat
 def test_a_complete_run_is_read_and_not_trained(tmp_path, monkeypatch):
     config = small(**CIA)
     (first,) = train(config, GAMES["numpy"], [1], tmp_path)
-    monkeypatch.setattr("ciacore.experiment.Training", lambda *_: pytest.fail("training began"))
+    monkeypatch.setattr("ciacore.runtime.experiment.Training", lambda *_: pytest.fail("training began"))
     (again,) = train(config, GAMES["numpy"], [1], tmp_path)
     assert same(first, again)
 
@@ -185,7 +185,8 @@ def test_whatever_a_checkpoint_would_forget_shows(what, interrupted, tmp_path, m
 SCRIPT = """
 import signal, sys
 from test_resume import LONGER, TURN
-from ciacore import experiment, train
+from ciacore import train
+from ciacore.runtime import experiment
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told its background jobs to ignore it
 experiment.CHECKPOINT_SECONDS = float(sys.argv[2])
 config = LONGER.but(env_steps=int(sys.argv[3]))

@@ -4,10 +4,10 @@ import pytest
 import torch
 from toys import Stroll, learner, random_episodes, rng, small
 
-from ciacore.exploration import EpsilonGreedy
 from ciacore.games import Turn
-from ciacore.replay import Replay, cut, lengthened
-from ciacore.rollout import pad, play
+from ciacore.learning.exploration import EpsilonGreedy
+from ciacore.learning.replay import Replay, cut, lengthened
+from ciacore.learning.rollout import pad, play
 
 GAMMA = 0.9
 

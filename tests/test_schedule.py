@@ -9,10 +9,10 @@ import torch
 from toys import Stroll, small
 
 from ciacore import METHODS, train, training
-from ciacore.agent import RecurrentAgent
 from ciacore.config import Config
-from ciacore.exploration import EpsilonGreedy, epsilon_at, epsilon_greedy
 from ciacore.games import Turn
+from ciacore.learning.agent import RecurrentAgent
+from ciacore.learning.exploration import EpsilonGreedy, epsilon_at, epsilon_greedy
 
 
 @pytest.mark.parametrize(

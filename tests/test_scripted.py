@@ -4,11 +4,11 @@ from itertools import product
 
 import pytest
 import torch
-from ciabook.scripted import FullInformation, Stay, Sweep, Uniform, returns, trace, way_points
+from ciabook.turn.scripted_players import FullInformation, Stay, Sweep, Uniform, returns, trace, way_points
 
 from ciacore.games import Turn
 from ciacore.games.turn import DOWN, EAT, RIGHT
-from ciacore.rollout import Policy, play
+from ciacore.learning.rollout import Policy, play
 
 CELLS = list(product(range(5), repeat=2))
 

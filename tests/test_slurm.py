@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from ciabook.study import find
+from ciabook.studies.study import find
 from test_study import digest, start, wait_until_gone
 
 from ciacore import train
 from ciacore.games import Turn
-from ciacore.store import read_run
+from ciacore.runtime.store import read_run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]

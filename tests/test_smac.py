@@ -13,9 +13,9 @@ import torch
 from toy_starcraft import Double
 from toys import rng, small
 
-from ciacore.games.smac import Smac
-from ciacore.games.starcraft import SIZES
-from ciacore.rollout import play
+from ciacore.games.battles.smac import Smac
+from ciacore.games.battles.starcraft import SIZES
+from ciacore.learning.rollout import play
 from ciacore.training import Training
 from ciacore.types import EpisodeLost, Game, InvalidInputError
 

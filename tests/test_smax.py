@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from ciabook.study import in_battle
-from ciabook.tactics import PLAYERS, outcomes
+from ciabook.battles.scripted_players import PLAYERS, outcomes
+from ciabook.studies.study import in_battle
 from jaxmarl.environments.smax import map_name_to_scenario
 from toys import rng, small
 
 from ciacore import METHODS
 from ciacore.games import GAMES, SCENARIOS
-from ciacore.games.battlefield import BATTLES, SIZE, cells, types, ways
-from ciacore.games.smax import Smax
-from ciacore.rollout import play
+from ciacore.games.battles.battlefield import BATTLES, SIZE, cells, types, ways
+from ciacore.games.battles.smax import Smax
+from ciacore.learning.rollout import play
 from ciacore.training import Training
 from ciacore.types import Game, InvalidInputError
 

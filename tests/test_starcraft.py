@@ -12,9 +12,9 @@ import pytest
 import torch
 from toys import rng
 
-from ciacore.games.smac import Smac
-from ciacore.games.starcraft import BUILD, SIZES
-from ciacore.rollout import play
+from ciacore.games.battles.smac import Smac
+from ciacore.games.battles.starcraft import BUILD, SIZES
+from ciacore.learning.rollout import play
 from ciacore.types import EpisodeLost
 
 pytestmark = pytest.mark.sc2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ciabook.statistics import (
+from ciabook.evidence.statistics import (
     Share,
     aggregate_iqm,
     bootstrap,

@@ -5,13 +5,13 @@ import json
 
 import pytest
 import torch
-from ciabook.restored import restored
-from ciabook.slim import main as slim
+from ciabook.evidence.restored import restored
+from ciabook.studies.drop_weights import main as slim
 from toys import Stroll, small
 
 from ciacore import train
 from ciacore.config import Config
-from ciacore.store import BODY, WEIGHTS, Run, format_json, read_run, read_runs, run_folder, write_run
+from ciacore.runtime.store import BODY, WEIGHTS, Run, format_json, read_run, read_runs, run_folder, write_run
 from ciacore.types import InvalidInputError
 
 

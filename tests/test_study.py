@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from ciabook import lab
-from ciabook.study import STUDIES, Entry, difference, failure_file, find, grid, standing, strangers
+from ciabook.studies import lab
+from ciabook.studies.study import STUDIES, Entry, difference, failure_file, find, grid, standing, strangers
 from test_resume import after
 from test_resume import names as files
 from toys import Stroll, small
 
 from ciacore import METHODS, train
-from ciacore.checkpoint import held, locked
 from ciacore.games import Turn
-from ciacore.store import read_run, run_folder
+from ciacore.runtime.checkpoint import held, locked
+from ciacore.runtime.store import read_run, run_folder
 
 TINY = small(method="tiny", mixer="vdn")
 ROOT = Path(__file__).resolve().parents[1]
@@ -303,7 +303,7 @@ def processes(results: Path) -> list[int]:
 
 def start(results: Path, *arguments: str) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'notebooks'}", "MARK": str(results)}
-    command = [sys.executable, "-m", "ciabook.lab", *arguments, "--results", str(results)]
+    command = [sys.executable, "-m", "ciabook.studies.lab", *arguments, "--results", str(results)]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, env=environment, **silent)
 

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from ciabook.scripted import Uniform, trace
+from ciabook.turn.scripted_players import Uniform, trace
 
 from ciacore.games import GAMES, Turn
 from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, TurnState

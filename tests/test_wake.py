@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ciabook.ends import final
-from ciabook.study import WAKE, WAKE_ALPHAS, find
-from ciabook.wake import (
+from ciabook.evidence.final_returns import final
+from ciabook.evidence.wake import (
     AGAINST_QMIX,
     CREDIT_CONTROLS,
     asleep,
@@ -21,9 +20,10 @@ from ciabook.wake import (
     verdict,
     zero_share,
 )
+from ciabook.studies.study import WAKE, WAKE_ALPHAS, find
 
 from ciacore.methods import METHODS
-from ciacore.store import Run, read_runs
+from ciacore.runtime.store import Run, read_runs
 from ciacore.types import InvalidInputError
 
 STUDY = Path(__file__).resolve().parents[1] / "book" / "results" / "study"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ciacore.games.starcraft import SIZES
+from ciacore.games.battles.starcraft import SIZES
 
 
 class Double:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ciacore.config import Config
-from ciacore.learner import Learner
+from ciacore.learning.learner import Learner
+from ciacore.learning.rollout import pad
 from ciacore.methods import assemble
-from ciacore.rollout import pad
 from ciacore.types import Episodes, Spec, Step, Utilities
 
 SMALL = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "target_interval": 5}

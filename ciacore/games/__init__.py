@@ -11,14 +11,14 @@ SCENARIOS = ("10m_vs_11m", "2c_vs_64zg", "7sz", "6h_vs_8z", "corridor", "3s5z_vs
 
 def smax(scenario: str) -> Game:
     """A battle simulated by SMAX; JAX is loaded when the first is made."""
-    from ciacore.games.smax import Smax
+    from ciacore.games.battles.smax import Smax
 
     return Smax(scenario)
 
 
 def smac(scenario: str) -> Game:
     """A battle on StarCraft II, where it and SMAC are installed."""
-    from ciacore.games.smac import Smac
+    from ciacore.games.battles.smac import Smac
 
     return Smac(scenario)
 

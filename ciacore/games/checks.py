@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ciacore.arrays import Array, Generator
-from ciacore.types import Spec, Step, refuse
+from ciacore.types import Array, Generator, Spec, Step, refuse
 
 
 class Checked:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ciacore.arrays import Array, Generator, integers, library, tensor
+from ciacore.fast.arrays import integers, library, tensor
 from ciacore.games.checks import Checked, check_n_games
-from ciacore.types import Spec, Step, refuse
+from ciacore.types import Array, Generator, Spec, Step, refuse
 
 UP, DOWN, LEFT, RIGHT, EAT, STAY = range(6)
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0), (0, 0))  # (row, column) change of each action

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ciacore.config import Config
-from ciacore.distinct import distinct
+from ciacore.fast.distinct import distinct
 from ciacore.mixers.hypernetwork import hypernetwork
 from ciacore.types import Mixed, Spec, Utilities
 

@@ -15,7 +15,7 @@ from ciacore.types import Mixed, Spec, Utilities
 class Shuffled(nn.Module):
     """Q_tot = f(P q; s): utilities reach the mixer f in another order; state and agents stay as they are.
 
-    `order` is P: the identity unless someone writes to it (`ciacore.diversity.shuffle`, while learning); never stored.
+    `order` is P: the identity unless someone writes to it (`ciacore.baselines.qmix_rs`, while learning); never stored.
     """
 
     def __init__(self, mixer: Any, spec: Spec, config: Config) -> None:

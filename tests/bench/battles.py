@@ -25,9 +25,9 @@ import torch  # noqa: E402
 from bench.measure import RESULTS, keep, milliseconds, random_batch  # noqa: E402
 
 from ciacore import METHODS  # noqa: E402
-from ciacore.games.battlefield import BATTLES, HeuristicEnemySMAX, settings  # noqa: E402
-from ciacore.games.smax import Smax  # noqa: E402
-from ciacore.provenance import now, provenance  # noqa: E402
+from ciacore.games.battles.battlefield import BATTLES, HeuristicEnemySMAX, settings  # noqa: E402
+from ciacore.games.battles.smax import Smax  # noqa: E402
+from ciacore.runtime.provenance import now, provenance  # noqa: E402
 from ciacore.training import make_learner  # noqa: E402
 
 GAMES, ROUNDS, UPDATES = 32, 5, 5

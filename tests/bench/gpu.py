@@ -17,10 +17,10 @@ from bench.measure import RESULTS, keep, milliseconds
 
 from ciacore import METHODS
 from ciacore.config import Config
-from ciacore.engine import Lockstep
 from ciacore.games import Turn
-from ciacore.processes import cores, one_core
-from ciacore.provenance import now, provenance
+from ciacore.runtime.cuda_graphs import Lockstep
+from ciacore.runtime.processes import cores, one_core
+from ciacore.runtime.provenance import now, provenance
 from ciacore.training import Training
 
 SEEDS = (1, 2, 5, 10, 20)

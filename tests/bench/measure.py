@@ -27,13 +27,13 @@ from bench.published_structure import Published
 
 from ciacore import METHODS, train
 from ciacore.config import Config
-from ciacore.distinct import distinct
+from ciacore.fast.distinct import distinct
 from ciacore.games import Turn
+from ciacore.learning.rollout import play
 from ciacore.losses import mixer_states
-from ciacore.processes import cores, one_core
-from ciacore.provenance import now, provenance
-from ciacore.rollout import play
-from ciacore.store import read_run
+from ciacore.runtime.processes import cores, one_core
+from ciacore.runtime.provenance import now, provenance
+from ciacore.runtime.store import read_run
 from ciacore.training import Training, make_learner
 from ciacore.types import Episodes, Spec
 

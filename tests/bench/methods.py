@@ -19,11 +19,12 @@ import torch
 from bench.measure import RESULTS, keep
 from torch.utils.flop_counter import FlopCounterMode
 
-from ciacore import METHODS, recurrence
+from ciacore import METHODS
+from ciacore.fast import gru as recurrence
 from ciacore.games import Turn
-from ciacore.processes import one_core
-from ciacore.provenance import now, provenance
-from ciacore.rollout import play
+from ciacore.learning.rollout import play
+from ciacore.runtime.processes import one_core
+from ciacore.runtime.provenance import now, provenance
 from ciacore.training import Training
 from ciacore.types import Episodes
 

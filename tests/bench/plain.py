@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ciacore.distinct
-from ciacore import agent
+import ciacore.fast.distinct
+from ciacore.learning import agent
 
 
 @contextmanager
 def row_by_row() -> Iterator[None]:
     """Nothing is at hand for the host to look at, as if it lay on a device: torch.nn.GRU, and rows as they are."""
-    held = ciacore.distinct.at_hand
-    agent.at_hand = ciacore.distinct.at_hand = lambda x: False
+    held = ciacore.fast.distinct.at_hand
+    agent.at_hand = ciacore.fast.distinct.at_hand = lambda x: False
     try:
         yield
     finally:
-        agent.at_hand = ciacore.distinct.at_hand = held
+        agent.at_hand = ciacore.fast.distinct.at_hand = held
 
 
 @contextmanager
 def none_repeat() -> Iterator[None]:
     """Every row looked at on its own, on the path of a CPU."""
-    held, ciacore.distinct.FEW = ciacore.distinct.FEW, -1.0
+    held, ciacore.fast.distinct.FEW = ciacore.fast.distinct.FEW, -1.0
     try:
         yield
     finally:
-        ciacore.distinct.FEW = held
+        ciacore.fast.distinct.FEW = held

@@ -1,0 +1,1 @@
+"""Speed, and nothing but speed: without this folder the mathematics is the same, only later."""

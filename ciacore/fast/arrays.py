@@ -1,0 +1,39 @@
+"""The words numpy and torch share, so that rules are written once and run in either.
+
+A few games on a CPU are played in numpy, where a small operation costs a quarter of torch's; many games, or games on a
+GPU, in torch. The generator that is passed in decides: a numpy generator gives numpy arrays, a torch one tensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ciacore.types import Array, Generator
+
+
+def library(array: Array) -> Any:
+    """torch or numpy: `library(x).where`, `.stack`, `.concatenate`, `.zeros_like` mean the same in both."""
+    return np if isinstance(array, np.ndarray) else torch
+
+
+def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
+    """Uniform int64 from 0 to `high` - 1."""
+    if isinstance(rng, np.random.Generator):
+        return (high * rng.random(shape)).astype(np.int64)  # half the time of rng.integers
+    return torch.randint(high, shape, generator=rng, device=rng.device)
+
+
+def uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
+    """Uniform float32 in [0, 1)."""
+    if isinstance(rng, np.random.Generator):
+        return rng.random(shape, dtype=np.float32)
+    return torch.rand(shape, generator=rng, device=rng.device)
+
+
+def tensor(array: Array) -> Tensor:
+    """A tensor; of a numpy array without a copy."""
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else array

@@ -1,0 +1,1 @@
+"""The six battles of the paper, on SMAX and on StarCraft II."""

@@ -1,0 +1,1 @@
+"""What keeps a training going: processes, checkpoints, CUDA graphs, run folders, provenance."""

@@ -1,0 +1,1 @@
+"""Battles beside the library: recordings, tactics, scripted players, difficulty."""

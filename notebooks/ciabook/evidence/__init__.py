@@ -1,0 +1,1 @@
+"""What runs are asked: statistics, measures of networks, exports."""

@@ -1,0 +1,50 @@
+"""How long each notebook of the last build took: python -m ciabook.page.notebook_times writes book/data/durations.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ciacore.runtime.provenance import now, provenance
+
+ROOT = Path(__file__).resolve().parents[3]
+STAGE, FILE = ROOT / "_build" / "stage" / "notebooks", ROOT / "book" / "data" / "durations.json"
+
+
+def durations(stage: Path) -> tuple[str, dict[str, float]]:
+    """The device of the build's trainings, and notebook -> seconds, as papermill noted both."""
+    device, found = "cpu", {}
+    for path in sorted(stage.glob("*.ipynb")):
+        noted = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
+        if noted.get("duration"):
+            found[path.stem] = round(noted["duration"], 1)
+        if path.stem == "train":
+            device = noted.get("parameters", {}).get("device", device)
+    return device, found
+
+
+def write(file: Path, device: str, entry: dict[str, Any]) -> None:
+    """Enters a device's durations; those of other devices stay."""
+    held = json.loads(file.read_text()) if file.is_file() else {}
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({**held, device: entry}, indent=1) + "\n")
+    os.replace(part, file)
+
+
+def main() -> int:
+    """Returns the exit code."""
+    device, found = durations(STAGE)
+    if not found:
+        print(f"durations: no executed notebooks in {STAGE}; run make book first.", file=sys.stderr)
+        return 2
+    facts = {**provenance(device), "finished": now(), "cores": os.cpu_count()}
+    write(FILE, device, {"seconds": found, "provenance": facts})
+    print(f"{FILE}: {len(found)} notebooks, {sum(found.values()):.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

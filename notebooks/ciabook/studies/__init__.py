@@ -1,0 +1,1 @@
+"""Studies as data, and the command that trains what is missing."""

@@ -1,0 +1,80 @@
+"""Retraining the beginning of a stored run and comparing: exactly on the same PyTorch and CPU, else in a band."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ciacore.runtime.experiment import train
+from ciacore.runtime.store import Run
+from ciacore.types import Game, refuse
+
+SAME = ("numerics", "cpu", "device", "threads", "python", "torch", "numpy")  # all agree: so must returns
+
+
+class Recheck(NamedTuple):
+    """The evaluations of a stored run beside those of its retraining."""
+
+    env_steps: list[int]
+    stored: list[float]  # mean greedy returns
+    again: list[float]
+    band: list[float]  # how far the two may lie apart where exactness is not promised
+    differing: list[str]  # what of SAME is not as it was
+    exact: bool  # every single return is equal
+
+    @property
+    def passed(self) -> bool:
+        """Exact where everything in SAME agrees; otherwise every mean within its band."""
+        within = all(abs(a - b) <= c for a, b, c in zip(self.stored, self.again, self.band, strict=True))
+        return self.exact if not self.differing else within
+
+
+def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> Recheck:
+    """Trains the first evaluations of a run again.
+
+    Args:
+        run: the stored run.
+        siblings: all stored seeds of the method, for the band: at each evaluation the spread (largest minus smallest
+            mean) over seeds, plus four standard errors of the difference of two means over the evaluation games.
+        game: the run's game.
+        evaluations: how many, from the first.
+
+    Raises:
+        InvalidInputError: another game than the run's, or a number of evaluations the run does not have.
+    """
+    held = len(run.metrics["env_steps"])
+    if game.name != run.game:
+        refuse("game", run.game, game.name, "Pass the game the run was trained on.")
+    if not 1 <= evaluations <= held:
+        refuse("evaluations", f"a whole number from 1 to {held}", evaluations, "Ask for fewer.")
+    steps = run.metrics["env_steps"][:evaluations]
+    shorter = run.config.but(env_steps=max(1, steps[-1] - 1))
+    (again,) = train(shorter, game, [run.seed], device=run.provenance["device"])
+    stored, repeated = run.metrics["episode_return"][:evaluations], again.metrics["episode_return"][:evaluations]
+    everyone = [[mean(returns) for returns in other.metrics["episode_return"][:evaluations]] for other in siblings]
+    spread = [max(values) - min(values) for values in zip(*everyone, strict=True)]
+    return Recheck(
+        env_steps=steps,
+        stored=[mean(returns) for returns in stored],
+        again=[mean(returns) for returns in repeated],
+        band=[gap + 4 * math.sqrt(error(a) + error(b)) for gap, a, b in zip(spread, stored, repeated, strict=True)],
+        differing=[name for name in SAME if fact(again.provenance, name) != fact(run.provenance, name)],
+        exact=stored == repeated,
+    )
+
+
+def fact(provenance: dict, name: str) -> object:
+    """An entry of a provenance, or the version of a package; None where an older run did not record it."""
+    return {**provenance, **provenance["versions"]}.get(name)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean."""
+    return sum(values) / len(values)
+
+
+def error(values: Sequence[float]) -> float:
+    """The squared standard error of the mean."""
+    centre = mean(values)
+    return sum((value - centre) ** 2 for value in values) / (len(values) - 1) / len(values)

@@ -1,0 +1,1 @@
+"""Turn beside the library: scripted players, a PettingZoo view."""
