@@ -2,9 +2,10 @@
 
     python book/build.py
 
-It writes only below <output>/_build: `live` (the runs trained just now), `stage` (pages and executed notebooks),
-`unfinished` (notebooks that still run or have failed) and `html` (the book). A notebook that fails, runs out of time,
-or is given a parameter it does not declare stops the build, and never reaches the book.
+It writes only below <output>/_build: `live` (the runs trained just now), `stage` (pages
+and executed notebooks), `unfinished` (notebooks that still run or have failed) and
+`html` (the book). A notebook that fails, runs out of time, or is given a parameter it
+does not declare stops the build, and never reaches the book.
 """
 
 from __future__ import annotations
@@ -31,9 +32,16 @@ from slides import write_slides
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"  # the working folder of every notebook
 TRAIN = "notebooks/train"
-LIVE_METHODS = ("qmix", "qmix_cia")  # trained side by side, on one core each; the page notebooks/train shows the last
-LIVE_SEED = 101  # not among the published seeds, so that the book never repeats a run it shows beside it
-JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
+# trained side by side, on one core each; the page notebooks/train shows the last
+LIVE_METHODS = ("qmix", "qmix_cia")
+# not among the published seeds, so that the book never repeats a run it shows beside it
+LIVE_SEED = 101
+JUPYTER_BOOK = [
+    sys.executable,
+    "-c",
+    "from jupyter_book.cli.main import main; main()",
+    "build",
+]
 STRICT = ["-W", "-n", "--keep-going", "--all", "-q"]
 
 
@@ -42,7 +50,10 @@ def page_parameters(live: Path, device: str) -> dict[str, dict[str, Any]]:
     return {
         "notebooks/first_experiment": {"device": device},
         "notebooks/your_own_run": {"runs": os.path.relpath(live, NOTEBOOKS)},
-        "notebooks/recheck": {"run": "../book/results/turn/qmix_cia/seed_1", "evaluations": 2},
+        "notebooks/recheck": {
+            "run": "../book/results/turn/qmix_cia/seed_1",
+            "evaluations": 2,
+        },
     }
 
 
@@ -63,25 +74,62 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     os.environ["OMP_NUM_THREADS"] = "1"  # two notebooks run at once
     ours = str(ROOT), str(NOTEBOOKS)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [*ours, os.environ.get("PYTHONPATH")])
+    )
     try:
         made = build(options)
     except BuildError as error:
         print(f"\nThe book was not built. {error}", file=sys.stderr)
         return 1
-    print(f"The notebooks are executed, in {made}" if options.execute_only else f"The book is ready. Open {made}")
+    print(
+        f"The notebooks are executed, in {made}"
+        if options.execute_only
+        else f"The book is ready. Open {made}"
+    )
     return 0
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the book.")
-    parser.add_argument("--env-steps", type=int, default=60_000, help="length of each live training (%(default)s)")
-    parser.add_argument("--device", default="cpu", help="where the book's trainings run: cpu (the default), or cuda")
-    parser.add_argument("--runs", type=Path, help="reuse the `live` folder of an earlier build instead of training")
-    parser.add_argument("--output", type=Path, default=ROOT, help="build in OUTPUT/_build (default: the repository)")
-    parser.add_argument("--execute-only", action="store_true", help="train and execute the notebooks, render no pages")
-    parser.add_argument("--without-solutions", action="store_true", help="a copy for students: no answer key")
-    parser.add_argument("--timeout", type=int, default=900, help="seconds one cell may take (%(default)s)")
+    parser.add_argument(
+        "--env-steps",
+        type=int,
+        default=60_000,
+        help="length of each live training (%(default)s)",
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="where the book's trainings run: cpu (the default), or cuda",
+    )
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        help="reuse the `live` folder of an earlier build instead of training",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT,
+        help="build in OUTPUT/_build (default: the repository)",
+    )
+    parser.add_argument(
+        "--execute-only",
+        action="store_true",
+        help="train and execute the notebooks, render no pages",
+    )
+    parser.add_argument(
+        "--without-solutions",
+        action="store_true",
+        help="a copy for students: no answer key",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=int,
+        default=900,
+        help="seconds one cell may take (%(default)s)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -91,7 +139,9 @@ def build(options: argparse.Namespace) -> Path:
     live = options.runs.resolve() if options.runs else folder / "live"
     stage, unfinished = folder / "stage", folder / "unfinished"
     pages = read_toc()
-    training = [] if options.runs else training_jobs(live, options.env_steps, options.device)
+    training = (
+        [] if options.runs else training_jobs(live, options.env_steps, options.device)
+    )
     others = page_jobs(pages, stage, page_parameters(live, options.device))
     check_parameters(training + others)
     for old in (stage, unfinished, *([] if options.runs else [live])):
@@ -99,7 +149,9 @@ def build(options: argparse.Namespace) -> Path:
         old.mkdir(parents=True)
     run = partial(execute, unfinished=unfinished, timeout=options.timeout)
     if training:
-        with phase(f"Training {' and '.join(LIVE_METHODS)}, {options.env_steps} environment steps each"):
+        with phase(
+            f"Training {' and '.join(LIVE_METHODS)}, {options.env_steps} environment steps each"
+        ):
             execute_all(training, run)
     stage_pages(stage, live / f"{LIVE_METHODS[-1]}.ipynb")
     with phase(f"Executing {len(others)} notebooks"):
@@ -136,22 +188,40 @@ def read_toc() -> list[str]:
     pages = re.findall(r"^\s*(?:- file|root): (\S+)", toc, re.MULTILINE)
     missing = [page for page in pages if not source_of(page).is_file()]
     if missing:
-        raise BuildError(f"book/_toc.yml names pages that do not exist: {', '.join(missing)}.")
+        raise BuildError(
+            f"book/_toc.yml names pages that do not exist: {', '.join(missing)}."
+        )
     return pages
 
 
 def training_jobs(live: Path, env_steps: int, device: str) -> list[Job]:
     """One execution of the training notebook per live method."""
-    shared = {"game": "turn", "seeds": [LIVE_SEED], "env_steps": env_steps, "overrides": {}, "processes": 1}
+    shared = {
+        "game": "turn",
+        "seeds": [LIVE_SEED],
+        "env_steps": env_steps,
+        "overrides": {},
+        "processes": 1,
+    }
     shared["device"] = device
     shared["results"] = os.path.relpath(live, NOTEBOOKS)
-    return [Job(source_of(TRAIN), live / f"{name}.ipynb", {"method": name} | shared) for name in LIVE_METHODS]
+    return [
+        Job(source_of(TRAIN), live / f"{name}.ipynb", {"method": name} | shared)
+        for name in LIVE_METHODS
+    ]
 
 
-def page_jobs(pages: list[str], stage: Path, parameters: dict[str, dict[str, Any]]) -> list[Job]:
+def page_jobs(
+    pages: list[str], stage: Path, parameters: dict[str, dict[str, Any]]
+) -> list[Job]:
     """One execution per notebook of the book; the training notebook is executed already."""
-    notebooks = [page for page in pages if page.startswith("notebooks/") and page != TRAIN]
-    return [Job(source_of(page), stage / f"{page}.ipynb", parameters.get(page, {})) for page in notebooks]
+    notebooks = [
+        page for page in pages if page.startswith("notebooks/") and page != TRAIN
+    ]
+    return [
+        Job(source_of(page), stage / f"{page}.ipynb", parameters.get(page, {}))
+        for page in notebooks
+    ]
 
 
 def check_parameters(jobs: list[Job]) -> None:
@@ -160,17 +230,26 @@ def check_parameters(jobs: list[Job]) -> None:
         declared = papermill.inspect_notebook(str(job.source)) if job.parameters else {}
         unknown = sorted(set(job.parameters) - set(declared))
         if unknown:
-            expected = ", ".join(declared) or "none (it has no cell tagged `parameters`)"
-            raise BuildError(f"{name_of(job)} does not declare {', '.join(unknown)}. It declares: {expected}.")
+            expected = (
+                ", ".join(declared) or "none (it has no cell tagged `parameters`)"
+            )
+            raise BuildError(
+                f"{name_of(job)} does not declare {', '.join(unknown)}. It declares: {expected}."
+            )
 
 
 def execute_all(jobs: list[Job], run: partial[str]) -> None:
     """Raises BuildError with one line per notebook that failed."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:  # threads do not survive a fork
+    # threads do not survive a fork
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         outcomes = zip(jobs, pool.map(run, jobs), strict=True)
-        failures = [f"\n  {name_of(job)}: {reason}" for job, reason in outcomes if reason]
+        failures = [
+            f"\n  {name_of(job)}: {reason}" for job, reason in outcomes if reason
+        ]
     if failures:
-        raise BuildError(f"{len(failures)} of {len(jobs)} notebooks failed:{''.join(failures)}")
+        raise BuildError(
+            f"{len(failures)} of {len(jobs)} notebooks failed:{''.join(failures)}"
+        )
 
 
 def execute(job: Job, unfinished: Path, timeout: int) -> str:
@@ -185,13 +264,17 @@ def execute(job: Job, unfinished: Path, timeout: int) -> str:
             kernel_name="python3",
             execution_timeout=timeout,
             progress_bar=False,
-            extra_arguments=["--log-level=50"],  # ipykernel warns about the transport of every kernel
+            # ipykernel warns about the transport of every kernel
+            extra_arguments=["--log-level=50"],
         )
     except papermill.PapermillExecutionError as error:
         return f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}\n    See {draft}"
     except Exception as error:  # a cell out of time, a kernel that died, a notebook that cannot be read
         return f"{type(error).__name__}: {str(error).strip() or 'no message'}\n    See {draft}"
-    draft.write_text(json.dumps(without_root(json.loads(draft.read_text("utf-8"))), indent=1), "utf-8")
+    draft.write_text(
+        json.dumps(without_root(json.loads(draft.read_text("utf-8"))), indent=1),
+        "utf-8",
+    )
     draft.replace(job.target)
     return ""
 
@@ -210,10 +293,16 @@ def without_root(value: Any) -> Any:
 def stage_pages(stage: Path, training: Path) -> None:
     """Copies the pages and the executed training; papermill adds the other notebooks."""
     if not training.is_file():
-        raise BuildError(f"{training.parent} has no {training.name}. Give --runs the `live` folder of a build.")
-    shutil.copytree(ROOT / "book", stage / "book", ignore=shutil.ignore_patterns("__pycache__"))
+        raise BuildError(
+            f"{training.parent} has no {training.name}. Give --runs the `live` folder of a build."
+        )
     shutil.copytree(
-        ROOT / "ciacore", stage / "ciacore", ignore=shutil.ignore_patterns("__pycache__")
+        ROOT / "book", stage / "book", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(
+        ROOT / "ciacore",
+        stage / "ciacore",
+        ignore=shutil.ignore_patterns("__pycache__"),
     )  # quoted by pages
     shutil.copy(ROOT / "CHANGELOG.md", stage)
     shutil.copytree(ROOT / "env" / "starcraft2", stage / "env" / "starcraft2")
@@ -225,10 +314,16 @@ def withhold_solutions(stage: Path) -> None:
     """Takes the solutions out of staged pages, and the cells that check them (tagged hide-cell)."""
     solution = re.compile(r"^(`{3,})\{solution\}.*?^\1\n", re.MULTILINE | re.DOTALL)
     for path in stage.glob("*/**/*.md"):
-        path.write_text(solution.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(
+            solution.sub("", path.read_text(encoding="utf-8")), encoding="utf-8"
+        )
     for path in stage.glob("notebooks/*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells = [cell for cell in notebook["cells"] if "hide-cell" not in cell["metadata"].get("tags", [])]
+        cells = [
+            cell
+            for cell in notebook["cells"]
+            if "hide-cell" not in cell["metadata"].get("tags", [])
+        ]
         for cell in cells:
             if cell["cell_type"] == "markdown":
                 cell["source"] = solution.sub("", "".join(cell["source"]) + "\n")
@@ -240,15 +335,26 @@ def render(folder: Path) -> None:
     shutil.rmtree(folder / "html", ignore_errors=True)
     stage = folder / "stage"
     command = [*JUPYTER_BOOK, str(stage), "--path-output", str(folder.parent), *STRICT]
-    command += ["--config", str(stage / "book" / "_config.yml"), "--toc", str(stage / "book" / "_toc.yml")]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    command += [
+        "--config",
+        str(stage / "book" / "_config.yml"),
+        "--toc",
+        str(stage / "book" / "_toc.yml"),
+    ]
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    )
     if result.returncode:
         report = re.sub(r"\x1b\[[\d;]*m", "", result.stdout)
-        raise BuildError(f"Jupyter Book reports:\n{report.replace(f'{stage}{os.sep}', '')}")
+        raise BuildError(
+            f"Jupyter Book reports:\n{report.replace(f'{stage}{os.sep}', '')}"
+        )
     try:
         write_slides(ROOT / "book" / "slides.md", stage, folder / "html")
     except KeyError as error:
-        raise BuildError(f"book/slides.md names {error}, which no page of the book has.") from error
+        raise BuildError(
+            f"book/slides.md names {error}, which no page of the book has."
+        ) from error
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ def figures(pages: Path) -> dict[str, str]:
     """Name -> the image and the page it is made on, for every named figure of the rendered pages."""
     found = {}
     for page in sorted(pages.glob("notebooks/*.html")):
-        for name, inside in re.findall(r'<figure[^>]* id="(fig-[\w-]+)">(.*?)</figure>', page.read_text(), re.DOTALL):
+        for name, inside in re.findall(
+            r'<figure[^>]* id="(fig-[\w-]+)">(.*?)</figure>',
+            page.read_text(),
+            re.DOTALL,
+        ):
             image = re.search(r"<img [^>]*>", inside)
             if image:
                 link = f'<a href="notebooks/{page.name}#{name}">notebooks/{page.stem}.ipynb</a>'
@@ -45,8 +49,16 @@ def equations(stage: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".ipynb":
             cells = json.loads(text)["cells"]
-            text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-        for label, tex in re.findall(r"^`{3}\{math\}\n:label: ([\w-]+)\n(.*?)^`{3}", text, re.MULTILINE | re.DOTALL):
+            text = "\n".join(
+                "".join(cell["source"])
+                for cell in cells
+                if cell["cell_type"] == "markdown"
+            )
+        for label, tex in re.findall(
+            r"^`{3}\{math\}\n:label: ([\w-]+)\n(.*?)^`{3}",
+            text,
+            re.MULTILINE | re.DOTALL,
+        ):
             found[label] = tex.strip()
     return found
 
@@ -59,7 +71,10 @@ def write_slides(source: Path, stage: Path, pages: Path) -> Path:
     """
     drawn, written = figures(pages), equations(stage)
     markdown = MarkdownIt("commonmark").enable("table")
-    markdown.use(dollarmath_plugin, renderer=lambda tex, options: r"\(" + html.escape(tex) + r"\)")
+    markdown.use(
+        dollarmath_plugin,
+        renderer=lambda tex, options: r"\(" + html.escape(tex) + r"\)",
+    )
 
     def figure(found: re.Match[str]) -> str:
         return drawn[found[1]]
@@ -68,7 +83,9 @@ def write_slides(source: Path, stage: Path, pages: Path) -> Path:
         return r"<p>\[" + html.escape(written[found[1]]) + r"\]</p>"
 
     slides = []
-    for text in re.split(r"^---\n", source.read_text(encoding="utf-8"), flags=re.MULTILINE):
+    for text in re.split(
+        r"^---\n", source.read_text(encoding="utf-8"), flags=re.MULTILINE
+    ):
         body = markdown.render(text)
         body = re.sub(r"<p>\{figure\}<code>([\w-]+)</code></p>", figure, body)
         body = re.sub(r"<p>\{equation\}<code>([\w-]+)</code></p>", equation, body)

@@ -13,7 +13,9 @@ from ciacore.losses import in_batch
 from ciacore.types import Forward, Spec, refuse
 
 
-def similarities(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]) -> Float[Tensor, "B K K"]:
+def similarities(
+    credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]
+) -> Float[Tensor, "B K K"]:
     """G[b, k, j] = w_k · x^j, row: identity, column: whose credits; x is padded here from T to N.
 
     (Liu et al. 2023, Eq. 3 and the similarity matrix below Eq. 6.)
@@ -24,28 +26,40 @@ def similarities(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N
     n_agents, horizon = identities.shape
     if credits.dim() != 3 or credits.shape[2] != n_agents or credits.shape[1] > horizon:
         expected = f"shape [B, T, {n_agents}] with T at most {horizon}"
-        refuse("credits", expected, list(credits.shape), "Identities must be [K, N] with N the longest episode.")
+        refuse(
+            "credits",
+            expected,
+            list(credits.shape),
+            "Identities must be [K, N] with N the longest episode.",
+        )
     x = F.pad(credits, (0, 0, 0, horizon - credits.shape[1]))  # [B, N, K]
     return identities @ x
 
 
-def cia_loss(credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]) -> Float[Tensor, ""]:
+def cia_loss(
+    credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]
+) -> Float[Tensor, ""]:
     """L_CL = -mean over b, k of log softmax_j(w_k · x^j)[k]: which agent's credits belong to identity k?
 
-    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so a bias of the identity layer would cancel. log K - L_CL
-    says how well one episode's credits can be handed back to their owners. It is the paper's lower bound on the mutual
-    information (Eq. 5) only where the other agents' credits are independent draws.
+    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so a bias of the identity
+    layer would cancel. log K - L_CL says how well one episode's credits can be handed
+    back to their owners. It is the paper's lower bound on the mutual information (Eq.
+    5) only where the other agents' credits are independent draws.
     """
-    log_p = similarities(credits, identities).log_softmax(dim=2)  # over the columns: whose credits
+    # over the columns: whose credits
+    log_p = similarities(credits, identities).log_softmax(dim=2)
     return -log_p.diagonal(dim1=1, dim2=2).mean()
 
 
 def cc_loss(
-    credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"], bias: Float[Tensor, "K"] | None = None
+    credits: Float[Tensor, "B T K"],
+    identities: Float[Tensor, "K N"],
+    bias: Float[Tensor, "K"] | None = None,
 ) -> Float[Tensor, ""]:
     """The credit-classification ablation: which identity do agent k's credits belong to?
 
-    (Liu et al. 2023, Ablation Study; Algorithm 1 without the transpose of line 25.) The softmax runs over identities.
+    (Liu et al. 2023, Ablation Study; Algorithm 1 without the transpose of line 25.) The
+    softmax runs over identities.
     """
     logits = similarities(credits, identities)
     if bias is not None:
@@ -102,7 +116,10 @@ class CreditRatio(nn.Module):
     @torch.no_grad()
     def forward(self, record: Forward) -> Float[Tensor, ""]:
         weights = record.weights.unsqueeze(-1)
-        sums = [(record.mixing.credits(record.utilities, kind) * weights).sum() for kind in ("published", "exact")]
+        sums = [
+            (record.mixing.credits(record.utilities, kind) * weights).sum()
+            for kind in ("published", "exact")
+        ]
         return sums[0] / sums[1]
 
 
@@ -117,4 +134,6 @@ class CC(nn.Module):
         self.bias = uniform_parameter(spec, spec.n_agents)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
-        return cc_loss(temporal_credits(record, self.config), self.identities, self.bias)
+        return cc_loss(
+            temporal_credits(record, self.config), self.identities, self.bias
+        )

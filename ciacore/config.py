@@ -26,8 +26,9 @@ CHOICES = {
 class Config:
     """One method with its hyper-parameters. The defaults are those the paper and its code share.
 
-    A method is a Config (`ciacore.METHODS`), a variation is `config.but(field=value)`, a study is a list of them.
-    Seeds, the game and the result folder are arguments of `train`, not part of the method.
+    A method is a Config (`ciacore.METHODS`), a variation is `config.but(field=value)`,
+    a study is a list of them. Seeds, the game and the result folder are arguments of
+    `train`, not part of the method.
 
     Raises:
         InvalidInputError: a field has the wrong type or an impossible value.
@@ -37,15 +38,20 @@ class Config:
     agent: str = "recurrent"  # key in AGENTS
     mixer: str = "qmix"  # key in MIXERS
     backbone: str = "td"  # key in BACKBONES: what is regressed on which target
-    terms: tuple[str, ...] | list[str] = ()  # keys in TERMS: losses added to the backbone's
+    # keys in TERMS: losses added to the backbone's
+    terms: tuple[str, ...] | list[str] = ()
     explorer: str = "epsilon_greedy"  # key in EXPLORERS
-    auxiliaries: tuple[str, ...] | list[str] = ()  # keys in AUXILIARIES: parts with an optimizer of their own
+    # keys in AUXILIARIES: parts with an optimizer of their own
+    auxiliaries: tuple[str, ...] | list[str] = ()
 
-    env_steps: int = 2_050_000  # training ends after the first episode that exceeds this many environment steps
-    n_games: int = 1  # games played at once per seed; more than one acts with older parameters
+    # training ends after the first episode that exceeds this many environment steps
+    env_steps: int = 2_050_000
+    # games played at once per seed; more than one acts with older parameters
+    n_games: int = 1
     batch: int = 32  # episodes per update
     buffer: int = 5_000  # episodes kept in the replay
-    target_interval: int = 200  # episodes between copies of the online to the target networks
+    # episodes between copies of the online to the target networks
+    target_interval: int = 200
     evaluation_interval: int = 10_000  # environment steps between evaluations
     evaluation_games: int = 32  # greedy episodes per evaluation
 
@@ -63,14 +69,20 @@ class Config:
 
     hidden_size: int = 64  # H, width of the agent network
     mixing_size: int = 32  # E, width of the mixing network
-    hypernetwork_size: int = 64  # hidden width of the hypernetworks; 0: a single linear layer
+    # hidden width of the hypernetworks; 0: a single linear layer
+    hypernetwork_size: int = 64
 
-    cia_coefficient: float = 0.0  # alpha, weight of the CIA (or CC) loss; 0 turns it off
-    credit_derivative: str = "exact"  # "exact": autograd, any mixer; "published": QMIX's closed form with its ELU' slip
-    credit_detach: bool = True  # True: the CIA gradient stops before the agents, as published
-    credit_padding: str = "published"  # "published" keeps the credits of padded steps, "masked" zeroes them
+    # alpha, weight of the CIA (or CC) loss; 0 turns it off
+    cia_coefficient: float = 0.0
+    # "exact": autograd, any mixer; "published": QMIX's closed form with its ELU' slip
+    credit_derivative: str = "exact"
+    # True: the CIA gradient stops before the agents, as published
+    credit_detach: bool = True
+    # "published" keeps the credits of padded steps, "masked" zeroes them
+    credit_padding: str = "published"
 
-    qplex_weights: str = "dmaq"  # "dmaq", "unweighted" or "qatten" (needs features per agent in the state)
+    # "dmaq", "unweighted" or "qatten" (needs features per agent in the state)
+    qplex_weights: str = "dmaq"
     qplex_kernels: int = 4  # J, of the importance
     qplex_heads: int = 4  # attention heads of Qatten
     qplex_penalty: float = 1e-3  # weight of Qatten's logits in the loss
@@ -88,17 +100,20 @@ class Config:
     maven_coefficient: float = 0.01  # weight of the information loss
     maven_size: int = 64  # width of the discriminator
     maven_layers: int = 3  # its hidden layers
-    maven_entropy: str = "published"  # the latent policy's bonus: "published" (a mere baseline) or "exact"
+    # the latent policy's bonus: "published" (a mere baseline) or "exact"
+    maven_entropy: str = "published"
     maven_entropy_coefficient: float = 0.01  # c
 
     eoi_episodes: float = 0.4  # share of exploring episodes
     eoi_steps: float = 0.05  # share of their steps at which one agent explores
-    eoi_target: str = "published"  # update of the target network: "published" (grows without end) or "fixed"
+    # update of the target network: "published" (grows without end) or "fixed"
+    eoi_target: str = "published"
 
     scds_beta: float = 0.1  # beta, weight of the intrinsic reward
     scds_beta1: float = 0.5  # beta1, of the informed prediction and the policies
     scds_beta2: float = 0.5  # beta2, of the policies' divergence
-    scds_anneal: float = 0.0  # share of the reward lost per million env steps after the first; 0: none
+    # share of the reward lost per million env steps after the first; 0: none
+    scds_anneal: float = 0.0
     scds_size: int = 128  # width of the predictors
 
     def __post_init__(self) -> None:
@@ -109,15 +124,35 @@ class Config:
             check_field(field.name, field.type, getattr(self, field.name))
         for name in ("batch", "n_games"):
             if getattr(self, name) > self.buffer:
-                refuse(name, f"at most buffer = {self.buffer}", getattr(self, name), f"Lower {name} or raise buffer.")
+                refuse(
+                    name,
+                    f"at most buffer = {self.buffer}",
+                    getattr(self, name),
+                    f"Lower {name} or raise buffer.",
+                )
         if self.cia_coefficient > 0 and not self.terms:
             cure = 'Start from METHODS["qmix_cia"], or add terms=("cia",).'
-            refuse("cia_coefficient", "0, as no loss term uses it", self.cia_coefficient, cure)
+            refuse(
+                "cia_coefficient",
+                "0, as no loss term uses it",
+                self.cia_coefficient,
+                cure,
+            )
         if not re.fullmatch(r"\w[\w.+-]*", self.method):
-            refuse("method", "a name of letters, digits and . _ + -", self.method, "It becomes the name of a folder.")
+            refuse(
+                "method",
+                "a name of letters, digits and . _ + -",
+                self.method,
+                "It becomes the name of a folder.",
+            )
         for name in ("terms", "auxiliaries"):
             if len(set(getattr(self, name))) != len(getattr(self, name)):
-                refuse(name, "different names", list(getattr(self, name)), "Name every part once.")
+                refuse(
+                    name,
+                    "different names",
+                    list(getattr(self, name)),
+                    "Name every part once.",
+                )
 
     def but(self, **changes: Any) -> Config:
         """This Config with some fields changed.
@@ -133,13 +168,46 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them; `Config(**config.to_dict()) == config`."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
 
-POSITIVE = ("env_steps", "n_games", "batch", "buffer", "target_interval", "evaluation_interval", "evaluation_games")
-POSITIVE += ("epsilon_steps", "hidden_size", "mixing_size", "learning_rate", "gradient_clip", "rmsprop_epsilon")
-POSITIVE += ("qplex_kernels", "qplex_heads", "central_size", "maven_size", "maven_layers", "scds_size")
-SHARES = ("gamma", "epsilon_start", "epsilon_end", "rmsprop_smoothing", "weighting_alpha", "eoi_episodes", "eoi_steps")
+POSITIVE = (
+    "env_steps",
+    "n_games",
+    "batch",
+    "buffer",
+    "target_interval",
+    "evaluation_interval",
+    "evaluation_games",
+)
+POSITIVE += (
+    "epsilon_steps",
+    "hidden_size",
+    "mixing_size",
+    "learning_rate",
+    "gradient_clip",
+    "rmsprop_epsilon",
+)
+POSITIVE += (
+    "qplex_kernels",
+    "qplex_heads",
+    "central_size",
+    "maven_size",
+    "maven_layers",
+    "scds_size",
+)
+SHARES = (
+    "gamma",
+    "epsilon_start",
+    "epsilon_end",
+    "rmsprop_smoothing",
+    "weighting_alpha",
+    "eoi_episodes",
+    "eoi_steps",
+)
 
 
 def known_name(name: object, names: Iterable[str], argument: str) -> str:
@@ -155,8 +223,17 @@ def known_name(name: object, names: Iterable[str], argument: str) -> str:
 def check_field(name: str, kind: str, value: Any) -> None:
     """Refuses a value of the wrong type or outside the field's range."""
     if kind == "int" and (isinstance(value, bool) or not isinstance(value, int)):
-        refuse(name, "a whole number", value, "Write it without a fraction or quotes, e.g. 10000.")
-    if kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+        refuse(
+            name,
+            "a whole number",
+            value,
+            "Write it without a fraction or quotes, e.g. 10000.",
+        )
+    if kind == "float" and (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+    ):
         refuse(name, "a finite number", value, "Write it without quotes, e.g. 0.02.")
     if kind == "bool" and not isinstance(value, bool):
         refuse(name, "True or False", value, "Write it without quotes.")
@@ -170,6 +247,11 @@ def check_field(name: str, kind: str, value: Any) -> None:
     if name in POSITIVE and value <= 0:
         refuse(name, "a number above 0", value, "Choose a positive value.")
     if kind in ("int", "float") and value < 0:
-        refuse(name, "a number of at least 0", value, "Choose 0 to turn it off, or a positive value.")
+        refuse(
+            name,
+            "a number of at least 0",
+            value,
+            "Choose 0 to turn it off, or a positive value.",
+        )
     if name in SHARES and value > 1:
         refuse(name, "a number between 0 and 1", value, "Choose a value in [0, 1].")

@@ -10,7 +10,10 @@ from ciacore.types import Mixer, Mixing, Utilities, refuse
 
 
 def credits(
-    mixer: Mixer, utilities: Utilities, state: Float[Tensor, "... S"], create_graph: bool = False
+    mixer: Mixer,
+    utilities: Utilities,
+    state: Float[Tensor, "... S"],
+    create_graph: bool = False,
 ) -> Float[Tensor, "... K"]:
     """The gradient of the joint value with respect to every agent's utility, by automatic differentiation.
 
@@ -18,8 +21,9 @@ def credits(
         mixer: any (utilities, state) -> Mixed.
         utilities: where to differentiate; only `chosen` is differentiated.
         state: [..., S], the leading axes of the utilities.
-        create_graph: True keeps the result differentiable: with respect to the mixer's parameters and, unless the
-            utilities come detached, through them to the agents (the paper's pseudo-code).
+        create_graph: True keeps the result differentiable: with respect to the mixer's
+            parameters and, unless the utilities come detached, through them to the
+            agents (the paper's pseudo-code).
 
     Raises:
         InvalidInputError: the leading axes of utilities and state differ.
@@ -27,7 +31,12 @@ def credits(
     shape = utilities.chosen.shape
     if shape[:-1] != state.shape[:-1]:
         expected = f"leading axes {list(state.shape[:-1])}, those of the state"
-        refuse("utilities", expected, list(shape[:-1]), "Pass utilities and states of the same steps.")
+        refuse(
+            "utilities",
+            expected,
+            list(shape[:-1]),
+            "Pass utilities and states of the same steps.",
+        )
     with torch.enable_grad():
         return credits_at(mixing_at(mixer, state), utilities, create_graph)
 
@@ -35,20 +44,24 @@ def credits(
 def mixing_at(mixer: Mixer, state: Float[Tensor, "... S"]) -> Mixing:
     """The mixer at given states, as a function of the utilities alone.
 
-    A mixer whose weights are written by the state may offer `at(state)`, so that they are written once and used twice:
-    for the joint value and for its credits.
+    A mixer whose weights are written by the state may offer `at(state)`, so that they
+    are written once and used twice: for the joint value and for its credits.
     """
     if callable(getattr(mixer, "at", None)):
         return mixer.at(state)
     return lambda utilities: mixer(utilities, state)
 
 
-def credits_at(mixing: Mixing, utilities: Utilities, create_graph: bool = False) -> Float[Tensor, "... K"]:
+def credits_at(
+    mixing: Mixing, utilities: Utilities, create_graph: bool = False
+) -> Float[Tensor, "... K"]:
     """The credits at the states of a mixing; arguments as for `credits`."""
     chosen = utilities.chosen
     with torch.enable_grad():
         if not (create_graph and chosen.requires_grad):
             chosen = chosen.detach().requires_grad_()
         q_tot = mixing(utilities._replace(chosen=chosen)).q_tot
-        (gradient,) = torch.autograd.grad(q_tot.sum(), chosen, create_graph=create_graph)
+        (gradient,) = torch.autograd.grad(
+            q_tot.sum(), chosen, create_graph=create_graph
+        )
     return gradient

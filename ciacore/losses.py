@@ -10,18 +10,24 @@ from torch import Tensor
 from ciacore.types import Episodes, Utilities
 
 
-def greedy_actions(action_values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]) -> Int[Tensor, "..."]:
+def greedy_actions(
+    action_values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]
+) -> Int[Tensor, "..."]:
     """argmax_u Q(u) over the available actions; 0 in padding, where none is available."""
     return action_values.masked_fill(~available, -float("inf")).max(-1).indices
 
 
-def value_of(action_values: Float[Tensor, "... A"], actions: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+def value_of(
+    action_values: Float[Tensor, "... A"], actions: Int[Tensor, "..."]
+) -> Float[Tensor, "..."]:
     """Q(u)."""
     return action_values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
 
 def utilities_of(
-    action_values: Float[Tensor, "... K A"], actions: Int[Tensor, "... K"], available: Bool[Tensor, "... K A"]
+    action_values: Float[Tensor, "... K A"],
+    actions: Int[Tensor, "... K"],
+    available: Bool[Tensor, "... K A"],
 ) -> Utilities:
     """What the agents hand to the mixer when they take `actions`."""
     return Utilities(
@@ -32,7 +38,9 @@ def utilities_of(
 
 
 def td_targets(
-    rewards: Float[Tensor, "B T"], discounts: Float[Tensor, "B T"], next_values: Float[Tensor, "B T"]
+    rewards: Float[Tensor, "B T"],
+    discounts: Float[Tensor, "B T"],
+    next_values: Float[Tensor, "B T"],
 ) -> Float[Tensor, "B T"]:
     """y = r + discount · Q_tot(s', u'), without gradient (Liu et al. 2023, Eq. 1); the discount is 0 at an end."""
     return (rewards + discounts * next_values).detach()
@@ -43,7 +51,9 @@ def mixer_states(episodes: Episodes) -> Float[Tensor, "B slots SZ"]:
     states, context = episodes.states.float(), episodes.context
     if context.shape[-1] == 0:
         return states
-    return torch.cat([states, context.unsqueeze(1).expand(-1, states.shape[1], -1)], dim=-1)
+    return torch.cat(
+        [states, context.unsqueeze(1).expand(-1, states.shape[1], -1)], dim=-1
+    )
 
 
 def in_batch(weights: Float[Tensor, "B T"]) -> Bool[Tensor, "T"]:
@@ -51,19 +61,25 @@ def in_batch(weights: Float[Tensor, "B T"]) -> Bool[Tensor, "T"]:
     return weights.amax(0) > 0
 
 
-def weighted_mean(values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
+def weighted_mean(
+    values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]
+) -> Float[Tensor, ""]:
     """sum(weights · values) / sum(weights)."""
     return (weights * values).sum() / weights.sum()
 
 
 def td_loss(
-    q_tot: Float[Tensor, "B T"], targets: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]
+    q_tot: Float[Tensor, "B T"],
+    targets: Float[Tensor, "B T"],
+    weights: Float[Tensor, "B T"],
 ) -> Float[Tensor, ""]:
     """L_TD = mean over real steps of (Q_tot - y)² (Liu et al. 2023, Eq. 1)."""
     return weighted_mean((q_tot - targets) ** 2, weights)
 
 
-def batch_mean(values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
+def batch_mean(
+    values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]
+) -> Float[Tensor, ""]:
     """The plain mean over a batch cut to its longest episode, padded steps included (as published)."""
     kept = in_batch(weights)
     return (values * kept).sum() / (kept.sum() * len(values))

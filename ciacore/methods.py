@@ -11,7 +11,12 @@ from torch import nn
 
 from ciacore.baselines.eoi import EOI, intrinsic_exploration
 from ciacore.baselines.gre import GRE
-from ciacore.baselines.maven import LatentHead, LatentInformation, LatentPolicy, latent_exploration
+from ciacore.baselines.maven import (
+    LatentHead,
+    LatentInformation,
+    LatentPolicy,
+    latent_exploration,
+)
 from ciacore.baselines.qmix_rs import Shuffle
 from ciacore.baselines.qtran import QTRAN
 from ciacore.baselines.scds import SCDS
@@ -61,7 +66,12 @@ SLOTS = {  # field of Config: where its names are looked up
     "auxiliaries": AUXILIARIES,
 }
 
-QMIX_CIA = Config(method="qmix_cia", terms=("cia",), cia_coefficient=0.02, credit_derivative="published")
+QMIX_CIA = Config(
+    method="qmix_cia",
+    terms=("cia",),
+    cia_coefficient=0.02,
+    credit_derivative="published",
+)
 METHODS = {
     config.method: config
     for config in (
@@ -117,7 +127,8 @@ def assemble(spec: Spec, config: Config) -> Parts:
     """The networks a Config names.
 
     Raises:
-        InvalidInputError: an unknown name, parts that do not go together, or a closed form the mixer does not have.
+        InvalidInputError: an unknown name, parts that do not go together, or a closed
+            form the mixer does not have.
     """
     found: dict[str, dict[str, Any]] = {slot: {} for slot in SLOTS}
     for slot, name, part in named(config):
@@ -130,14 +141,22 @@ def assemble(spec: Spec, config: Config) -> Parts:
             refuse("credit_derivative", f"exact, {why}", "published", cure)
         for name, term in found["terms"].items():
             if getattr(term, "closed_form", False):
-                refuse("terms", f"terms without {name}, {why}", list(config.terms), "Leave it out.")
-    told = spec._replace(state_size=spec.state_size + config.latent_size)  # mixers are told the latent with the state
+                refuse(
+                    "terms",
+                    f"terms without {name}, {why}",
+                    list(config.terms),
+                    "Leave it out.",
+                )
+    # mixers are told the latent with the state
+    told = spec._replace(state_size=spec.state_size + config.latent_size)
     parts = Parts(
         agent=found["agent"][config.agent](spec, config),
         mixer=mixer(told, config),
         backbone=found["backbone"][config.backbone](told, config),
         terms={name: term(spec, config) for name, term in found["terms"].items()},
-        auxiliaries={name: part(spec, config) for name, part in found["auxiliaries"].items()},
+        auxiliaries={
+            name: part(spec, config) for name, part in found["auxiliaries"].items()
+        },
     )
     check_explorer(spec, config, parts)
     return parts
@@ -145,9 +164,18 @@ def assemble(spec: Spec, config: Config) -> Parts:
 
 def check_explorer(spec: Spec, config: Config, parts: Parts) -> None:
     """Refuses an explorer whose auxiliaries are missing, or that tells the agents another latent than they expect."""
-    explorer = EXPLORERS[config.explorer](EpsilonGreedy(parts.agent, 0.0), parts.auxiliaries, config, False, True)
+    explorer = EXPLORERS[config.explorer](
+        EpsilonGreedy(parts.agent, 0.0), parts.auxiliaries, config, False, True
+    )
     observations = torch.zeros(1, spec.n_agents, spec.observation_size)
-    drawn = explorer.begin(observations, torch.zeros(1, spec.state_size), torch.Generator()).context.shape[-1]
+    drawn = explorer.begin(
+        observations, torch.zeros(1, spec.state_size), torch.Generator()
+    ).context.shape[-1]
     if drawn != config.latent_size:
         cure = 'Use explorer="latent" with a latent_size of at least 1, or neither.'
-        refuse("explorer", f"one that draws a latent of size {config.latent_size}", config.explorer, cure)
+        refuse(
+            "explorer",
+            f"one that draws a latent of size {config.latent_size}",
+            config.explorer,
+            cure,
+        )

@@ -1,7 +1,7 @@
 """The words every file shares: the records that pass between games, agents, mixers and losses.
 
-Axes always come in the order B (batch of episodes) or N (parallel games), T (time), K (agents), then
-features; there is no trailing axis of length one.
+Axes always come in the order B (batch of episodes) or N (parallel games), T (time), K
+(agents), then features; there is no trailing axis of length one.
 """
 
 from __future__ import annotations
@@ -38,13 +38,19 @@ class Spec(NamedTuple):
     n_actions: int  # A, the same for every agent
     observation_size: int  # O
     state_size: int  # S
-    unit_size: int  # leading features per agent in the state (Qatten reads them); 0: the state has no such block
+    # leading features per agent in the state (Qatten reads them); 0: the state has no
+    # such block
+    unit_size: int
     horizon: int  # longest episode, in steps (the paper's N)
-    dtype: torch.dtype = torch.float32  # smallest type that stores observations and states without loss
+    # smallest type that stores observations and states without loss
+    dtype: torch.dtype = torch.float32
     ends_early: bool = True  # False: every episode takes exactly `horizon` steps
-    winnable: bool = False  # True: `Step.info` tells what is `won`, and evaluations keep it
+    # True: `Step.info` tells what is `won`, and evaluations keep it
+    winnable: bool = False
     at_once: int = 0  # the most games side by side; 0: as many as wanted
-    in_numpy: bool = False  # True: the rules also run in numpy, given a numpy generator; a state is a tuple of arrays
+    # True: the rules also run in numpy, given a numpy generator; a state is a tuple of
+    # arrays
+    in_numpy: bool = False
 
 
 class Step(NamedTuple):
@@ -86,7 +92,8 @@ class Episodes(NamedTuple):
     rewards: Float[Tensor, "B T"]  # 0 in padding
     discounts: Float[Tensor, "B T"]  # gamma, or 0 where the episode ended
     weights: Float[Tensor, "B T"]  # 1 for a real transition, 0 for padding
-    context: Float[Tensor, "B Z"]  # the latent that the agents were told in this episode; Z = 0 for most methods
+    # the latent that the agents were told in this episode; Z = 0 for most methods
+    context: Float[Tensor, "B Z"]
     won: Bool[Tensor, "B"]  # False where a game cannot be won
 
 
@@ -110,7 +117,8 @@ class Mixed(NamedTuple):
     """What a mixer returns."""
 
     q_tot: Float[Tensor, "..."]
-    penalty: Float[Tensor, "..."]  # a regulariser of the mixer's own, per step; a single 0 for most
+    # a regulariser of the mixer's own, per step; a single 0 for most
+    penalty: Float[Tensor, "..."]
 
 
 Mixer = Callable[[Utilities, Tensor], Mixed]  # (utilities, state)
@@ -122,13 +130,15 @@ class Forward(NamedTuple):
 
     episodes: Episodes
     action_values: Float[Tensor, "B T+1 K A"]  # Q_k(tau_k, .) of the online agents
-    hidden: Float[Tensor, "B T+1 K H"]  # their recurrent states, after the observation of each slot
+    # their recurrent states, after the observation of each slot
+    hidden: Float[Tensor, "B T+1 K H"]
     greedy: Int[Tensor, "B T+1 K"]  # the actions that the target's values are taken at
     utilities: Utilities  # of the actions taken, t = 0..T-1
     states: Float[Tensor, "B T S+Z"]  # what the mixer is told: state and context
     mixing: Mixing  # the online mixer at these states: q_tot = mixing(utilities).q_tot
     q_tot: Float[Tensor, "B T"]
     penalty: Float[Tensor, "..."]
-    greedy_values: Float[Tensor, "B T+1"]  # the target networks' joint value of the greedy actions, without gradient
+    # the target networks' joint value of the greedy actions, without gradient
+    greedy_values: Float[Tensor, "B T+1"]
     targets: Float[Tensor, "B T"]  # y, without gradient
     weights: Float[Tensor, "B T"]

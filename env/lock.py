@@ -1,7 +1,8 @@
 """Writes the lock files of this folder from pyproject.toml: `make lock`.
 
-pip resolves (`--dry-run --report`), nothing is installed. The packages torch brings for CUDA are left out: they
-belong to one build of torch, which pins them itself, and a CPU-only machine does not want them.
+pip resolves (`--dry-run --report`), nothing is installed. The packages torch brings for
+CUDA are left out: they belong to one build of torch, which pins them itself, and a
+CPU-only machine does not want them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def resolve(requirements: list[str], constraints: Path | None, cuda: bool = False) -> dict[str, str]:
+def resolve(
+    requirements: list[str], constraints: Path | None, cuda: bool = False
+) -> dict[str, str]:
     """Name -> version of everything pip would install for these requirements in an empty environment."""
     pip = [sys.executable, "-m", "pip", *(PYPI[:1] if cuda else [])]
     command = [
@@ -53,34 +56,65 @@ def resolve(requirements: list[str], constraints: Path | None, cuda: bool = Fals
         text=True,
     )
     found = [entry["metadata"] for entry in json.loads(report.stdout)["install"]]
-    pins = {canonical(package["name"]): package["version"].split("+")[0] for package in found}
-    return {name: version for name, version in pins.items() if cuda or not CUDA.match(name)}
+    pins = {
+        canonical(package["name"]): package["version"].split("+")[0]
+        for package in found
+    }
+    return {
+        name: version for name, version in pins.items() if cuda or not CUDA.match(name)
+    }
 
 
 def write_lock(path: Path, what: str, pins: dict[str, str]) -> None:
     """One `name==version` per line, sorted."""
     header = HEADER.format(what=what, today=date.today(), python=sys.version.split()[0])
-    path.write_text(header + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins)))
+    path.write_text(
+        header + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))
+    )
     print(f"{path.name}: {len(pins)} pins")
 
 
 def main() -> None:
     """Locks core + book + tests first, then what battles adds to exactly those pins."""
     extras = PROJECT["optional-dependencies"]
-    build = ["setuptools", "wheel"]  # `pip install --no-build-isolation -e .` needs them
+    # `pip install --no-build-isolation -e .` needs them
+    build = ["setuptools", "wheel"]
     lock = ENV / "requirements.txt"
-    pins = resolve([*PROJECT["dependencies"], *extras["book"], *extras["tests"], *build], ENV / "held.txt")
-    write_lock(lock, "Library, book and tests, every package pinned; for Python 3.11 and 3.12.", pins)
+    pins = resolve(
+        [*PROJECT["dependencies"], *extras["book"], *extras["tests"], *build],
+        ENV / "held.txt",
+    )
+    write_lock(
+        lock,
+        "Library, book and tests, every package pinned; for Python 3.11 and 3.12.",
+        pins,
+    )
     battles = resolve([*PROJECT["dependencies"], *extras["battles"]], lock)
     gpu = resolve([f"torch=={pins['torch']}"], lock, cuda=True)
     gpu = {name: version for name, version in gpu.items() if name not in pins}
-    write_lock(ENV / "requirements-gpu.txt", "What PyPI's build of torch for CUDA adds to requirements.txt.", gpu)
-    write_lock(ENV / "requirements-study.txt", "Snakemake with SLURM, for .venv-study.", resolve(extras["study"], None))
+    write_lock(
+        ENV / "requirements-gpu.txt",
+        "What PyPI's build of torch for CUDA adds to requirements.txt.",
+        gpu,
+    )
+    write_lock(
+        ENV / "requirements-study.txt",
+        "Snakemake with SLURM, for .venv-study.",
+        resolve(extras["study"], None),
+    )
     browser = resolve(extras["browser"], lock)
     browser = {name: version for name, version in browser.items() if name not in pins}
-    write_lock(ENV / "requirements-browser.txt", "What the browser extra adds to requirements.txt.", browser)
+    write_lock(
+        ENV / "requirements-browser.txt",
+        "What the browser extra adds to requirements.txt.",
+        browser,
+    )
     added = {name: version for name, version in battles.items() if name not in pins}
-    write_lock(ENV / "requirements-battles.txt", "What the battles extra adds to requirements.txt.", added)
+    write_lock(
+        ENV / "requirements-battles.txt",
+        "What the battles extra adds to requirements.txt.",
+        added,
+    )
 
 
 if __name__ == "__main__":

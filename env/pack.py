@@ -1,9 +1,10 @@
 """Packs into .gpu/ what a GPU machine without network lacks: python env/pack.py HAS.txt [--python 3.12]
 
-HAS.txt lists the packages that are there, torch and JAX for CUDA among them, one per line, as `pip freeze` prints them.
-Packed are wheels of what experiments, notebooks and tests need beside those (not what renders pages), and a git
-repository that knows the commit and holds no file. Copy the work tree with .gpu/ there and run
-`PY=python3 sh env/gpu.sh`, or anything else with .gpu/site on PYTHONPATH.
+HAS.txt lists the packages that are there, torch and JAX for CUDA among them, one per
+line, as `pip freeze` prints them. Packed are wheels of what experiments, notebooks and
+tests need beside those (not what renders pages), and a git repository that knows the
+commit and holds no file. Copy the work tree with .gpu/ there and run `PY=python3 sh
+env/gpu.sh`, or anything else with .gpu/site on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -21,15 +22,45 @@ from packaging.utils import canonicalize_name
 
 ENV = Path(__file__).resolve().parent
 ROOT = ENV.parent
-ROOTS = ("papermill", "ipykernel", "matplotlib", "seaborn", "pandas", "tqdm", "pettingzoo", "jaxtyping", "safetensors")
-ROOTS += ("pytest", "pytest-xdist", "nbval", "nbformat", "beartype", "pyyaml", "jaxmarl", "six", "mdit-py-plugins")
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64")
+ROOTS = (
+    "papermill",
+    "ipykernel",
+    "matplotlib",
+    "seaborn",
+    "pandas",
+    "tqdm",
+    "pettingzoo",
+    "jaxtyping",
+    "safetensors",
+)
+ROOTS += (
+    "pytest",
+    "pytest-xdist",
+    "nbval",
+    "nbformat",
+    "beartype",
+    "pyyaml",
+    "jaxmarl",
+    "six",
+    "mdit-py-plugins",
+)
+PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_5_x86_64",
+)
 
 
 def pins() -> dict[str, str]:
     """Name -> version of the locks of book, tests and battles."""
-    text = "".join((ENV / f"requirements{name}.txt").read_text() for name in ("", "-battles"))
-    return {canonicalize_name(name): pin for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)}
+    text = "".join(
+        (ENV / f"requirements{name}.txt").read_text() for name in ("", "-battles")
+    )
+    return {
+        canonicalize_name(name): pin
+        for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)
+    }
 
 
 def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
@@ -44,8 +75,16 @@ def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
             asked = [Requirement(line) for line in requires(name) or ()]
         except PackageNotFoundError:
             sys.exit(f"pack: {name} is not installed here; run make battles first.")
-        where = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
-        todo += [canonicalize_name(each.name) for each in asked if each.marker is None or each.marker.evaluate(where)]
+        where = {
+            "python_version": python,
+            "python_full_version": f"{python}.0",
+            "extra": "",
+        }
+        todo += [
+            canonicalize_name(each.name)
+            for each in asked
+            if each.marker is None or each.marker.evaluate(where)
+        ]
     return sorted(f"{name}=={pinned[name]}" for name in found)
 
 
@@ -54,22 +93,46 @@ def pack_commit(repository: Path, target: Path) -> None:
     clone = ["git", "clone", "--quiet", "--bare", "--depth=1", "--filter=blob:none"]
     clone += ["--upload-pack=git -c uploadpack.allowFilter=true upload-pack"]
     subprocess.run([*clone, repository.resolve().as_uri(), target], check=True)
-    subprocess.run(["git", "config", "--file", target / "config", "core.bare", "false"], check=True)
+    subprocess.run(
+        ["git", "config", "--file", target / "config", "core.bare", "false"], check=True
+    )
 
 
 def main() -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("has", type=Path, metavar="HAS.txt")
-    parser.add_argument("--python", default="3.12", help="the version there (%(default)s)")
+    parser.add_argument(
+        "--python", default="3.12", help="the version there (%(default)s)"
+    )
     options = parser.parse_args()
     has = {
-        canonicalize_name(re.split(r"[=@ ]", line.strip())[0]) for line in options.has.read_text().splitlines() if line
+        canonicalize_name(re.split(r"[=@ ]", line.strip())[0])
+        for line in options.has.read_text().splitlines()
+        if line
     }
-    wanted, place, part = lacking(has, pins(), options.python), ROOT / ".gpu", ROOT / ".gpu.part"
+    wanted, place, part = (
+        lacking(has, pins(), options.python),
+        ROOT / ".gpu",
+        ROOT / ".gpu.part",
+    )
     shutil.rmtree(part, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:"]
-    pip += ["--python-version", options.python, "--implementation", "cp", *(f"--platform={name}" for name in PLATFORMS)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-qq",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
+    pip += [
+        "--python-version",
+        options.python,
+        "--implementation",
+        "cp",
+        *(f"--platform={name}" for name in PLATFORMS),
+    ]
     subprocess.run([*pip, "--dest", part / "wheels", *wanted], check=True)
     pack_commit(ROOT, part / "git")
     shutil.rmtree(place, ignore_errors=True)

@@ -14,26 +14,37 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: they share the cores
+# of the processes that tests start: they share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook(
     ["ciacore", "ciabook"], "beartype.beartype"
 )  # shapes and types in signatures; before anything imports ciacore
 
 NEEDS = {
     "gpu": ("no NVIDIA GPU", torch.cuda.is_available),
-    "sc2": ("no SMAC (github.com/oxwhirl/smac): see env/starcraft2/README.md", lambda: smac_installed()),
+    "sc2": (
+        "no SMAC (github.com/oxwhirl/smac): see env/starcraft2/README.md",
+        lambda: smac_installed(),
+    ),
     "slurm": ("no SLURM: sbatch is not on the PATH", lambda: shutil.which("sbatch")),
-    "browser": ("no Chromium: chromium is not on the PATH", lambda: shutil.which("chromium")),
+    "browser": (
+        "no Chromium: chromium is not on the PATH",
+        lambda: shutil.which("chromium"),
+    ),
 }
 
 
-FIRST = ("test_book.py", "test_study.py", "test_smax.py")  # what takes longest, so that nothing waits for it at the end
+# what takes longest, so that nothing waits for it at the end
+FIRST = ("test_book.py", "test_study.py", "test_smax.py")
 
 
 def smac_installed() -> bool:
     """Whether SMAC's environment is here, and not SMAC3."""
     found = find_spec("smac")
-    return found is not None and any((Path(place) / "env").is_dir() for place in found.submodule_search_locations or ())
+    return found is not None and any(
+        (Path(place) / "env").is_dir()
+        for place in found.submodule_search_locations or ()
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

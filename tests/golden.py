@@ -12,7 +12,12 @@ from ciacore import Config
 from ciacore.types import Episodes, Spec, Utilities
 
 FOLDER = Path(os.environ.get("GOLDEN", Path(__file__).parent / "data" / "golden"))
-RECURRENT = {"weight_ih": "weight_ih_l0", "weight_hh": "weight_hh_l0", "bias_ih": "bias_ih_l0", "bias_hh": "bias_hh_l0"}
+RECURRENT = {
+    "weight_ih": "weight_ih_l0",
+    "weight_hh": "weight_hh_l0",
+    "bias_ih": "bias_ih_l0",
+    "bias_hh": "bias_hh_l0",
+}
 GAMMA = 0.99
 
 
@@ -20,20 +25,36 @@ def group(file: str, prefix: str = "") -> dict[str, torch.Tensor]:
     """The arrays of a file whose key starts with `prefix/`, without the prefix; floats stay, the rest becomes int64."""
     prefix = f"{prefix}/" if prefix else ""
     with np.load(FOLDER / f"{file}.npz") as arrays:
-        found = {key[len(prefix) :]: torch.from_numpy(arrays[key]) for key in arrays if key.startswith(prefix)}
-    return {key: value if value.is_floating_point() else value.long() for key, value in found.items()}
+        found = {
+            key[len(prefix) :]: torch.from_numpy(arrays[key])
+            for key in arrays
+            if key.startswith(prefix)
+        }
+    return {
+        key: value if value.is_floating_point() else value.long()
+        for key, value in found.items()
+    }
 
 
 def cases(file: str, holding: str) -> list[str]:
     """The cases of a file that have a key `holding`."""
     with np.load(FOLDER / f"{file}.npz") as arrays:
-        return sorted({key.split("/")[0] for key in arrays if key.split("/", 1)[-1] == holding})
+        return sorted(
+            {key.split("/")[0] for key in arrays if key.split("/", 1)[-1] == holding}
+        )
 
 
 def parameters(values: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
     """The part of a parameter group that starts with `name.`, under torch.nn.GRU's names."""
-    part = {key[len(name) + 1 :]: value for key, value in values.items() if key.startswith(f"{name}.")}
-    return {".".join(RECURRENT.get(word, word) for word in key.split(".")): value for key, value in part.items()}
+    part = {
+        key[len(name) + 1 :]: value
+        for key, value in values.items()
+        if key.startswith(f"{name}.")
+    }
+    return {
+        ".".join(RECURRENT.get(word, word) for word in key.split(".")): value
+        for key, value in part.items()
+    }
 
 
 def utilities(chosen: torch.Tensor) -> Utilities:
@@ -41,12 +62,17 @@ def utilities(chosen: torch.Tensor) -> Utilities:
     return Utilities(chosen, chosen, torch.zeros(*chosen.shape, 1))
 
 
-def qmix_sizes(weights: dict[str, torch.Tensor], prefix: str = "") -> tuple[int, dict[str, int]]:
+def qmix_sizes(
+    weights: dict[str, torch.Tensor], prefix: str = ""
+) -> tuple[int, dict[str, int]]:
     """State size and the Config fields of a recorded QMIX mixer."""
     mixing_size, state_size = weights[f"{prefix}hyper_b1.weight"].shape
     hidden = weights.get(f"{prefix}hyper_w1.0.weight")
     hypernetwork_size = 0 if hidden is None else len(hidden)
-    return state_size, {"mixing_size": mixing_size, "hypernetwork_size": hypernetwork_size}
+    return state_size, {
+        "mixing_size": mixing_size,
+        "hypernetwork_size": hypernetwork_size,
+    }
 
 
 def episodes(batch: dict[str, torch.Tensor]) -> Episodes:
@@ -68,7 +94,14 @@ def episodes(batch: dict[str, torch.Tensor]) -> Episodes:
 def spec(batch: dict[str, torch.Tensor], horizon: int, unit_size: int = 0) -> Spec:
     """The sizes of a recorded batch."""
     n_agents, n_actions = batch["avail_actions"].shape[2:]
-    return Spec(n_agents, n_actions, batch["obs"].shape[-1], batch["state"].shape[-1], unit_size, horizon)
+    return Spec(
+        n_agents,
+        n_actions,
+        batch["obs"].shape[-1],
+        batch["state"].shape[-1],
+        unit_size,
+        horizon,
+    )
 
 
 def load(module: nn.Module, values: dict[str, torch.Tensor]) -> None:
@@ -97,7 +130,9 @@ RENAMED = [  # recorded parameter names -> ours, in this order
 DMAQ = [(r"^mixer\.(weight|value)\.", r"mixer.weights.\1.")]
 
 
-def translated(values: dict[str, torch.Tensor], renamed: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+def translated(
+    values: dict[str, torch.Tensor], renamed: list[tuple[str, str]]
+) -> dict[str, torch.Tensor]:
     """Recorded parameters under our names; QPLEX's kernels, recorded one by one, are stacked."""
     found: dict[str, torch.Tensor] = {}
     kernels: dict[str, list[torch.Tensor]] = {}
@@ -108,14 +143,28 @@ def translated(values: dict[str, torch.Tensor], renamed: list[tuple[str, str]]) 
             name = re.sub(pattern, replacement, name)
         kernel = re.fullmatch(r"mixer\.adv\.(\w+)\.\d+\.(\w+)", name)
         if kernel:
-            kernels.setdefault(f"mixer.importance.{kernel[1]}.{kernel[2]}", []).append(value)
+            kernels.setdefault(f"mixer.importance.{kernel[1]}.{kernel[2]}", []).append(
+                value
+            )
         else:
             found[name] = value
     return found | {name: torch.cat(parts) for name, parts in kernels.items()}
 
 
-def part(recorded: dict[str, torch.Tensor], when: str, renamed: list[tuple[str, str]], target: bool = False) -> dict:
+def part(
+    recorded: dict[str, torch.Tensor],
+    when: str,
+    renamed: list[tuple[str, str]],
+    target: bool = False,
+) -> dict:
     """The parameters recorded under `when/`, of the online or the target networks, under our names."""
     start = f"{when}/target_" if target else f"{when}/"
-    values = {key[len(start) :]: value for key, value in recorded.items() if key.startswith(start)}
-    return translated({key: value for key, value in values.items() if not key.startswith("target_")}, renamed)
+    values = {
+        key[len(start) :]: value
+        for key, value in recorded.items()
+        if key.startswith(start)
+    }
+    return translated(
+        {key: value for key, value in values.items() if not key.startswith("target_")},
+        renamed,
+    )

@@ -22,7 +22,11 @@ PAGE = Path(__file__).resolve().parent.parent / "book" / "contributing.md"
 
 def shown(start: str) -> str:
     """The page's only Python block that begins with `start`."""
-    (block,) = [code for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if code.startswith(start)]
+    (block,) = [
+        code
+        for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+        if code.startswith(start)
+    ]
     return block
 
 
@@ -30,7 +34,9 @@ def shown(start: str) -> str:
 def state_sum(tmp_path, monkeypatch):
     """Adds the page's file to the package (in a folder of its own) and runs the page's registration."""
     (tmp_path / "state_sum.py").write_text(shown('"""A state-weighted sum'))
-    monkeypatch.setattr(ciacore.mixers, "__path__", [*ciacore.mixers.__path__, str(tmp_path)])
+    monkeypatch.setattr(
+        ciacore.mixers, "__path__", [*ciacore.mixers.__path__, str(tmp_path)]
+    )
     monkeypatch.setattr(ciacore.mixers, "MIXERS", dict(MIXERS))
     monkeypatch.setitem(ciacore.methods.SLOTS, "mixer", ciacore.mixers.MIXERS)
     name, (line, *more) = "ciacore.mixers.state_sum", shown("MIXERS[").splitlines()
@@ -56,27 +62,47 @@ def test_its_credits_are_its_weights_and_it_is_monotone(state_sum):
     for k in range(3):
         raised = given.chosen.clone()
         raised[:, k] += 1
-        rise = mixer(given._replace(chosen=raised), states).q_tot - mixer(given, states).q_tot
+        rise = (
+            mixer(given._replace(chosen=raised), states).q_tot
+            - mixer(given, states).q_tot
+        )
         assert_close(rise.detach(), found[:, k], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("terms", [(), ("cia",)])
 def test_it_trains(state_sum, terms):
-    config = small(method="state_sum", mixer="state_sum", terms=terms, cia_coefficient=0.1 if terms else 0.0)
+    config = small(
+        method="state_sum",
+        mixer="state_sum",
+        terms=terms,
+        cia_coefficient=0.1 if terms else 0.0,
+    )
     (run,) = train(config, Stroll(), [1])
     (start,) = train(config.but(env_steps=1), Stroll(), [1])
     assert run.metrics["updates"][-1] >= 3
-    moved = [name for name in run.weights if not torch.equal(run.weights[name], start.weights[name])]
-    assert set(moved) == set(run.weights) and any(name.startswith("mixer.") for name in moved)
+    moved = [
+        name
+        for name in run.weights
+        if not torch.equal(run.weights[name], start.weights[name])
+    ]
+    assert set(moved) == set(run.weights) and any(
+        name.startswith("mixer.") for name in moved
+    )
 
 
 def test_the_page_trains_it(state_sum):
     """The page's third block as it stands, on fewer steps."""
     names = {"METHODS": METHODS, "Turn": Turn}
-    names["train"] = lambda config, game, seeds: train(config.but(env_steps=1), game, seeds)
+    names["train"] = lambda config, game, seeds: train(
+        config.but(env_steps=1), game, seeds
+    )
     exec(shown("config = "), names)
     (run,) = names["runs"]
-    assert (run.config.mixer, run.config.method, run.seed) == ("state_sum", "state_sum_cia", 1)
+    assert (run.config.mixer, run.config.method, run.seed) == (
+        "state_sum",
+        "state_sum_cia",
+        1,
+    )
 
 
 def test_without_the_line_it_is_unknown():

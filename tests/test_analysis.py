@@ -28,19 +28,33 @@ from ciacore import METHODS, train
 from ciacore.games import Turn
 from ciacore.types import InvalidInputError
 
-TINY = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "env_steps": 60}
+TINY = {
+    "batch": 4,
+    "buffer": 16,
+    "hidden_size": 8,
+    "mixing_size": 4,
+    "hypernetwork_size": 8,
+    "env_steps": 60,
+}
 GAME = Turn(horizon=6)
 
 
 def trained(method: str, game=GAME, seed: int = 1, **fields):
-    (run,) = train(METHODS[method].but(**TINY, evaluation_games=2, **fields), game, [seed])
+    (run,) = train(
+        METHODS[method].but(**TINY, evaluation_games=2, **fields), game, [seed]
+    )
     return team(run, game)
 
 
 def test_runs_without_networks_are_left_out_and_a_method_without_any_is_refused():
     runs = train(METHODS["qmix"].but(**TINY, evaluation_games=2), GAME, [1, 2])
-    assert with_networks({"qmix": [runs[0], runs[1]._replace(weights={})]}) == {"qmix": [runs[0]]}
-    with pytest.raises(InvalidInputError, match=r"expected a run with weights for every method, got .none of vdn."):
+    assert with_networks({"qmix": [runs[0], runs[1]._replace(weights={})]}) == {
+        "qmix": [runs[0]]
+    }
+    with pytest.raises(
+        InvalidInputError,
+        match=r"expected a run with weights for every method, got .none of vdn.",
+    ):
         with_networks({"qmix": runs, "vdn": [runs[1]._replace(weights={})]})
 
 
@@ -50,7 +64,8 @@ def test_credits_of_every_method_along_its_own_and_others_episodes(method):
     ours, other = trained(method), trained("qmix", seed=2)
     own = greedy_episodes(ours, GAME, 4, seed=0)
     found = along(ours, own)
-    assert_close(found.utilities.chosen, found.utilities.greedy)  # greedy play, unrolled again along its own episodes
+    # greedy play, unrolled again along its own episodes
+    assert_close(found.utilities.chosen, found.utilities.greedy)
     pooled = concatenated([own, greedy_episodes(other, GAME, 3, seed=1)])
     found = along(ours, pooled)
     assert found.credits.shape == (7, 6, 2) and (found.credits >= 0).all()
@@ -58,7 +73,9 @@ def test_credits_of_every_method_along_its_own_and_others_episodes(method):
         assert (found.credits == 1).all()
     if method.startswith(("qmix", "gre", "eoi")) and method != "qmix_rs":
         states = pooled.states[:, :-1].float()
-        assert_close(found.credits, ours.parts.mixer.credits(found.utilities, states).detach())
+        assert_close(
+            found.credits, ours.parts.mixer.credits(found.utilities, states).detach()
+        )
         assert (along(ours, pooled, "published").credits >= found.credits - 1e-6).all()
 
 
@@ -69,14 +86,23 @@ def test_kl_matrix_by_hand():
     weights = torch.tensor([[1.0, 0.0]])
     p, q = np.array([0.75, 0.25]), np.array([0.5, 0.5])
     table = kl_matrix([credit_distribution(x), credit_distribution(y)], weights)
-    assert_allclose(table, [[0, (p * np.log(p / q)).sum()], [(q * np.log(q / p)).sum(), 0]], atol=1e-6)
+    assert_allclose(
+        table,
+        [[0, (p * np.log(p / q)).sum()], [(q * np.log(q / p)).sum(), 0]],
+        atol=1e-6,
+    )
     assert table[0, 1] != table[1, 0] and table.min() >= 0
 
 
 def test_the_scale_of_credits_shows_unless_they_are_normalised():
     credits = torch.rand(5, 4, 3, generator=rng()) + 0.1
-    assert credit_distribution(10 * credits).max() > credit_distribution(credits).max() + 0.1
-    assert_close(credit_distribution(10 * credits, True), credit_distribution(credits, True))
+    assert (
+        credit_distribution(10 * credits).max()
+        > credit_distribution(credits).max() + 0.1
+    )
+    assert_close(
+        credit_distribution(10 * credits, True), credit_distribution(credits, True)
+    )
     assert_close(credit_distribution(torch.ones(2, 3, 4)), torch.full((2, 3, 4), 0.25))
 
 
@@ -110,10 +136,18 @@ def test_agents_that_always_do_different_things():
         return values, torch.zeros(*shape[:3], 8)
 
     agent.unroll = unroll
-    found = behavioural_difference(ours, greedy_episodes(trained("qmix"), GAME, 3, seed=0))
-    likely = np.exp(5**0.5) / (np.exp(5**0.5) + 5 * np.exp(-(5**-0.5)))  # of 6 actions one has the value sqrt(5)
-    p, q = (np.array([likely if k == best else (1 - likely) / 5 for k in range(6)]) for best in (0, 1))
-    by_hand = ((p * np.log2(2 * p / (p + q))).sum() + (q * np.log2(2 * q / (p + q))).sum()) / 2
+    found = behavioural_difference(
+        ours, greedy_episodes(trained("qmix"), GAME, 3, seed=0)
+    )
+    # of 6 actions one has the value sqrt(5)
+    likely = np.exp(5**0.5) / (np.exp(5**0.5) + 5 * np.exp(-(5**-0.5)))
+    p, q = (
+        np.array([likely if k == best else (1 - likely) / 5 for k in range(6)])
+        for best in (0, 1)
+    )
+    by_hand = (
+        (p * np.log2(2 * p / (p + q))).sum() + (q * np.log2(2 * q / (p + q))).sum()
+    ) / 2
     assert_allclose(found, (by_hand, 1.0), atol=1e-6)
 
 
@@ -143,7 +177,11 @@ def test_visits():
 
 def test_all_networks_are_asked_about_the_same_episodes():
     """Every row again by hand: the pool is the first episodes of each team, and VDN's credits are 1 on it."""
-    runs = [run for name in ("vdn", "qmix") for run in train(METHODS[name].but(**TINY, evaluation_games=2), GAME, [1])]
+    runs = [
+        run
+        for name in ("vdn", "qmix")
+        for run in train(METHODS[name].but(**TINY, evaluation_games=2), GAME, [1])
+    ]
     teams = [team(run, GAME) for run in runs]
     own = [greedy_episodes(one, GAME, 6, seed=1) for one in teams]
     pool = concatenated([type(each)(*(field[:2] for field in each)) for each in own])
@@ -152,9 +190,14 @@ def test_all_networks_are_asked_about_the_same_episodes():
     for row, one, batch in zip(rows, teams, own, strict=True):
         difference = behavioural_difference(one, pool)
         assert row["told apart"] == retrieval_accuracy(along(one, pool).credits)
-        assert (row["divergence"], row["disagreement"]) == (difference.jensen_shannon, difference.disagreement)
+        assert (row["divergence"], row["disagreement"]) == (
+            difference.jensen_shannon,
+            difference.disagreement,
+        )
         assert row["return"] == pytest.approx(float(batch.rewards.sum()) / 6)
-    assert [rows[0][name] for name in ("told apart", "identified", "relative difference")] == [0.5, 0.5, 0]
+    assert [
+        rows[0][name] for name in ("told apart", "identified", "relative difference")
+    ] == [0.5, 0.5, 0]
 
 
 def test_what_agents_share_hides_who_is_who_from_retrieval_and_not_from_identities():
@@ -163,10 +206,14 @@ def test_what_agents_share_hides_who_is_who_from_retrieval_and_not_from_identiti
     credits = (level + torch.tensor([1.0, -1.0])).expand(40, 5, 2)
     assert identified(credits) == 1 and retrieval_accuracy(credits) < 0.65
     assert identified(torch.ones(4, 5, 3)) == pytest.approx(1 / 3)
-    assert identified(torch.rand(400, 5, 2, generator=rng())) == pytest.approx(0.5, abs=0.1)
+    assert identified(torch.rand(400, 5, 2, generator=rng())) == pytest.approx(
+        0.5, abs=0.1
+    )
 
 
 def test_relative_difference_by_hand_knows_no_scale():
     credits = torch.tensor([[[3.0, 1.0], [2.0, 2.0]]])  # 2 of 2, then 0 of 2
     assert relative_difference(credits) == relative_difference(7 * credits) == 0.5
-    assert relative_difference(torch.tensor([[[1.0, 2.0, 6.0]]])) == pytest.approx(5 / 3)
+    assert relative_difference(torch.tensor([[[1.0, 2.0, 6.0]]])) == pytest.approx(
+        5 / 3
+    )

@@ -19,7 +19,11 @@ from ciacore.learning.rollout import play
 
 @pytest.mark.parametrize(("size", "units"), [(2, False), (5, False), (5, True)])
 def test_turn_in_numpy_is_turn_in_torch(size, units):
-    game, generator, games = Turn(size, horizon=40, units=units), np.random.default_rng(0), 50
+    game, generator, games = (
+        Turn(size, horizon=40, units=units),
+        np.random.default_rng(0),
+        50,
+    )
     state, twin = game.reset(games, generator), game.reset(games, rng())
     meals = 0
     for _ in range(40):
@@ -27,15 +31,28 @@ def test_turn_in_numpy_is_turn_in_torch(size, units):
             *(torch.from_numpy(field.copy()) for field in state)
         )  # apples are drawn by different generators
         for look in (game.observe, game.global_state, game.available):
-            assert isinstance(look(state), np.ndarray) and torch.equal(tensor(look(state)), look(twin))
+            assert isinstance(look(state), np.ndarray) and torch.equal(
+                tensor(look(state)), look(twin)
+            )
         actions = generator.integers(6, size=(games, 2))
         actions[state.positions == state.apple[:, None]] = EAT
-        step, other = game.step(state, actions, generator), game.step(twin, torch.from_numpy(actions), rng())
+        step, other = (
+            game.step(state, actions, generator),
+            game.step(twin, torch.from_numpy(actions), rng()),
+        )
         assert torch.equal(tensor(step.rewards).float(), other.rewards)
         for name in ("positions", "free", "t"):
-            assert torch.equal(tensor(getattr(step.state, name)), getattr(other.state, name))
-        assert torch.equal(tensor(step.truncated), other.truncated) and not step.terminated.any()
-        assert all(torch.equal(tensor(step.info[name]), other.info[name]) for name in ("valid", "eaten"))
+            assert torch.equal(
+                tensor(getattr(step.state, name)), getattr(other.state, name)
+            )
+        assert (
+            torch.equal(tensor(step.truncated), other.truncated)
+            and not step.terminated.any()
+        )
+        assert all(
+            torch.equal(tensor(step.info[name]), other.info[name])
+            for name in ("valid", "eaten")
+        )
         meals += int(step.info["eaten"].sum())
         state = step.state
     assert meals > 20 and step.truncated.all()
@@ -46,18 +63,32 @@ def test_random_numbers_are_uniform_and_of_the_right_kind(make):
     generator = make(1)
     whole, parts = integers(generator, 5, (20_000, 2)), uniform(generator, (20_000, 3))
     assert str(whole.dtype).endswith("int64") and str(parts.dtype).endswith("float32")
-    assert_close(tensor(whole).flatten().bincount().float() / 40_000, torch.full((5,), 0.2), rtol=0, atol=0.01)
-    assert parts.min() >= 0 and parts.max() < 1 and abs(float(parts.mean()) - 0.5) < 0.01
+    assert_close(
+        tensor(whole).flatten().bincount().float() / 40_000,
+        torch.full((5,), 0.2),
+        rtol=0,
+        atol=0.01,
+    )
+    assert (
+        parts.min() >= 0 and parts.max() < 1 and abs(float(parts.mean()) - 0.5) < 0.01
+    )
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3])
 def test_exploration_in_numpy(epsilon):
     """As in torch: uniform over the available actions with probability epsilon, else the best of them."""
-    values = np.broadcast_to(np.array([4.0, 3.0, 2.0, 9.0], dtype=np.float32), (40_000, 2, 4))
+    values = np.broadcast_to(
+        np.array([4.0, 3.0, 2.0, 9.0], dtype=np.float32), (40_000, 2, 4)
+    )
     available = np.broadcast_to(np.array([True, True, True, False]), values.shape)
     actions = epsilon_greedy(values, available, epsilon, np.random.default_rng(0))
     expected = np.array([1 - epsilon + epsilon / 3, epsilon / 3, epsilon / 3, 0.0])
-    assert np.abs(np.bincount(actions.ravel(), minlength=4) / actions.size - expected).max() < 0.01
+    assert (
+        np.abs(
+            np.bincount(actions.ravel(), minlength=4) / actions.size - expected
+        ).max()
+        < 0.01
+    )
 
 
 def test_numpy_agent_is_the_torch_agent():
@@ -73,7 +104,10 @@ def test_numpy_agent_is_the_torch_agent():
         assert_close(torch.from_numpy(values_twin), values, rtol=0, atol=1e-5)
         assert_close(torch.from_numpy(hidden_twin), hidden, rtol=0, atol=1e-5)
         actions = generator.integers(6, size=(3, 2))
-        last, last_twin = agent.one_hot(torch.from_numpy(actions)), twin.one_hot(actions)
+        last, last_twin = (
+            agent.one_hot(torch.from_numpy(actions)),
+            twin.one_hot(actions),
+        )
         assert torch.equal(torch.from_numpy(last_twin), last)
     assert values.std() > 0.01
 
@@ -94,19 +128,30 @@ def test_acting_in_numpy_saw_what_learning_will_see():
     """The greedy actions of a numpy rollout are the argmax of the values unrolled over the stored episodes."""
     game = Turn(horizon=30)
     agent = learner(small(mixer="vdn"), game.spec).online["agent"]
-    episodes = play(game, EpsilonGreedy(agent.in_numpy(), 0.0), 20, np.random.default_rng(0), 0.99)
+    episodes = play(
+        game, EpsilonGreedy(agent.in_numpy(), 0.0), 20, np.random.default_rng(0), 0.99
+    )
     assert all(isinstance(field, torch.Tensor) for field in episodes)
     values, _ = agent.unroll(episodes)
     assert torch.equal(values.argmax(-1)[:, :-1], episodes.actions)
 
 
 def gradients_of(unroll, rows, weights, probe):
-    rows, weights = rows.clone().requires_grad_(), [weight.clone().requires_grad_() for weight in weights]
+    rows, weights = (
+        rows.clone().requires_grad_(),
+        [weight.clone().requires_grad_() for weight in weights],
+    )
     hidden = unroll(rows, *weights)
-    return [hidden.detach(), *torch.autograd.grad((hidden * probe).sum(), [rows, *weights])]
+    return [
+        hidden.detach(),
+        *torch.autograd.grad((hidden * probe).sum(), [rows, *weights]),
+    ]
 
 
-@pytest.mark.parametrize(("steps", "rows", "size", "different"), [(1, 1, 1, 1), (7, 3, 4, 21), (101, 64, 64, 300)])
+@pytest.mark.parametrize(
+    ("steps", "rows", "size", "different"),
+    [(1, 1, 1, 1), (7, 3, 4, 21), (101, 64, 64, 300)],
+)
 def test_the_written_out_gru_is_torchs(steps, rows, size, different):
     """Values and all gradients, for inputs that repeat and inputs that do not."""
     gru = torch.nn.GRU(5, size).double()
@@ -117,15 +162,31 @@ def test_the_written_out_gru_is_torchs(steps, rows, size, different):
 
     def torchs(inputs, *weights):
         sequence = inputs[index]
-        return torch.gru(sequence, sequence.new_zeros(1, rows, size), weights, True, 1, 0.0, True, False, False)[0]
+        return torch.gru(
+            sequence,
+            sequence.new_zeros(1, rows, size),
+            weights,
+            True,
+            1,
+            0.0,
+            True,
+            False,
+            False,
+        )[0]
 
     def ours(inputs, w, u, b, c):
         (b_r, b_z, b_n), (c_r, c_z, c_n) = b.chunk(3), c.chunk(3)
-        w, b, u = w.unflatten(0, (3, -1)).roll(1, 0), torch.stack([b_n, b_r + c_r, b_z + c_z]), u.unflatten(0, (3, -1))
+        w, b, u = (
+            w.unflatten(0, (3, -1)).roll(1, 0),
+            torch.stack([b_n, b_r + c_r, b_z + c_z]),
+            u.unflatten(0, (3, -1)),
+        )
         return GRUSequence.apply(inputs, index, w, b, u, c_n)
 
     theirs = gradients_of(torchs, inputs, weights, probe)
-    for found, expected in zip(gradients_of(ours, inputs, weights, probe), theirs, strict=True):
+    for found, expected in zip(
+        gradients_of(ours, inputs, weights, probe), theirs, strict=True
+    ):
         assert_close(found, expected, rtol=1e-9, atol=1e-9)
     with torch.no_grad():  # the same without gates kept for a backward pass
         assert_close(ours(inputs, *weights), theirs[0], rtol=1e-9, atol=1e-9)
@@ -133,12 +194,18 @@ def test_the_written_out_gru_is_torchs(steps, rows, size, different):
 
 def test_the_written_out_gru_by_finite_differences():
     sizes = (3, 5), (3, 2, 5), (3, 2), (3, 2, 2), (2,)  # x, w, b, u, c
-    given = [torch.randn(size, dtype=torch.float64, generator=rng(i)).requires_grad_() for i, size in enumerate(sizes)]
+    given = [
+        torch.randn(size, dtype=torch.float64, generator=rng(i)).requires_grad_()
+        for i, size in enumerate(sizes)
+    ]
     index = torch.tensor([[0, 1], [2, 0], [1, 1], [0, 2]])
-    assert torch.autograd.gradcheck(lambda x, *weights: GRUSequence.apply(x, index, *weights), given)
+    assert torch.autograd.gradcheck(
+        lambda x, *weights: GRUSequence.apply(x, index, *weights), given
+    )
 
 
-# -------------------------------------------------------------------------------- rows that repeat
+# -------------------------------------------------------------------------------- rows
+# that repeat
 
 
 def test_rows_that_repeat_are_found_and_put_back():
@@ -151,7 +218,9 @@ def test_rows_that_repeat_are_found_and_put_back():
 
 def test_rows_in_bytes_and_a_single_row():
     bits = torch.randint(2, (400, 4), generator=rng(0)).byte()
-    assert len(distinct(bits).rows) == 16 and torch.equal(distinct(bits).spread(distinct(bits).rows), bits)
+    assert len(distinct(bits).rows) == 16 and torch.equal(
+        distinct(bits).spread(distinct(bits).rows), bits
+    )
     assert len(distinct(torch.ones(3, 1)).rows) == 1
     assert distinct(torch.ones(0, 4)).rows.shape == (0, 4)
 
@@ -167,20 +236,33 @@ def test_rows_are_compared_and_not_only_their_numbers(monkeypatch):
     x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(10, 1)
     assert len(distinct(x).rows) == 2
     assert len(distinct(torch.full((10, 2), torch.nan)).rows) == 10
-    monkeypatch.setattr(ciacore.fast.distinct, "multipliers", lambda size: torch.ones(size, 2))
+    monkeypatch.setattr(
+        ciacore.fast.distinct, "multipliers", lambda size: torch.ones(size, 2)
+    )
     assert len(distinct(x).rows) == 20
 
 
 def test_gradients_through_rows_that_repeat_are_those_of_every_row():
     """An update on a batch of Turn, with rows looked at once and with each on its own: the same gradients."""
-    game, config = Turn(horizon=20), small(mixer="qmix", terms=("cia",), cia_coefficient=0.5)
+    game, config = (
+        Turn(horizon=20),
+        small(mixer="qmix", terms=("cia",), cia_coefficient=0.5),
+    )
     ours = learner(config, game.spec)
-    episodes = play(game, EpsilonGreedy(ours.online["agent"], 1.0), 8, torch.Generator().manual_seed(0), 0.99)
+    episodes = play(
+        game,
+        EpsilonGreedy(ours.online["agent"], 1.0),
+        8,
+        torch.Generator().manual_seed(0),
+        0.99,
+    )
     assert len(ours.online["agent"].inputs(episodes).rows) < 8 * 21
 
     def gradients():
         record = ours.forward(episodes)
-        loss = sum(ours.online["backbone"](record).values()) + ours.online["terms"]["cia"](record)
+        loss = sum(ours.online["backbone"](record).values()) + ours.online["terms"][
+            "cia"
+        ](record)
         return torch.autograd.grad(loss, ours.parameters)
 
     found = gradients()

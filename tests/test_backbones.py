@@ -13,7 +13,13 @@ from ciacore.games import Turn
 from ciacore.losses import weighted_mean
 
 LENGTHS = [8, 3, 5, 1]
-SIZES = {"batch": 4, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "central_size": 8}
+SIZES = {
+    "batch": 4,
+    "hidden_size": 8,
+    "mixing_size": 4,
+    "hypernetwork_size": 8,
+    "central_size": 8,
+}
 
 
 def made(method: str, **fields):
@@ -22,10 +28,21 @@ def made(method: str, **fields):
 
 def reached(loss: torch.Tensor, ours) -> set[str]:
     """The parts of the online networks and auxiliaries that a loss sends a gradient to."""
-    named = {**dict(ours.online.named_parameters()), **dict(ours.auxiliaries.named_parameters(prefix="auxiliaries"))}
-    named = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
-    found = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
-    return {name for name, value in zip(named, found, strict=True) if value is not None and value.abs().max() > 0}
+    named = {
+        **dict(ours.online.named_parameters()),
+        **dict(ours.auxiliaries.named_parameters(prefix="auxiliaries")),
+    }
+    named = {
+        name: parameter for name, parameter in named.items() if parameter.requires_grad
+    }
+    found = torch.autograd.grad(
+        loss, list(named.values()), retain_graph=True, allow_unused=True
+    )
+    return {
+        name
+        for name, value in zip(named, found, strict=True)
+        if value is not None and value.abs().max() > 0
+    }
 
 
 def under(names: set[str], *parts: str) -> bool:
@@ -35,28 +52,41 @@ def under(names: set[str], *parts: str) -> bool:
     )
 
 
-# -------------------------------------------------------------------------------- which loss moves what
+# -------------------------------------------------------------------------------- which
+# loss moves what
 
 
 @pytest.mark.parametrize("method", ["vdn", "qmix", "qmix_rs"])
 def test_td_moves_agents_and_mixer(method):
     ours = made(method)
-    found = reached(ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))["td_loss"], ours)
+    found = reached(
+        ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))["td_loss"], ours
+    )
     everything = {name for name, _ in ours.online.named_parameters()}
-    assert found == everything and under(found, "agent.", *([] if method == "vdn" else ["mixer."]))
+    assert found == everything and under(
+        found, "agent.", *([] if method == "vdn" else ["mixer."])
+    )
 
 
 @pytest.mark.parametrize("method", ["qplex", "scds"])
 def test_td_of_qplex_moves_agents_weights_and_importance(method):
     ours = made(method)
-    found = reached(ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))["td_loss"], ours)
-    assert under(found, "agent.", "mixer.weights.", "mixer.importance.")  # and not SCDS's predictors
+    found = reached(
+        ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))["td_loss"], ours
+    )
+    # and not SCDS's predictors
+    assert under(found, "agent.", "mixer.weights.", "mixer.importance.")
 
 
 def test_qatten_penalty_moves_keys_and_queries_only():
-    ours = learner(METHODS["qplex"].but(**SIZES, qplex_weights="qatten"), SPEC._replace(unit_size=2))
+    ours = learner(
+        METHODS["qplex"].but(**SIZES, qplex_weights="qatten"),
+        SPEC._replace(unit_size=2),
+    )
     losses = ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))
-    assert under(reached(losses["penalty"], ours), "mixer.weights.query.", "mixer.weights.key.")
+    assert under(
+        reached(losses["penalty"], ours), "mixer.weights.query.", "mixer.weights.key."
+    )
 
 
 def test_qtran_losses_move_what_they_should():
@@ -66,7 +96,13 @@ def test_qtran_losses_move_what_they_should():
     joint = ("backbone.joint_q.", "backbone.action_encoding.")
     assert under(reached(losses["td_loss"], ours), *joint, "agent.fc_in.", "agent.gru.")
     for name in ("opt_loss", "nopt_loss"):
-        assert under(reached(losses[name], ours), "agent.fc_in.", "agent.gru.", "agent.fc_out.", "mixer.value."), name
+        assert under(
+            reached(losses[name], ours),
+            "agent.fc_in.",
+            "agent.gru.",
+            "agent.fc_out.",
+            "mixer.value.",
+        ), name
 
 
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])
@@ -74,7 +110,11 @@ def test_weighted_losses_move_their_own_branch(method):
     ours = made(method)
     losses = ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))
     assert under(reached(losses["td_loss"], ours), "agent.", "mixer.")
-    assert under(reached(losses["central_loss"], ours), "backbone.central_agent.", "backbone.central_mixer.")
+    assert under(
+        reached(losses["central_loss"], ours),
+        "backbone.central_agent.",
+        "backbone.central_mixer.",
+    )
 
 
 # -------------------------------------------------------------------------------- QTRAN
@@ -82,12 +122,23 @@ def test_weighted_losses_move_their_own_branch(method):
 
 def test_qtran_is_satisfied_by_a_joint_value_that_is_the_sum():
     """With J = sum_k Q_k + V everywhere both hold; a J 1 lower costs 1 (opt) and 0 (nopt), 1 higher 1 and 1."""
-    ours, episodes = made("qtran", qtran_opt=1.0, qtran_nopt=1.0), random_episodes([8] * 4)
+    ours, episodes = (
+        made("qtran", qtran_opt=1.0, qtran_nopt=1.0),
+        random_episodes([8] * 4),
+    )
     record, backbone = ours.forward(episodes), ours.online["backbone"]
     for offset, opt, nopt in ((0.0, 0.0, 0.0), (-1.0, 1.0, 0.0), (1.0, 1.0, 1.0)):
         joints = [record.q_tot + offset, None]
-        greedy = record.action_values[:, :-1].masked_fill(~episodes.available[:, :-1], -torch.inf).amax(-1)
-        joints[1] = greedy.sum(-1) + ours.online["mixer"].value(record.states).squeeze(-1) + offset
+        greedy = (
+            record.action_values[:, :-1]
+            .masked_fill(~episodes.available[:, :-1], -torch.inf)
+            .amax(-1)
+        )
+        joints[1] = (
+            greedy.sum(-1)
+            + ours.online["mixer"].value(record.states).squeeze(-1)
+            + offset
+        )
         given = iter(joints)
         backbone.joint = lambda *_, given=given: next(given)
         losses = backbone(record)
@@ -97,11 +148,16 @@ def test_qtran_is_satisfied_by_a_joint_value_that_is_the_sum():
 
 def test_qtran_size_on_turn():
     ours = learner(METHODS["qtran"], Turn().spec)
-    count = sum(p.numel() for name in ("mixer", "backbone") for p in ours.online[name].parameters())
+    count = sum(
+        p.numel()
+        for name in ("mixer", "backbone")
+        for p in ours.online[name].parameters()
+    )
     assert count == 32_854
 
 
-# -------------------------------------------------------------------------------- Weighted QMIX
+# --------------------------------------------------------------------------------
+# Weighted QMIX
 
 
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])
@@ -117,7 +173,10 @@ def test_weights_by_their_definition(method):
             if method == "ow_qmix":
                 expected = q_tot < y
             else:
-                greedy = record.episodes.actions[b, t].tolist() == record.greedy[b, t].tolist()
+                greedy = (
+                    record.episodes.actions[b, t].tolist()
+                    == record.greedy[b, t].tolist()
+                )
                 expected = greedy or y > record.greedy_values[b, t].item()
             assert bool(found[b, t]) == expected
             kinds.add(expected)
@@ -132,7 +191,12 @@ def test_alpha_one_is_qmix_with_central_targets(method):
     ours = made(method, weighting_alpha=1.0)
     record = ours.forward(random_episodes(LENGTHS))
     loss = ours.online["backbone"](record)["td_loss"]
-    assert_close(loss, weighted_mean((record.q_tot - record.targets) ** 2, record.weights), rtol=0, atol=0)
+    assert_close(
+        loss,
+        weighted_mean((record.q_tot - record.targets) ** 2, record.weights),
+        rtol=0,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])
@@ -142,12 +206,18 @@ def test_the_target_mixer_is_never_asked(method):
     for name in ("agent", "mixer"):
         for parameter in spoiled.target[name].parameters():
             parameter.data.fill_(float("nan"))
-    assert torch.equal(ours.forward(episodes).targets, spoiled.forward(episodes).targets)
+    assert torch.equal(
+        ours.forward(episodes).targets, spoiled.forward(episodes).targets
+    )
 
 
 def test_central_network_size_on_turn():
-    ours = learner(small(method="ow_qmix", backbone="weighted", hidden_size=64, central_size=256), Turn().spec)
+    ours = learner(
+        small(method="ow_qmix", backbone="weighted", hidden_size=64, central_size=256),
+        Turn().spec,
+    )
     counts = {
-        name: sum(p.numel() for p in part.parameters()) for name, part in ours.online["backbone"].named_children()
+        name: sum(p.numel() for p in part.parameters())
+        for name, part in ours.online["backbone"].named_children()
     }
     assert counts == {"central_agent": 27_078, "central_mixer": 172_546}

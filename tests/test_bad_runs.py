@@ -45,7 +45,9 @@ def unparsed(monkeypatch) -> None:
         return parse(path, data)
 
     monkeypatch.setattr(store, "parse_json", seal_only)
-    monkeypatch.setattr(store, "parse_weights", lambda _: pytest.fail("weights were parsed"))
+    monkeypatch.setattr(
+        store, "parse_weights", lambda _: pytest.fail("weights were parsed")
+    )
 
 
 def truncate(path: Path) -> None:
@@ -71,47 +73,87 @@ def foreign(path: Path) -> None:
 def test_changed_file_is_named_and_never_parsed(folder, name, damage, monkeypatch):
     damage(folder / name)
     unparsed(monkeypatch)
-    refused(lambda: read_run(folder), "run", "the recorded sha256", str(folder / name), "retrain it")
+    refused(
+        lambda: read_run(folder),
+        "run",
+        "the recorded sha256",
+        str(folder / name),
+        "retrain it",
+    )
 
 
 @pytest.mark.parametrize("name", [*store.BODY, "provenance.json"])
 def test_missing_file_is_named(folder, name, monkeypatch):
     (folder / name).unlink()
     unparsed(monkeypatch)
-    refused(lambda: read_run(folder), "run", str(folder / name), "No such file", "incomplete")
+    refused(
+        lambda: read_run(folder),
+        "run",
+        str(folder / name),
+        "No such file",
+        "incomplete",
+    )
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, foreign])
 def test_damaged_seal(folder, damage, monkeypatch):
     damage(folder / "provenance.json")
     unparsed(monkeypatch)
-    refused(lambda: read_run(folder), "run", "valid JSON", str(folder / "provenance.json"), "truncated or foreign")
+    refused(
+        lambda: read_run(folder),
+        "run",
+        "valid JSON",
+        str(folder / "provenance.json"),
+        "truncated or foreign",
+    )
 
 
 @pytest.mark.parametrize("seal", ["[]", "{}", '{"sha256": 3}', '"text"'])
 def test_foreign_seal(folder, seal, monkeypatch):
     (folder / "provenance.json").write_text(seal)
     unparsed(monkeypatch)
-    refused(lambda: read_run(folder), "run", "sha256 digests", str(folder), "not a run of ciacore")
+    refused(
+        lambda: read_run(folder),
+        "run",
+        "sha256 digests",
+        str(folder),
+        "not a run of ciacore",
+    )
 
 
 def seal_again(folder: Path) -> None:
     """What somebody does who edits a run on purpose."""
     seal = json.loads((folder / "provenance.json").read_text())
-    seal["sha256"] = {name: store.hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in store.BODY}
+    seal["sha256"] = {
+        name: store.hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in store.BODY
+    }
     (folder / "provenance.json").write_text(json.dumps(seal))
 
 
-@pytest.mark.parametrize(("other", "got"), [({"format": 99}, "99"), ({"format": None}, "None")])
+@pytest.mark.parametrize(
+    ("other", "got"), [({"format": 99}, "99"), ({"format": None}, "None")]
+)
 def test_other_format(folder, other, got):
     spec = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**spec, **other}))
     seal_again(folder)
-    refused(lambda: read_run(folder), "run", f"format {store.FORMAT}", got, "version of ciacore")
+    refused(
+        lambda: read_run(folder),
+        "run",
+        f"format {store.FORMAT}",
+        got,
+        "version of ciacore",
+    )
 
 
 @pytest.mark.parametrize(
-    "config", ["3", '{"format": 1}', '{"format": 1, "game": "t", "seed": 1, "config": {"new": 1}}']
+    "config",
+    [
+        "3",
+        '{"format": 1}',
+        '{"format": 1, "game": "t", "seed": 1, "config": {"new": 1}}',
+    ],
 )
 def test_sealed_but_foreign_config(folder, config):
     (folder / "config.json").write_text(config)
@@ -142,24 +184,45 @@ def test_pickle_in_place_of_weights_is_never_executed(folder, tmp_path):
 
 
 def test_missing_folder_and_missing_method(folder, tmp_path):
-    refused(lambda: read_run(tmp_path / "nowhere"), "run", "a run folder", "nowhere", "Train it first")
-    refused(lambda: read_runs(tmp_path, "stroll", ["qmix", "vdn"]), "results", "runs of vdn on stroll", "train.ipynb")
+    refused(
+        lambda: read_run(tmp_path / "nowhere"),
+        "run",
+        "a run folder",
+        "nowhere",
+        "Train it first",
+    )
+    refused(
+        lambda: read_runs(tmp_path, "stroll", ["qmix", "vdn"]),
+        "results",
+        "runs of vdn on stroll",
+        "train.ipynb",
+    )
 
 
 def test_folder_that_is_no_seed(folder, tmp_path):
     (folder.parent / "seed_1 (copy)").mkdir()
     refused(
-        lambda: read_runs(tmp_path, "stroll", ["qmix"]), "results", "seed_<number>", "seed_1 (copy)", "move it away"
+        lambda: read_runs(tmp_path, "stroll", ["qmix"]),
+        "results",
+        "seed_<number>",
+        "seed_1 (copy)",
+        "move it away",
     )
 
 
 def test_runs_are_never_overwritten(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    refused(lambda: write_run(folder, made_up(w=torch.zeros(1))), "results", "without this run", "seed_1")
+    refused(
+        lambda: write_run(folder, made_up(w=torch.zeros(1))),
+        "results",
+        "without this run",
+        "seed_1",
+    )
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-# -------------------------------------------------------------------------------- interrupted writing
+# --------------------------------------------------------------------------------
+# interrupted writing
 
 
 def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
@@ -198,21 +261,40 @@ def test_killed_between_writing_and_renaming_shows_no_run(tmp_path, monkeypatch)
         write_run(folder, made_up(w=torch.ones(1)))
     (left,) = folder.parent.iterdir()
     assert left.name.startswith(".seed_1.") and len(list(left.iterdir())) == 4
-    refused(lambda: read_runs(tmp_path, "stroll", ["qmix"]), "results", "runs of qmix on stroll")
+    refused(
+        lambda: read_runs(tmp_path, "stroll", ["qmix"]),
+        "results",
+        "runs of qmix on stroll",
+    )
     write_run(folder, made_up(w=torch.ones(1)))  # and the place is free
     assert [run.seed for run in read_runs(tmp_path, "stroll", ["qmix"])["qmix"]] == [1]
 
 
-# -------------------------------------------------------------------------------- for once through papermill
+# -------------------------------------------------------------------------------- for
+# once through papermill
 
 
 def test_papermill_stops_at_an_unknown_parameter(tmp_path):
     """papermill alone would warn and train with the defaults."""
-    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "train.ipynb"), str(tmp_path / "out.ipynb")]
-    command += ["--cwd", str(ROOT / "notebooks"), "--kernel", "python3", "--no-progress-bar"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(ROOT / "notebooks" / "train.ipynb"),
+        str(tmp_path / "out.ipynb"),
+    ]
+    command += [
+        "--cwd",
+        str(ROOT / "notebooks"),
+        "--kernel",
+        "python3",
+        "--no-progress-bar",
+    ]
     command += ["-p", "env_step", "100", "-p", "results", str(tmp_path / "runs")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=180, env=environment
+    )
     assert done.returncode != 0
     message = "parameters: expected one of method, game, seeds, env_steps"
     assert message in done.stderr and "Did you mean 'env_steps'?" in done.stderr
@@ -229,14 +311,20 @@ def test_refusals_are_value_errors():
 def test_a_run_in_the_place_of_another_is_refused(tmp_path):
     """A copied folder must not count as another seed: its seal is whole, its place is not."""
     train(small(method="qmix"), Stroll(), [1], results=tmp_path)
-    shutil.copytree(tmp_path / "stroll" / "qmix" / "seed_1", tmp_path / "stroll" / "qmix" / "seed_2")
-    with pytest.raises(InvalidInputError, match="expected the run stroll/qmix/seed_2, got 'stroll/qmix/seed_1"):
+    shutil.copytree(
+        tmp_path / "stroll" / "qmix" / "seed_1", tmp_path / "stroll" / "qmix" / "seed_2"
+    )
+    with pytest.raises(
+        InvalidInputError,
+        match="expected the run stroll/qmix/seed_2, got 'stroll/qmix/seed_1",
+    ):
         read_runs(tmp_path, "stroll", ["qmix"])
 
 
 def test_runs_of_different_configs_are_never_averaged(tmp_path):
     train(small(method="qmix"), Stroll(), [1], results=tmp_path)
-    train(small(method="qmix", env_steps=30), Stroll(), [2], results=tmp_path)  # another budget is no other method
+    # another budget is no other method
+    train(small(method="qmix", env_steps=30), Stroll(), [2], results=tmp_path)
     assert len(read_runs(tmp_path, "stroll", ["qmix"])["qmix"]) == 2
     train(small(method="qmix", gamma=0.5), Stroll(), [3], results=tmp_path)
     with pytest.raises(InvalidInputError, match="runs of one Config"):

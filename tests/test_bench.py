@@ -5,7 +5,16 @@ import pytest
 import torch
 from bench import counted, methods
 from bench.plain import row_by_row
-from bench.published_structure import Controller, EpisodeStore, Learner, Published, PythonTurn, QMixer, Replay, Sizes
+from bench.published_structure import (
+    Controller,
+    EpisodeStore,
+    Learner,
+    Published,
+    PythonTurn,
+    QMixer,
+    Replay,
+    Sizes,
+)
 from golden import group, load, qmix_sizes
 from torch.testing import assert_close
 
@@ -18,18 +27,23 @@ from ciacore.training import Training
 close = {"rtol": 2e-4, "atol": 1e-5}  # losses, gradient norms
 close_parameters = {"rtol": 0.0, "atol": 1e-5}  # after 1 and 3 updates
 
-# ---------------------------------------------------------------------------------------------------- what is counted
+# ----------------------------------------------------------------------------------------------------
+# what is counted
 
 
 def test_operations_counted_by_torch_and_by_hand_agree():
     """The counter behind the table of methods sees every matrix product of an update: those that the sizes ask for.
 
-    Row by row on the path that CUDA takes, and with rows that repeat looked at once, as on a CPU.
+    Row by row on the path that CUDA takes, and with rows that repeat looked at once, as
+    on a CPU.
     """
     training = Training(METHODS["qmix"], Turn(), 1, torch.device("cpu"))
     for _ in range(training.config.batch):
         methods.iteration(training)
-    batch, sizes = training.replay.sample(32, training.rngs["replay"]), (Turn().spec, METHODS["qmix"])
+    batch, sizes = (
+        training.replay.sample(32, training.rngs["replay"]),
+        (Turn().spec, METHODS["qmix"]),
+    )
     with row_by_row():
         everything = methods.flops(training, batch)
     assert everything == pytest.approx(counted.update(*sizes).flops, rel=0.02)
@@ -40,11 +54,16 @@ def test_operations_counted_by_torch_and_by_hand_agree():
     assert once < everything / 2
 
 
-# ---------------------------------------------------------------------------------------------------- whole updates
+# ----------------------------------------------------------------------------------------------------
+# whole updates
 
 
 def part(values: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix)}
+    return {
+        key[len(prefix) :]: value
+        for key, value in values.items()
+        if key.startswith(prefix)
+    }
 
 
 def recorded_sizes(init: dict, batch: dict, horizon: int) -> Sizes:
@@ -67,10 +86,18 @@ def replayed(batch: dict[str, torch.Tensor], sizes: Sizes) -> dict[str, torch.Te
     for row in range(n_episodes):
         episode, last = EpisodeStore(sizes, 1), int(batch["filled"][row].sum()) - 1
         for t in range(last + 1):
-            episode.write(t, {key: batch[key][row, t].numpy() for key in ("state", "avail_actions", "obs")})
+            episode.write(
+                t,
+                {
+                    key: batch[key][row, t].numpy()
+                    for key in ("state", "avail_actions", "obs")
+                },
+            )
             chosen = {"actions": batch["actions"][row : row + 1, t]}
             if t < last:
-                chosen |= {key: [batch[key][row, t].item()] for key in ("reward", "terminated")}
+                chosen |= {
+                    key: [batch[key][row, t].item()] for key in ("reward", "terminated")
+                }
             episode.write(t, chosen, mark_filled=False)
         replay.insert(episode)
     return replay.sample(n_episodes)
@@ -96,10 +123,17 @@ def check_parameters(learner: Learner, recorded: dict, when: str) -> None:
         expected = part(recorded, f"{when}/{name}.")
         assert set(expected) == {key for key, _ in module.named_parameters()}
         for key, parameter in module.named_parameters():
-            assert_close(parameter.detach(), expected[key], **close_parameters, msg=f"{when} {name}.{key}")
+            assert_close(
+                parameter.detach(),
+                expected[key],
+                **close_parameters,
+                msg=f"{when} {name}.{key}",
+            )
 
 
-CASES = {  # case of train_step.npz: (case that holds its initial parameters, batch group, with the CIA loss)
+# case of train_step.npz: (case that holds its initial parameters, batch group, with the
+# CIA loss)
+CASES = {
     "turn_qmix": ("turn_cia_qmix", "turn_batch", False),
     "turn_cia_qmix": ("turn_cia_qmix", "turn_batch", True),
     "varlen_cia_qmix": ("varlen_cia_qmix", "varlen_cia_qmix/batch", True),
@@ -109,17 +143,26 @@ CASES = {  # case of train_step.npz: (case that holds its initial parameters, ba
 @pytest.mark.parametrize("case", CASES)
 def test_golden_baseline_train_step(case):
     source, batch_group, cia = CASES[case]
-    recorded, start, batch = group("train_step", case), group("train_step", source), group("train_step", batch_group)
+    recorded, start, batch = (
+        group("train_step", case),
+        group("train_step", source),
+        group("train_step", batch_group),
+    )
     sizes = recorded_sizes(part(start, "init/"), batch, int(start["episode_limit"]))
     learner = recorded_learner(start, sizes, float(start["alpha"]) if cia else None)
     sampled = replayed(batch, sizes)
-    assert torch.equal(sampled["filled"].squeeze(-1), batch["filled"])  # cut to the longest episode
+    # cut to the longest episode
+    assert torch.equal(sampled["filled"].squeeze(-1), batch["filled"])
     assert torch.equal(sampled["actions_onehot"].long(), batch["actions_onehot"])
-    assert_close(learner.controller.unroll(sampled).detach(), recorded["agent_q"], **close)
+    assert_close(
+        learner.controller.unroll(sampled).detach(), recorded["agent_q"], **close
+    )
     for update in range(3):
         losses = learner.train(sampled, episode=0)
         for name in ("loss", "td_loss", "grad_norm") + (("cl_loss",) if cia else ()):
-            assert_close(losses[name], recorded[name][update], **close, msg=f"{name} {update}")
+            assert_close(
+                losses[name], recorded[name][update], **close, msg=f"{name} {update}"
+            )
         if update in (0, 2):
             check_parameters(learner, recorded, f"after{update + 1}")
 
@@ -139,7 +182,8 @@ def test_golden_baseline_turn_traces():
             assert ended == bool(recorded["done"][episode, t])
 
 
-# ---------------------------------------------------------------------------------------------------- the game
+# ----------------------------------------------------------------------------------------------------
+# the game
 
 
 def eager_actions(state, rng: np.random.RandomState) -> list[int]:
@@ -152,15 +196,23 @@ def eager_actions(state, rng: np.random.RandomState) -> list[int]:
 
 
 def test_python_turn_agrees_with_turn():
-    game, rng, numbers = Turn(), torch.Generator().manual_seed(1), np.random.RandomState(1)
+    game, rng, numbers = (
+        Turn(),
+        torch.Generator().manual_seed(1),
+        np.random.RandomState(1),
+    )
     python, meals = PythonTurn(np.random.RandomState(2)), 0
     for _ in range(12):
         state = game.reset(1, rng)
         python.reset()
         for _ in range(game.spec.horizon):
             python.apple = tuple(game.places(state)[1][0].tolist())
-            assert np.array_equal(np.stack(python.get_obs()), game.observe(state)[0].numpy())
-            assert np.array_equal(python.get_state(), game.global_state(state)[0].numpy())
+            assert np.array_equal(
+                np.stack(python.get_obs()), game.observe(state)[0].numpy()
+            )
+            assert np.array_equal(
+                python.get_state(), game.global_state(state)[0].numpy()
+            )
             available = [python.get_avail_agent_actions(agent) for agent in range(2)]
             assert available == game.available(state)[0].int().tolist()
             actions = eager_actions(state, numbers)
@@ -179,7 +231,8 @@ def test_python_turn_draws_apples_everywhere():
     assert len({game.new_apple() for _ in range(1000)}) == 25
 
 
-# ---------------------------------------------------------------------------------------------------- the loop
+# ----------------------------------------------------------------------------------------------------
+# the loop
 
 
 @pytest.mark.parametrize("cia", [False, True])
@@ -187,7 +240,8 @@ def test_iterations_learn(cia):
     baseline = Published(seed=3, cia=cia, horizon=6)
     learner = baseline.learner
     trained = [*learner.controller.parameters(), *learner.mixer.parameters()]
-    trained += [learner.identity.weight] if cia else []  # its bias cancels and moves by float noise at most
+    # its bias cancels and moves by float noise at most
+    trained += [learner.identity.weight] if cia else []
     before = [parameter.detach().clone() for parameter in trained]
     for _ in range(31):
         baseline.iteration()
@@ -195,15 +249,26 @@ def test_iterations_learn(cia):
     baseline.iteration()
     baseline.iteration()
     assert not any(map(torch.equal, before, trained))
-    assert baseline.replay.count == baseline.episodes == 33 and baseline.env_steps == 33 * 6
+    assert (
+        baseline.replay.count == baseline.episodes == 33
+        and baseline.env_steps == 33 * 6
+    )
     assert len(baseline.evaluate()) == 32 and baseline.episodes == 33
 
 
 def test_targets_are_copied_every_200_episodes():
     baseline = Published(seed=0, cia=True, horizon=3, batch=2)
     learner = baseline.learner
-    pairs = list(zip(learner.controller.parameters(), learner.target_controller.parameters(), strict=True))
-    pairs += zip(learner.mixer.parameters(), learner.target_mixer.parameters(), strict=True)
+    pairs = list(
+        zip(
+            learner.controller.parameters(),
+            learner.target_controller.parameters(),
+            strict=True,
+        )
+    )
+    pairs += zip(
+        learner.mixer.parameters(), learner.target_mixer.parameters(), strict=True
+    )
     for _ in range(2):
         baseline.iteration()
     for episode, copied in ((199, False), (200, True), (399, False), (400, True)):
@@ -213,7 +278,10 @@ def test_targets_are_copied_every_200_episodes():
 
 
 def test_replay_is_a_ring_without_repeats():
-    replay, episode = Replay(Sizes(horizon=2), 4, np.random.RandomState(0)), EpisodeStore(Sizes(horizon=2), 1)
+    replay, episode = (
+        Replay(Sizes(horizon=2), 4, np.random.RandomState(0)),
+        EpisodeStore(Sizes(horizon=2), 1),
+    )
     for number in range(6):
         episode.write(0, {"reward": [number]})
         replay.insert(episode)

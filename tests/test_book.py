@@ -44,7 +44,12 @@ class Page(HTMLParser):
 
     @property
     def anchors(self) -> set[str]:
-        return {attributes[key] for _, attributes in self.tags for key in ("id", "name") if attributes.get(key)}
+        return {
+            attributes[key]
+            for _, attributes in self.tags
+            for key in ("id", "name")
+            if attributes.get(key)
+        }
 
 
 @cache
@@ -56,7 +61,14 @@ def parse(path: Path) -> Page:
 def html(tmp_path_factory) -> Path:
     """The whole chain with a very short training; every Sphinx warning is an error in book/build.py."""
     output = tmp_path_factory.mktemp("book")
-    command = [sys.executable, str(ROOT / "book" / "build.py"), "--env-steps", "2000", "--output", str(output)]
+    command = [
+        sys.executable,
+        str(ROOT / "book" / "build.py"),
+        "--env-steps",
+        "2000",
+        "--output",
+        str(output),
+    ]
     result = subprocess.run(command, cwd=output, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     index = output / "_build" / "html" / "index.html"
@@ -87,32 +99,48 @@ def test_every_page_says_what_it_is_for(pages):
     """Goal, time and what to read before."""
     for name, page in pages.items():
         top = re.sub(r"<[^>]+>", "", page.text[page.text.rindex("<h1") :])[:3000]
-        assert all(re.search(rf"\b{word}", top) for word in ("Goal", "Time", "Before")), name
+        assert all(
+            re.search(rf"\b{word}", top) for word in ("Goal", "Time", "Before")
+        ), name
 
 
 def test_every_image_says_what_it_shows(pages):
     for name, page in pages.items():
         for image in page.all("img"):
             alt = (image.get("alt") or "").strip()
-            assert alt and not re.fullmatch(r"\S+\.(png|svg|gif)", alt), f"{name}: {image}"
+            assert alt and not re.fullmatch(r"\S+\.(png|svg|gif)", alt), (
+                f"{name}: {image}"
+            )
 
 
 def test_no_markup_is_left_on_a_page(pages):
     """What MyST does not understand it prints."""
     for name, page in pages.items():
-        text = re.sub(r"<(script|style|pre|code)\b.*?</\1>", " ", page.text, flags=re.DOTALL)
+        text = re.sub(
+            r"<(script|style|pre|code)\b.*?</\1>", " ", page.text, flags=re.DOTALL
+        )
         text = re.sub(r"<[^>]+>", " ", text)
-        left = re.search(r".{0,40}(\]\(|\{\{|\{(doc|ref|term|cite|numref|eq|py)\b|:::|```).{0,40}", text)
+        left = re.search(
+            r".{0,40}(\]\(|\{\{|\{(doc|ref|term|cite|numref|eq|py)\b|:::|```).{0,40}",
+            text,
+        )
         assert left is None, f"{name}: {left.group()}"
 
 
 def test_nothing_is_loaded_from_the_network(html: Path):
     for path in html.rglob("*.html"):
         for tag, attributes in parse(path).tags:
-            if tag == "link" and attributes.get("rel") not in ("stylesheet", "icon", "preload", "modulepreload"):
+            if tag == "link" and attributes.get("rel") not in (
+                "stylesheet",
+                "icon",
+                "preload",
+                "modulepreload",
+            ):
                 continue
             address = attributes.get(LOADED.get(tag, ""), "") or ""
-            assert not address.startswith(("http:", "https:", "//")), f"{path.relative_to(html)}: {address}"
+            assert not address.startswith(("http:", "https:", "//")), (
+                f"{path.relative_to(html)}: {address}"
+            )
 
 
 def test_internal_links_and_anchors_resolve(html: Path):
@@ -122,10 +150,14 @@ def test_internal_links_and_anchors_resolve(html: Path):
             parts = urlsplit(link.get("href") or "")
             if parts.scheme or parts.netloc:
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = (
+                (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            )
             fragment = unquote(parts.fragment)
             if not target.is_file() or (
-                fragment and target.suffix == ".html" and fragment not in parse(target).anchors
+                fragment
+                and target.suffix == ".html"
+                and fragment not in parse(target).anchors
             ):
                 dead.append(f"{path.relative_to(html)} -> {link['href']}")
     assert not dead, "\n".join(dead)
@@ -139,23 +171,45 @@ def test_search_finds_what_the_book_is_about(html: Path):
 
 def test_every_figure_and_table_is_mentioned_in_the_text(pages):
     """By its number, as a link: a picture that no sentence speaks of has no place here."""
-    tags = [(name, tag, attributes) for name, page in pages.items() for tag, attributes in page.tags]
-    named = {a["id"]: name for name, tag, a in tags if tag in ("figure", "table") and a.get("id", "")[:4] in KINDS}
-    links = {a.get("href", "") for _, tag, a in tags if tag == "a" and a.get("class") == "reference internal"}
+    tags = [
+        (name, tag, attributes)
+        for name, page in pages.items()
+        for tag, attributes in page.tags
+    ]
+    named = {
+        a["id"]: name
+        for name, tag, a in tags
+        if tag in ("figure", "table") and a.get("id", "")[:4] in KINDS
+    }
+    links = {
+        a.get("href", "")
+        for _, tag, a in tags
+        if tag == "a" and a.get("class") == "reference internal"
+    }
     unmentioned = set(named) - {link.rpartition("#")[2] for link in links}
-    assert len(named) > 40 and not unmentioned, {anchor: named[anchor] for anchor in unmentioned}
+    assert len(named) > 40 and not unmentioned, {
+        anchor: named[anchor] for anchor in unmentioned
+    }
 
 
 def test_figures_and_equations_have_numbers_of_their_own(pages):
     seen = {}
     for name, page in pages.items():
-        figures = re.findall(r'<span class="caption-number">Fig\. ([\d.]+) ?</span>', page.text)
+        figures = re.findall(
+            r'<span class="caption-number">Fig\. ([\d.]+) ?</span>', page.text
+        )
         equations = re.findall(r'<span class="eqno">\(([\d.]+)\)', page.text)
         captioned = len(re.findall(r"<figcaption", page.text))
-        assert len(figures) == captioned, f"{name}: {captioned} captions, {len(figures)} numbers"
+        assert len(figures) == captioned, (
+            f"{name}: {captioned} captions, {len(figures)} numbers"
+        )
         for number in [f"Fig. {n}" for n in figures] + [f"({n})" for n in equations]:
-            assert seen.setdefault(number, name) == name, f"{number} is on {seen[number]} and on {name}"
-    assert any(number.startswith("Fig. ") for number in seen) and any(number.startswith("(") for number in seen)
+            assert seen.setdefault(number, name) == name, (
+                f"{number} is on {seen[number]} and on {name}"
+            )
+    assert any(number.startswith("Fig. ") for number in seen) and any(
+        number.startswith("(") for number in seen
+    )
 
 
 def test_pages_name_no_path_of_this_machine(pages):
@@ -165,9 +219,18 @@ def test_pages_name_no_path_of_this_machine(pages):
 
 def test_every_module_is_in_the_reference():
     roots = (ROOT, "ciacore"), (ROOT / "notebooks", "ciabook")
-    modules = [path.relative_to(root) for root, package in roots for path in (root / package).rglob("*.py")]
-    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules}
-    documented = re.findall(r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8"))
+    modules = [
+        path.relative_to(root)
+        for root, package in roots
+        for path in (root / package).rglob("*.py")
+    ]
+    names = {
+        ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        for path in modules
+    }
+    documented = re.findall(
+        r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    )
     assert set(documented) == names
 
 
@@ -183,30 +246,53 @@ def notebook(folder: Path, *cells: str) -> Path:
 
 @pytest.mark.parametrize(
     ("cell", "reason"),
-    [("1 / 0", "cell [3] raised ZeroDivisionError: division by zero"), ("import time; time.sleep(60)", "timed out")],
+    [
+        ("1 / 0", "cell [3] raised ZeroDivisionError: division by zero"),
+        ("import time; time.sleep(60)", "timed out"),
+    ],
 )
-def test_a_failed_notebook_never_reaches_the_book(build, tmp_path: Path, cell: str, reason: str):
-    job = build.Job(notebook(tmp_path, "x: int = 1", "x", cell), tmp_path / "stage.ipynb", {})
+def test_a_failed_notebook_never_reaches_the_book(
+    build, tmp_path: Path, cell: str, reason: str
+):
+    job = build.Job(
+        notebook(tmp_path, "x: int = 1", "x", cell), tmp_path / "stage.ipynb", {}
+    )
     (tmp_path / "unfinished").mkdir()
     with pytest.raises(build.BuildError, match=r"1 of 1 notebooks failed") as failure:
-        build.execute_all([job], build.partial(build.execute, unfinished=tmp_path / "unfinished", timeout=3))
+        build.execute_all(
+            [job],
+            build.partial(build.execute, unfinished=tmp_path / "unfinished", timeout=3),
+        )
     assert "page.ipynb" in str(failure.value) and reason in str(failure.value)
     assert not job.target.exists()
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(build, tmp_path: Path):
-    job = build.Job(notebook(tmp_path, "x: int = 1"), tmp_path / "stage.ipynb", {"y": 2})
-    with pytest.raises(build.BuildError, match=r"page\.ipynb does not declare y\. It declares: x\."):
+    job = build.Job(
+        notebook(tmp_path, "x: int = 1"), tmp_path / "stage.ipynb", {"y": 2}
+    )
+    with pytest.raises(
+        build.BuildError, match=r"page\.ipynb does not declare y\. It declares: x\."
+    ):
         build.check_parameters([job])
 
 
-def test_notebooks_are_executed_without_pages_where_that_is_asked(build, tmp_path: Path, capsys, monkeypatch):
+def test_notebooks_are_executed_without_pages_where_that_is_asked(
+    build, tmp_path: Path, capsys, monkeypatch
+):
     executed: list[str] = []
     for name in ("PYTHONPATH", "OMP_NUM_THREADS"):
-        monkeypatch.setenv(name, "")  # both are set by the build, and as before after this test
-    monkeypatch.setattr(build, "execute_all", lambda jobs, run: executed.extend(job.target.stem for job in jobs))
+        # both are set by the build, and as before after this test
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(
+        build,
+        "execute_all",
+        lambda jobs, run: executed.extend(job.target.stem for job in jobs),
+    )
     monkeypatch.setattr(build, "stage_pages", lambda stage, trained: None)
-    monkeypatch.setattr(build, "render", lambda folder: pytest.fail("pages were rendered"))
+    monkeypatch.setattr(
+        build, "render", lambda folder: pytest.fail("pages were rendered")
+    )
     assert build.main(["--execute-only", "--output", str(tmp_path)]) == 0
     assert {"qmix", "qmix_cia", "turn", "deviations"} <= {*executed}
     assert f"executed, in {tmp_path / '_build' / 'stage'}" in capsys.readouterr().out
@@ -214,14 +300,14 @@ def test_notebooks_are_executed_without_pages_where_that_is_asked(build, tmp_pat
 
 def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
     """Solutions go, with the cells that check them; exercises and everything else stay, character for character."""
-    text = (
-        "Before.\n\n```{exercise} A\n:label: a\nAsk.\n```\n\n```{solution} a\n:class: dropdown\nTell.\n```\n\nAfter.\n"
-    )
+    text = "Before.\n\n```{exercise} A\n:label: a\nAsk.\n```\n\n```{solution} a\n:class: dropdown\nTell.\n```\n\nAfter.\n"
     longer = "````{solution} b\n```{literalinclude} x.py\n```\n````\nEnd.\n"
     (tmp_path / "book").mkdir()
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book" / "page.md").write_text(text + longer)
-    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("check")])
+    page = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("check")]
+    )
     page.cells[1].metadata["tags"] = ["hide-cell"]
     page.cells.append(nbformat.v4.new_code_cell("keep"))
     nbformat.write(page, tmp_path / "notebooks" / "page.ipynb")
@@ -229,15 +315,34 @@ def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
     without = "Before.\n\n```{exercise} A\n:label: a\nAsk.\n```\n\n\nAfter.\n"
     assert (tmp_path / "book" / "page.md").read_text() == without + "End.\n"
     cells = nbformat.read(tmp_path / "notebooks" / "page.ipynb", as_version=4).cells
-    assert [cell.source.rstrip("\n") for cell in cells] == [without.rstrip("\n"), "keep"]
+    assert [cell.source.rstrip("\n") for cell in cells] == [
+        without.rstrip("\n"),
+        "keep",
+    ]
 
 
 @pytest.mark.browser
 def test_explorers_come_alive_in_a_browser(html: Path, tmp_path: Path):
     """A sample of `make test-book` that needs Chromium alone: each explorer has drawn itself, and nothing failed."""
-    chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"]
-    chromium += ["--disable-background-networking", "--enable-logging=stderr", "--v=0", "--virtual-time-budget=8000"]
-    chromium += [f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"]
+    chromium = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-quic",
+    ]
+    chromium += [
+        "--disable-background-networking",
+        "--enable-logging=stderr",
+        "--v=0",
+        "--virtual-time-budget=8000",
+    ]
+    chromium += [
+        f"--user-data-dir={tmp_path}",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--dump-dom",
+    ]
     for name, kind, shows in (
         ("credits", "turn", r"agent [01] is free"),
         ("strategies", "battle", r"\d+ agents against \d+ foes"),
@@ -245,7 +350,9 @@ def test_explorers_come_alive_in_a_browser(html: Path, tmp_path: Path):
         ("contrastive_identity", "sandbox", r"CIA loss [\d.]+"),
     ):
         page = html / "notebooks" / f"{name}.html"
-        done = subprocess.run([*chromium, page.as_uri()], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [*chromium, page.as_uri()], capture_output=True, text=True, timeout=120
+        )
         box = done.stdout[done.stdout.index(f'data-explorer="{kind}"') :]
         assert re.search(shows, box.split("<script")[0]), name
         assert "Uncaught" not in done.stderr, done.stderr

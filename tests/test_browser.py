@@ -1,6 +1,7 @@
 """The built book in headless Chromium: phone and desktop, light and dark, offline, from a stick and below a sub-path.
 
-`make test-book` builds the book where it is missing and runs this; it needs env/requirements-browser.txt and Chromium.
+`make test-book` builds the book where it is missing and runs this; it needs
+env/requirements-browser.txt and Chromium.
 """
 
 from __future__ import annotations
@@ -22,10 +23,18 @@ pytestmark = [pytest.mark.browser, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 PAGES = [
-    path.relative_to(HTML).as_posix() for folder in ("book", "notebooks") for path in HTML.glob(f"{folder}/**/*.html")
+    path.relative_to(HTML).as_posix()
+    for folder in ("book", "notebooks")
+    for path in HTML.glob(f"{folder}/**/*.html")
 ]
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
@@ -52,7 +61,9 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=FLAGS
+        )
         yield chromium
         chromium.close()
 
@@ -60,13 +71,16 @@ def browser():
 class Visit:
     """A page that is open, and what it complained of or asked for elsewhere."""
 
-    def __init__(self, browser, address: str, size: str = "desktop", scheme: str = "light") -> None:
+    def __init__(
+        self, browser, address: str, size: str = "desktop", scheme: str = "light"
+    ) -> None:
         width, height = SIZES[size]
         self.complaints: list[str] = []
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,
-            reduced_motion="reduce",  # a colour that is still fading in is no fault of the page
+            # a colour that is still fading in is no fault of the page
+            reduced_motion="reduce",
         )
         self.page = context.new_page()
         self.page.on("console", lambda message: self.note(message.type, message.text))
@@ -94,9 +108,14 @@ def test_every_page_is_quiet_and_fits(site, browser, size, scheme):
     found = {}
     for name in PAGES:
         visit = Visit(browser, site + name, size, scheme)
-        wide = visit.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        wide = visit.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
         if visit.complaints or wide > 0:
-            found[name] = [*visit.complaints, *([f"{wide} px too wide"] if wide > 0 else [])]
+            found[name] = [
+                *visit.complaints,
+                *([f"{wide} px too wide"] if wide > 0 else []),
+            ]
         visit.close()
     assert not found, json.dumps(found, indent=1)
 
@@ -107,7 +126,10 @@ def test_every_page_is_accessible(site, browser, scheme):
     import axe_playwright_python
 
     (script,) = Path(axe_playwright_python.__file__).parent.rglob("axe.min.js")
-    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+    options = {
+        "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+        "resultTypes": ["violations"],
+    }
     found = {}
     for name in PAGES:
         visit = Visit(browser, site + name, "desktop", scheme)
@@ -115,7 +137,9 @@ def test_every_page_is_accessible(site, browser, scheme):
         result = visit.page.evaluate("options => axe.run(document, options)", options)
         for violation in result["violations"]:
             key = f"{violation['id']}: {violation['help']}"
-            found.setdefault(key, []).append(f"{name}: {violation['nodes'][0]['html'][:160]}")
+            found.setdefault(key, []).append(
+                f"{name}: {violation['nodes'][0]['html'][:160]}"
+            )
         visit.close()
     assert not found, json.dumps(found, indent=1)
 
@@ -134,7 +158,9 @@ def test_turn_steps_by_key_and_click(site, browser, where):
     address = site if where == "site" else HTML.as_uri() + "/"
     visit = Visit(browser, f"{address}notebooks/credits.html", "phone")
     box = visit.page.locator(".cia-explorer[data-explorer=turn]")
-    data = json.loads(visit.page.locator(f"#{box.get_attribute('id')}-data").text_content())
+    data = json.loads(
+        visit.page.locator(f"#{box.get_attribute('id')}-data").text_content()
+    )
     box.focus()
     for _ in range(3):
         visit.page.keyboard.press("ArrowRight")
@@ -152,19 +178,26 @@ def test_turn_steps_by_key_and_click(site, browser, where):
     visit.page.keyboard.press("End")
     assert box.get_attribute("data-step") == str(len(data["rewards"]) - 1)
     visit.page.keyboard.press("Home")
-    assert f"agent {data['free'][0]} is free" in box.inner_text() and not visit.complaints
+    assert (
+        f"agent {data['free'][0]} is free" in box.inner_text() and not visit.complaints
+    )
     visit.close()
 
 
 def test_a_battle_steps(site, browser):
     visit = Visit(browser, f"{site}notebooks/strategies.html")
     box = visit.page.locator(".cia-explorer[data-explorer=battle]")
-    data = json.loads(visit.page.locator(f"#{box.get_attribute('id')}-data").text_content())
+    data = json.loads(
+        visit.page.locator(f"#{box.get_attribute('id')}-data").text_content()
+    )
     box.focus()
     visit.page.keyboard.press("End")
     living = sum(health > 0 for health in data["health"][-1][: data["n_agents"]])
     foes = sum(health > 0 for health in data["health"][-1][data["n_agents"] :])
-    assert f"{living} agents against {foes} foes" in box.inner_text() and not visit.complaints
+    assert (
+        f"{living} agents against {foes} foes" in box.inner_text()
+        and not visit.complaints
+    )
     visit.close()
 
 
@@ -173,29 +206,48 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     visit = Visit(browser, f"{site}notebooks/value_decomposition.html")
     box = visit.page.locator(".cia-explorer[data-explorer=matrix]")
     payoff = torch.tensor([[8.0, -12, -12], [-12, 0, 0], [-12, 0, 0]])
-    best_sum = payoff.mean(1, keepdim=True) + payoff.mean(0, keepdim=True) - payoff.mean()
+    best_sum = (
+        payoff.mean(1, keepdim=True) + payoff.mean(0, keepdim=True) - payoff.mean()
+    )
 
     def error(method: str) -> float:
         return float(box.locator(f"[data-method={method}]").get_attribute("data-error"))
 
-    assert error("VDN") == pytest.approx(float((best_sum - payoff).square().mean()), rel=1e-6)
+    assert error("VDN") == pytest.approx(
+        float((best_sum - payoff).square().mean()), rel=1e-6
+    )
     assert 32 - 1e-3 < error("QMIX") < 36  # no monotone table does better than 32
     for row in range(3):
         for column in range(3):
-            box.get_by_label(f"payoff of actions {row} and {column}").fill(str(row + column))
-    visit.page.wait_for_function("document.querySelector('[data-method=VDN]').dataset.error < 1e-9")
-    assert error("QMIX") < 0.01 and box.locator("[data-method=QPLEX]").count() == 0 and not visit.complaints
+            box.get_by_label(f"payoff of actions {row} and {column}").fill(
+                str(row + column)
+            )
+    visit.page.wait_for_function(
+        "document.querySelector('[data-method=VDN]').dataset.error < 1e-9"
+    )
+    assert (
+        error("QMIX") < 0.01
+        and box.locator("[data-method=QPLEX]").count() == 0
+        and not visit.complaints
+    )
     visit.close()
 
 
 def test_the_sandbox_has_the_librarys_losses(site, browser):
     visit = Visit(browser, f"{site}notebooks/contrastive_identity.html")
     box = visit.page.locator(".cia-explorer[data-explorer=sandbox]")
-    credits, identities = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]), torch.tensor([[1.0, 0.0], [2.0, 1.0]])
+    credits, identities = (
+        torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]),
+        torch.tensor([[1.0, 0.0], [2.0, 1.0]]),
+    )
 
     def agree() -> None:
-        assert float(box.get_attribute("data-cia")) == pytest.approx(float(cia_loss(credits, identities)), abs=1e-5)
-        assert float(box.get_attribute("data-cc")) == pytest.approx(float(cc_loss(credits, identities)), abs=1e-5)
+        assert float(box.get_attribute("data-cia")) == pytest.approx(
+            float(cia_loss(credits, identities)), abs=1e-5
+        )
+        assert float(box.get_attribute("data-cc")) == pytest.approx(
+            float(cc_loss(credits, identities)), abs=1e-5
+        )
 
     agree()
     box.focus()
@@ -204,9 +256,14 @@ def test_the_sandbox_has_the_librarys_losses(site, browser):
     credits[0, 0, 0] -= 0.5
     agree()
     credits, identities = credits.requires_grad_(), identities.requires_grad_()
-    to_credits, to_identities = torch.autograd.grad(cia_loss(credits, identities), (credits, identities))
+    to_credits, to_identities = torch.autograd.grad(
+        cia_loss(credits, identities), (credits, identities)
+    )
     box.get_by_role("button", name="one step downhill").click()
-    credits, identities = (credits - 0.5 * to_credits).detach(), (identities - 0.5 * to_identities).detach()
+    credits, identities = (
+        (credits - 0.5 * to_credits).detach(),
+        (identities - 0.5 * to_identities).detach(),
+    )
     agree()
     assert not visit.complaints
     visit.close()
@@ -215,13 +272,23 @@ def test_the_sandbox_has_the_librarys_losses(site, browser):
 def test_slides_are_quiet_and_fit(site, browser):
     """Every slide within its frame, every picture there and described, no request elsewhere."""
     visit = Visit(browser, f"{site}slides.html")
-    visit.page.wait_for_function("window.MathJax.startup && document.querySelector('mjx-container')")
+    visit.page.wait_for_function(
+        "window.MathJax.startup && document.querySelector('mjx-container')"
+    )
     count = visit.page.evaluate("Reveal.getTotalSlides()")
     assert count == (ROOT / "book" / "slides.md").read_text().count("\n---\n") + 1
     for index in range(count):
         visit.page.evaluate("index => Reveal.slide(index)", index)
-        high, wide = visit.page.evaluate("(s => [s.scrollHeight, s.scrollWidth])(Reveal.getCurrentSlide())")
+        high, wide = visit.page.evaluate(
+            "(s => [s.scrollHeight, s.scrollWidth])(Reveal.getCurrentSlide())"
+        )
         assert high <= 700 and wide <= 1100, f"slide {index}"
-    pictures = visit.page.evaluate("[...document.images].map(i => [i.naturalWidth, i.alt])")
-    assert len(pictures) > 4 and all(width > 0 and alt for width, alt in pictures) and not visit.complaints
+    pictures = visit.page.evaluate(
+        "[...document.images].map(i => [i.naturalWidth, i.alt])"
+    )
+    assert (
+        len(pictures) > 4
+        and all(width > 0 and alt for width, alt in pictures)
+        and not visit.complaints
+    )
     visit.close()

@@ -14,14 +14,23 @@ RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 def test_every_measured_network_is_that_of_a_committed_run():
     rows = json.loads(cause.RESULT.read_text())["rows"]
     assert Counter(row["method"] for row in rows) == dict.fromkeys(cause.ARMS, 20)
-    runs = [run for group in read_runs(RESULTS / "study", "turn", cause.ARMS).values() for run in group]
-    sealed = {(run.config.method, run.seed): run.provenance["weights_dropped"] for run in runs}
+    runs = [
+        run
+        for group in read_runs(RESULTS / "study", "turn", cause.ARMS).values()
+        for run in group
+    ]
+    sealed = {
+        (run.config.method, run.seed): run.provenance["weights_dropped"] for run in runs
+    }
     assert {(row["method"], row["seed"]): row["weights"] for row in rows} == sealed
 
 
 def test_the_values_are_shares():
     for row in json.loads(cause.RESULT.read_text())["rows"]:
-        assert all(0 <= row[key] <= 1 for key in ("told apart", "identified", "divergence", "disagreement")), row
+        assert all(
+            0 <= row[key] <= 1
+            for key in ("told apart", "identified", "divergence", "disagreement")
+        ), row
 
 
 def test_runs_without_weights_cannot_be_measured(tmp_path, capsys):

@@ -18,7 +18,14 @@ from toys import Stroll, small
 from ciacore import train
 from ciacore.games import Turn
 from ciacore.runtime import checkpoint
-from ciacore.runtime.checkpoint import FORMAT, MAGIC, locked, read_checkpoint, work_folder, write_checkpoint
+from ciacore.runtime.checkpoint import (
+    FORMAT,
+    MAGIC,
+    locked,
+    read_checkpoint,
+    work_folder,
+    write_checkpoint,
+)
 from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
@@ -53,7 +60,9 @@ def refuses(work: Path, *parts: str, config=CONFIG, game=GAME, seed: int = 1) ->
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Training, "iterate", lambda _: pytest.fail("training went on"))
         refused(lambda: train(config, game, [seed], results), "checkpoint", *parts)
-    assert (work / "checkpoint").read_bytes() == before and not (work.parent / f"seed_{seed}").exists()
+    assert (work / "checkpoint").read_bytes() == before and not (
+        work.parent / f"seed_{seed}"
+    ).exists()
 
 
 def seal(work: Path, body: bytes) -> None:
@@ -62,16 +71,24 @@ def seal(work: Path, body: bytes) -> None:
     (work / "checkpoint").write_bytes(b"%s %d %s\n" % (MAGIC, FORMAT, digest) + body)
 
 
-# -------------------------------------------------------------------------------- the file
+# -------------------------------------------------------------------------------- the
+# file
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    tensors = {"a": torch.randn(3, 2).T, "b": torch.arange(4, dtype=torch.uint8), "c": torch.tensor(7)}
+    tensors = {
+        "a": torch.randn(3, 2).T,
+        "b": torch.arange(4, dtype=torch.uint8),
+        "c": torch.tensor(7),
+    }
     facts = {"number": 0.1, "long": 2**127, "nested": {"list": [1, None]}}
     write_checkpoint(tmp_path, facts, tensors)
     found, read = read_checkpoint(tmp_path)
     assert found == facts and read.keys() == tensors.keys()
-    assert all(torch.equal(read[name], value) and read[name].dtype == value.dtype for name, value in tensors.items())
+    assert all(
+        torch.equal(read[name], value) and read[name].dtype == value.dtype
+        for name, value in tensors.items()
+    )
     assert names(tmp_path) == ["checkpoint"]
 
 
@@ -81,7 +98,10 @@ def test_no_checkpoint_is_none(tmp_path):
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     write_checkpoint(tmp_path, {"number": 1}, {})
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(OSError, match="No space left"),
+    ):
         patched.setattr(checkpoint.os, "fsync", full_disk)
         write_checkpoint(tmp_path, {"number": 2}, {})
     assert read_checkpoint(tmp_path) == ({"number": 1}, {})
@@ -99,26 +119,38 @@ def pickled(path: Path) -> None:
 @pytest.mark.parametrize("damage", [truncate, flip, empty, foreign, pickled])
 def test_a_damaged_checkpoint_is_named_and_never_parsed(damage, work, monkeypatch):
     damage(work / "checkpoint")
-    monkeypatch.setattr(checkpoint, "parse_tensors", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr(
+        checkpoint, "parse_tensors", lambda _: pytest.fail("it was parsed")
+    )
     refuses(work, str(work / "checkpoint"), "Remove")
     assert not (work / "exploded").exists()
 
 
-@pytest.mark.parametrize("place", [0, len(MAGIC), len(MAGIC) + 1, 40, 85, 86, 90, 5_000, -1])
+@pytest.mark.parametrize(
+    "place", [0, len(MAGIC), len(MAGIC) + 1, 40, 85, 86, 90, 5_000, -1]
+)
 def test_one_flipped_bit_is_enough(place, work, monkeypatch):
     """In the name, the format, the digest, its end, the header of the tensors, and in the tensors."""
     data = bytearray((work / "checkpoint").read_bytes())
     assert data.index(b"\n") == 85
     data[place] ^= 1
     (work / "checkpoint").write_bytes(data)
-    monkeypatch.setattr(checkpoint, "parse_tensors", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr(
+        checkpoint, "parse_tensors", lambda _: pytest.fail("it was parsed")
+    )
     refuses(work, str(work / "checkpoint"), "Remove")
 
 
 def test_another_format_is_refused_before_its_seal(work):
-    data = (work / "checkpoint").read_bytes().replace(b"%s %d " % (MAGIC, FORMAT), b"%s 99 " % MAGIC, 1)
+    data = (
+        (work / "checkpoint")
+        .read_bytes()
+        .replace(b"%s %d " % (MAGIC, FORMAT), b"%s 99 " % MAGIC, 1)
+    )
     (work / "checkpoint").write_bytes(data)
-    refuses(work, f"format {FORMAT}", "format 99", "the version of ciacore that wrote it")
+    refuses(
+        work, f"format {FORMAT}", "format 99", "the version of ciacore that wrote it"
+    )
 
 
 def test_a_sealed_pickle_is_never_executed(work, tmp_path):
@@ -127,7 +159,10 @@ def test_a_sealed_pickle_is_never_executed(work, tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("header", ["", "{", "[]", "{}", '{"__metadata__": 3}', '{"__metadata__": {"facts": "{"}}'])
+@pytest.mark.parametrize(
+    "header",
+    ["", "{", "[]", "{}", '{"__metadata__": 3}', '{"__metadata__": {"facts": "{"}}'],
+)
 def test_what_is_sealed_but_no_checkpoint(header, work):
     seal(work, len(header).to_bytes(8, "little") + header.encode())
     refuses(work, "safetensors", "foreign", "Remove")
@@ -138,7 +173,8 @@ def test_tensors_that_end_too_early_under_a_forged_seal(work):
     refuses(work, "safetensors", "foreign", "Remove")
 
 
-# -------------------------------------------------------------------------------- whose it is
+# -------------------------------------------------------------------------------- whose
+# it is
 
 
 def test_of_another_config(work):
@@ -158,7 +194,9 @@ def test_of_another_game(work):
 
 @pytest.mark.parametrize("game", [Turn(horizon=6), Turn(size=4, horizon=5)])
 def test_of_a_game_of_the_same_name_and_another_size(game, work):
-    refuses(work, "spec", "horizon=5", f"horizon={game.spec.horizon}", "remove", game=game)
+    refuses(
+        work, "spec", "horizon=5", f"horizon={game.spec.horizon}", "remove", game=game
+    )
 
 
 def test_of_another_kind_of_random_numbers(work):
@@ -174,7 +212,8 @@ def test_the_refused_run_can_be_resumed_after_all(work):
     assert len(run.provenance["resumed"]) == 1
 
 
-# -------------------------------------------------------------------------------- one process per run
+# -------------------------------------------------------------------------------- one
+# process per run
 
 
 def test_a_second_training_of_a_run_says_so(tmp_path):
@@ -182,7 +221,11 @@ def test_a_second_training_of_a_run_says_so(tmp_path):
     with locked(folder):
         before = names(tmp_path)
         refused(
-            lambda: train(CONFIG, GAME, [1], tmp_path), "results", "no other process", f"process {os.getpid()}", "Wait"
+            lambda: train(CONFIG, GAME, [1], tmp_path),
+            "results",
+            "no other process",
+            f"process {os.getpid()}",
+            "Wait",
         )
         assert names(tmp_path) == before
     assert not work_folder(folder).exists()
@@ -194,7 +237,12 @@ def test_another_process_holds_its_run_until_it_is_killed(tmp_path):
     with started(tmp_path, seconds=0, env_steps=1_000_000) as process:
         for _ in range(5):
             process.stdout.readline()
-        refused(lambda: train(CONFIG, GAME, [1], tmp_path), "results", f"held by process {process.pid}", "Wait")
+        refused(
+            lambda: train(CONFIG, GAME, [1], tmp_path),
+            "results",
+            f"held by process {process.pid}",
+            "Wait",
+        )
         process.send_signal(signal.SIGKILL)
         process.communicate()
     with locked(folder) as work:  # the lock went with its process

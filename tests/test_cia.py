@@ -30,14 +30,15 @@ def with_gradients(loss, *inputs):
     return value.detach(), *torch.autograd.grad(value, inputs)
 
 
-# -------------------------------------------------------------------------------- numbers by hand
+# --------------------------------------------------------------------------------
+# numbers by hand
 
 
 def test_two_agents_by_hand():
     """One trajectory of two steps: x^0 = (1, 2), x^1 = (3, 0); w_0 = (1, 0), w_1 = (0, 1).
 
-    G = [[1, 3], [2, 0]] (row: identity). CIA compares along rows: softplus(3 - 1) and softplus(2 - 0).
-    CC compares along columns: softplus(2 - 1) and softplus(3 - 0).
+    G = [[1, 3], [2, 0]] (row: identity). CIA compares along rows: softplus(3 - 1) and
+    softplus(2 - 0). CC compares along columns: softplus(2 - 1) and softplus(3 - 0).
     """
     x = torch.tensor([[[1.0, 3.0], [2.0, 0.0]]])  # [B, T, K]
     w = torch.eye(2)
@@ -93,10 +94,12 @@ def test_gradients_by_their_closed_form():
 def test_perfectly_told_apart_credits_give_zero_loss():
     x = torch.eye(3).expand(2, 3, 3)  # agent k is credited at step k
     assert_close(float(cia_loss(x, 100 * torch.eye(3))), 0.0)
-    assert float(cia_loss(x, -100 * torch.eye(3))) > math.log(3)  # the bound on the information can be negative
+    # the bound on the information can be negative
+    assert float(cia_loss(x, -100 * torch.eye(3))) > math.log(3)
 
 
-# -------------------------------------------------------------------------------- invariances
+# --------------------------------------------------------------------------------
+# invariances
 
 
 def test_common_offset_of_all_credits_is_invisible_to_cia_only():
@@ -114,12 +117,17 @@ def test_common_vector_in_all_identities_is_invisible_to_cc_only():
 
 
 def test_bias_cancels_in_cia_only():
-    x, w, bias = random_credits(), random_identities(), torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    x, w, bias = (
+        random_credits(),
+        random_identities(),
+        torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64),
+    )
     logits = similarities(x, w) + bias.unsqueeze(-1)
     with_bias = -logits.log_softmax(2).diagonal(dim1=1, dim2=2).mean()
     assert_close(with_bias, cia_loss(x, w))
     assert abs(float(cc_loss(x, w, bias) - cc_loss(x, w))) > 0.1
-    assert_close(cc_loss(x, w, bias + 4), cc_loss(x, w, bias))  # only differences of the bias count
+    # only differences of the bias count
+    assert_close(cc_loss(x, w, bias + 4), cc_loss(x, w, bias))
 
 
 def test_cia_is_cc_of_the_transposed_similarities():
@@ -144,7 +152,8 @@ def test_padding_with_zeros_changes_nothing(loss):
     padded = torch.nn.functional.pad(x, (0, 0, 0, N - T))
     assert padded.shape == (B, N, K)
     assert_close(loss(padded, w), loss(x, w))
-    assert_close(loss(x, w[:, :T]), loss(x, w))  # identities beyond the credits are never read
+    # identities beyond the credits are never read
+    assert_close(loss(x, w[:, :T]), loss(x, w))
     _, _, to_identities = with_gradients(loss, x, w)
     assert (to_identities[:, T:] == 0).all() and (to_identities[:, :T] != 0).all()
 

@@ -13,7 +13,12 @@ from torch.testing import assert_close
 from toys import SMALL, SPEC, Stroll, learner, random_episodes, rng, small
 
 from ciacore import METHODS, train
-from ciacore.baselines.eoi import EOI, IntrinsicExploration, identity_loss, intrinsic_exploration
+from ciacore.baselines.eoi import (
+    EOI,
+    IntrinsicExploration,
+    identity_loss,
+    intrinsic_exploration,
+)
 from ciacore.baselines.gre import credit_entropy
 from ciacore.baselines.maven import LatentExploration, LatentPolicy
 from ciacore.baselines.qmix_rs import Shuffle
@@ -40,7 +45,9 @@ def updated(config, lengths=LENGTHS, updates=3, change=lambda _: None, **fields)
     ours = learner(config.but(**{**SMALL, "gradient_clip": 1e9, **fields}))
     change(ours)
     for seed in range(updates):
-        ours.update(random_episodes(lengths, seed=seed, latents=config.latent_size), rng(seed))
+        ours.update(
+            random_episodes(lengths, seed=seed, latents=config.latent_size), rng(seed)
+        )
     return ours
 
 
@@ -48,17 +55,23 @@ def updated(config, lengths=LENGTHS, updates=3, change=lambda _: None, **fields)
 
 
 def test_entropy_of_credits_by_hand():
-    assert_close(credit_entropy(torch.tensor([[2.0, 2.0, 2.0], [1e6, 0.0, 0.0]])), torch.tensor([1.0, 0.0]))
+    assert_close(
+        credit_entropy(torch.tensor([[2.0, 2.0, 2.0], [1e6, 0.0, 0.0]])),
+        torch.tensor([1.0, 0.0]),
+    )
     by_hand = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
     assert_close(credit_entropy(torch.tensor([3.0, 1.0])).item(), by_hand)
     given = torch.rand(20, 4, generator=rng()) + 0.1
-    assert_close(credit_entropy(7 * given), credit_entropy(given))  # the scale does not matter
+    # the scale does not matter
+    assert_close(credit_entropy(7 * given), credit_entropy(given))
 
 
 def test_gre_moves_mixing_weights_only():
     ours = made("gre")
     loss = ours.online["terms"]["gre"](ours.forward(random_episodes(LENGTHS)))
-    assert under(reached(loss, ours), "mixer.hyper_w1.", "mixer.hyper_b1.", "mixer.hyper_w2.")
+    assert under(
+        reached(loss, ours), "mixer.hyper_w1.", "mixer.hyper_b1.", "mixer.hyper_w2."
+    )
 
 
 def test_gre_makes_credits_unequal():
@@ -80,7 +93,10 @@ def test_gre_makes_credits_unequal():
 
 
 def test_scds_without_weight_is_qplex():
-    with_part, plain = updated(METHODS["scds"], scds_beta=0.0), updated(METHODS["qplex"])
+    with_part, plain = (
+        updated(METHODS["scds"], scds_beta=0.0),
+        updated(METHODS["qplex"]),
+    )
     assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
     rewarded = updated(METHODS["scds"])
     assert not all(torch.equal(a, b) for a, b in shared(rewarded, plain))
@@ -91,22 +107,33 @@ def test_divergence_of_policies():
     assert (policy_divergence(values, 1.0) >= -1e-6).all()
     alike = values[:, :, :1].expand_as(values)
     assert_close(policy_divergence(alike, 1.0), torch.zeros(5, 6, 3), rtol=0, atol=1e-6)
-    two = torch.tensor([[[[0.0, math.log(3.0)], [0.0, 0.0]]]])  # policies (1/4, 3/4) and (1/2, 1/2), mean (3/8, 5/8)
+    # policies (1/4, 3/4) and (1/2, 1/2), mean (3/8, 5/8)
+    two = torch.tensor([[[[0.0, math.log(3.0)], [0.0, 0.0]]]])
     by_hand = 0.25 * math.log(0.25 / 0.375) + 0.75 * math.log(0.75 / 0.625)
     assert_close(policy_divergence(two, 1.0)[0, 0, 0].item(), by_hand)
 
 
 def test_scds_reward_compares_two_predictions():
     """With equal predictors and beta1 = 1 nothing is left but the divergence of policies."""
-    ours, episodes = made("scds", scds_beta1=1.0, scds_beta2=1.0), random_episodes([8] * 4)
+    ours, episodes = (
+        made("scds", scds_beta1=1.0, scds_beta2=1.0),
+        random_episodes([8] * 4),
+    )
     part = ours.auxiliaries["scds"]
     values, hidden = ours.online["agent"].unroll(episodes)
     aware = part.targets["with_id"]
     for layer in (aware.first, aware.second):
         layer.weight.data[:, -2:] = 0  # deaf to the identity
     blind = part.targets["without_id"]
-    for mine, theirs in zip((blind[0], blind[2], blind[4]), (aware.first, aware.second, aware.third), strict=True):
-        mine.weight.data, mine.bias.data = theirs.weight.data[:, : mine.in_features], theirs.bias.data
+    for mine, theirs in zip(
+        (blind[0], blind[2], blind[4]),
+        (aware.first, aware.second, aware.third),
+        strict=True,
+    ):
+        mine.weight.data, mine.bias.data = (
+            theirs.weight.data[:, : mine.in_features],
+            theirs.bias.data,
+        )
     found = part.rewards(episodes, values, hidden)
     assert_close(found, policy_divergence(values[:, :-1], 1.0), rtol=1e-3, atol=1e-4)
     team = part.reward(episodes, values, hidden, torch.zeros(()))
@@ -119,15 +146,24 @@ def test_scds_reward_enters_the_targets_only():
     values, hidden = ours.online["agent"].unroll(episodes)
     added = ours.auxiliaries["scds"].reward(episodes, values, hidden, ours.env_steps)
     record = ours.forward(episodes)
-    expected = episodes.rewards + added + episodes.discounts * record.greedy_values[:, 1:]
+    expected = (
+        episodes.rewards + added + episodes.discounts * record.greedy_values[:, 1:]
+    )
     assert_close(record.targets, expected) and added.abs().min() > 0
-    assert under(reached(ours.online["backbone"](record)["td_loss"], ours), "agent.", "mixer.")
+    assert under(
+        reached(ours.online["backbone"](record)["td_loss"], ours), "agent.", "mixer."
+    )
 
 
 def test_scds_reward_fades_after_a_million_steps():
     part = made("scds", scds_anneal=5.0).auxiliaries["scds"]
-    shares = [part.share(torch.tensor(1e6 * millions)).item() for millions in (0.0, 1.0, 1.1, 1.2, 3.0)]
-    assert_close(torch.tensor(shares), torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), rtol=0, atol=1e-6)
+    shares = [
+        part.share(torch.tensor(1e6 * millions)).item()
+        for millions in (0.0, 1.0, 1.1, 1.2, 3.0)
+    ]
+    assert_close(
+        torch.tensor(shares), torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), rtol=0, atol=1e-6
+    )
     assert made("scds").auxiliaries["scds"].share(torch.tensor(9e6)).item() == 1.0
 
 
@@ -144,7 +180,10 @@ def test_padding_never_moves_scds_predictors():
     pairs = zip(parts[0].parameters(), parts[1].parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     before = dict(ours.auxiliaries["scds"].named_parameters())
-    assert any(not torch.equal(value, before[name]) for name, value in parts[0].named_parameters())
+    assert any(
+        not torch.equal(value, before[name])
+        for name, value in parts[0].named_parameters()
+    )
 
 
 def test_scds_targets_follow_when_copied():
@@ -154,7 +193,11 @@ def test_scds_targets_follow_when_copied():
     pairs = [
         (a, b)
         for name in part.targets
-        for a, b in zip(part.targets[name].parameters(), getattr(part, name).parameters(), strict=True)
+        for a, b in zip(
+            part.targets[name].parameters(),
+            getattr(part, name).parameters(),
+            strict=True,
+        )
     ]
     assert not all(torch.equal(a, b) for a, b in pairs)
     ours.copy_target()
@@ -163,7 +206,10 @@ def test_scds_targets_follow_when_copied():
 
 def test_scds_sizes_on_turn():
     part = learner(METHODS["scds"], Turn().spec).auxiliaries["scds"]
-    counts = [sum(p.numel() for p in getattr(part, name).parameters()) for name in ("without_id", "with_id")]
+    counts = [
+        sum(p.numel() for p in getattr(part, name).parameters())
+        for name in ("without_id", "with_id")
+    ]
     assert counts == [30_226, 30_738]
 
 
@@ -171,7 +217,10 @@ def test_scds_sizes_on_turn():
 
 
 def test_eoi_moves_neither_agents_nor_mixer():
-    with_part, plain = updated(METHODS["eoi"], [8] * 4), updated(METHODS["qmix"], [8] * 4)
+    with_part, plain = (
+        updated(METHODS["eoi"], [8] * 4),
+        updated(METHODS["qmix"], [8] * 4),
+    )
     assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
 
 
@@ -179,11 +228,17 @@ def test_eoi_moves_neither_agents_nor_mixer():
 def test_eoi_plays_as_qmix_unless_episodes_explore(share):
     config = METHODS["eoi"].but(**SMALL, eoi_episodes=share, eoi_steps=1.0)
     ours = learner(config, Stroll().spec)
-    ours.auxiliaries["eoi"].values[-1].bias.data[1] = 100.0  # action 1 is always available
+    # action 1 is always available
+    ours.auxiliaries["eoi"].values[-1].bias.data[1] = 100.0
     plain = EpsilonGreedy(ours.online["agent"], 0.0)
-    explorers = plain, intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True)
+    explorers = (
+        plain,
+        intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True),
+    )
     one, other = (play(Stroll(), explorer, 5, rng(), 0.99) for explorer in explorers)
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True)) == (share == 0)
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True)) == (
+        share == 0
+    )
 
 
 class Prefers:
@@ -206,25 +261,35 @@ def test_one_agent_explores_in_some_steps_of_some_episodes():
     games, steps = 4000, 20
     explorer = IntrinsicExploration(
         Prefers(),
-        lambda observations: torch.tensor([0.0, 1.0, 9.0]).expand(*observations.shape[:2], 3),
+        lambda observations: torch.tensor([0.0, 1.0, 9.0]).expand(
+            *observations.shape[:2], 3
+        ),
         episode_ratio=0.4,
         explore_ratio=0.25,
     )
-    observations, available = torch.zeros(games, 2, 4), torch.ones(games, 2, 3, dtype=torch.bool)
+    observations, available = (
+        torch.zeros(games, 2, 4),
+        torch.ones(games, 2, 3, dtype=torch.bool),
+    )
     available[..., 2] = False  # the best action is not available
     generator = rng(1)
     memory, taken = explorer.begin(observations, torch.zeros(games, 5), generator), []
     for _ in range(steps):
         actions, memory = explorer.act(observations, available, memory, generator)
-        assert torch.equal(memory.memory.last_actions.argmax(-1), actions)  # the agents are told what was done
+        # the agents are told what was done
+        assert torch.equal(memory.memory.last_actions.argmax(-1), actions)
         taken.append(actions)
     taken = torch.stack(taken, 1)  # [N, T, K]
-    assert set(taken.unique().tolist()) == {0, 1} and int(taken.sum(-1).max()) == 1  # never both, never unavailable
+    # never both, never unavailable
+    assert set(taken.unique().tolist()) == {0, 1} and int(taken.sum(-1).max()) == 1
     exploring = taken.sum((1, 2)) > 0
-    assert_close(exploring.float().mean().item(), 0.4 * (1 - 0.75**steps), rtol=0, atol=0.03)
+    assert_close(
+        exploring.float().mean().item(), 0.4 * (1 - 0.75**steps), rtol=0, atol=0.03
+    )
     within = taken[memory.games].float()
     assert_close(within.sum(-1).mean().item(), 0.25, rtol=0, atol=0.02)
-    assert_close(within.mean((0, 1)), torch.tensor([0.125, 0.125]), rtol=0, atol=0.01)  # either agent equally often
+    # either agent equally often
+    assert_close(within.mean((0, 1)), torch.tensor([0.125, 0.125]), rtol=0, atol=0.01)
     assert not taken[~memory.games].any()
 
 
@@ -232,14 +297,25 @@ def test_eoi_never_explores_in_evaluations():
     config = METHODS["eoi"].but(**SMALL)
     ours = learner(config)
     plain = EpsilonGreedy(ours.online["agent"], 0.0)
-    assert intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=False) is plain
-    assert intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True) is not plain
+    assert (
+        intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=False)
+        is plain
+    )
+    assert (
+        intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True)
+        is not plain
+    )
 
 
 def test_identity_loss_by_hand():
     """Two classes: for uniform p the cross-entropy is log 2 / 2 and the entropy term 0.1 log 2 / 2; never negative."""
     uniform = torch.full((6, 2), 0.5)
-    assert_close(identity_loss(uniform, torch.arange(6) % 2).item(), 1.1 * math.log(2) / 2, rtol=1e-5, atol=0)
+    assert_close(
+        identity_loss(uniform, torch.arange(6) % 2).item(),
+        1.1 * math.log(2) / 2,
+        rtol=1e-5,
+        atol=0,
+    )
     sure = torch.tensor([[1.0, 0.0]])
     assert_close(identity_loss(sure, torch.tensor([0])).item(), 0.0, rtol=0, atol=1e-6)
     p = torch.rand(100, 3, generator=rng()).softmax(-1)
@@ -251,12 +327,22 @@ def test_the_published_target_grows_and_the_fixed_one_follows(target):
     """The target's weights, driven by constant online ones: 199 times as large in the end, or equal to them."""
     part = learner(METHODS["eoi"].but(**SMALL, eoi_target=target)).auxiliaries["eoi"]
     part.optimizers["values"].param_groups[0]["lr"] = 0.0
-    rows = torch.randn(256, 4, generator=rng()), torch.randn(256, 4, generator=rng(1)), torch.arange(256) % 2
-    rows = (*rows, torch.zeros(256, dtype=torch.int64), torch.ones(256, dtype=torch.bool))
+    rows = (
+        torch.randn(256, 4, generator=rng()),
+        torch.randn(256, 4, generator=rng(1)),
+        torch.arange(256) % 2,
+    )
+    rows = (
+        *rows,
+        torch.zeros(256, dtype=torch.int64),
+        torch.ones(256, dtype=torch.bool),
+    )
     for _ in range(1500):
         part.step(*rows)
     factor = {"published": 199.0, "fixed": 1.0}[target]
-    for copied, value in zip(part.target.parameters(), part.values.parameters(), strict=True):
+    for copied, value in zip(
+        part.target.parameters(), part.values.parameters(), strict=True
+    ):
         assert_close(copied, factor * value, rtol=1e-3, atol=1e-3)
 
 
@@ -267,11 +353,17 @@ def test_eoi_learns_who_saw_what():
     for optimizer in part.optimizers.values():
         optimizer.param_groups[0]["lr"] = 0.01
     episodes = random_episodes([8] * 40)
-    seen = torch.arange(2.0).view(1, 1, 2, 1).expand(40, 9, 2, 1) + 0.1 * torch.randn(40, 9, 2, 1, generator=rng())
+    seen = torch.arange(2.0).view(1, 1, 2, 1).expand(40, 9, 2, 1) + 0.1 * torch.randn(
+        40, 9, 2, 1, generator=rng()
+    )
     episodes = episodes._replace(observations=seen)
     rows = part.rows(episodes)
     assert len(rows[0]) == 40 * 7 * 2
-    record = learner(METHODS["eoi"].but(**SMALL)).forward(random_episodes([8] * 40))._replace(episodes=episodes)
+    record = (
+        learner(METHODS["eoi"].but(**SMALL))
+        .forward(random_episodes([8] * 40))
+        ._replace(episodes=episodes)
+    )
     losses = [part.learn(record, None)["classifier_loss"].item() for _ in range(100)]
     assert losses[0] > 0.3 and losses[-1] < 0.05
     assert (part.classifier(seen).argmax(-1) == torch.arange(2)).all()
@@ -290,8 +382,13 @@ def test_other_latents_other_values():
     ours = made("maven")
     episodes = random_episodes([8] * 4, latents=16)
     turned = episodes._replace(context=episodes.context.roll(1, dims=1))
-    (values, hidden), (other, same_hidden) = (ours.online["agent"].unroll(each) for each in (episodes, turned))
-    assert torch.equal(hidden, same_hidden) and (values - other).abs().min(-1).values.min() > 0
+    (values, hidden), (other, same_hidden) = (
+        ours.online["agent"].unroll(each) for each in (episodes, turned)
+    )
+    assert (
+        torch.equal(hidden, same_hidden)
+        and (values - other).abs().min(-1).values.min() > 0
+    )
     q_tot, other = (ours.forward(each).q_tot for each in (episodes, turned))
     assert (q_tot - other).abs().min() > 0
 
@@ -303,7 +400,8 @@ def test_the_information_loss_starts_at_its_maximum_and_moves_agents():
     assert abs(float(loss.detach()) - math.log(16)) < 0.1
     assert under(reached(loss, ours), "agent.", "terms.latent_information.")
     assert not any(
-        name.startswith("auxiliaries.") for name in reached(ours.online["backbone"](record)["td_loss"], ours)
+        name.startswith("auxiliaries.")
+        for name in reached(ours.online["backbone"](record)["td_loss"], ours)
     )
 
 
@@ -329,10 +427,18 @@ def test_maven_credits_are_not_negative():
 
 @pytest.mark.parametrize("numpy", [False, True])
 def test_the_latent_is_drawn_once_from_the_policy(numpy):
-    probabilities, agent = torch.tensor([0.5, 0.3, 0.2, 0.0]), made("maven", latent_size=4).online["agent"]
+    probabilities, agent = (
+        torch.tensor([0.5, 0.3, 0.2, 0.0]),
+        made("maven", latent_size=4).online["agent"],
+    )
     logits, zeros, generator = (probabilities + 1e-9).log(), torch.zeros, rng()
     if numpy:
-        agent, logits, zeros, generator = agent.in_numpy(), logits.numpy(), np.zeros, np.random.default_rng(0)
+        agent, logits, zeros, generator = (
+            agent.in_numpy(),
+            logits.numpy(),
+            np.zeros,
+            np.random.default_rng(0),
+        )
 
     def told(states):
         return library(logits).broadcast_to(logits, (len(states), 4))
@@ -343,7 +449,9 @@ def test_the_latent_is_drawn_once_from_the_policy(numpy):
         zeros((5000, 2, 3)),
     )
     memory = explorer.begin(observations, observations[:, 0], generator)
-    assert_close(torch.as_tensor(memory.context).mean(0), probabilities, rtol=0, atol=0.02)
+    assert_close(
+        torch.as_tensor(memory.context).mean(0), probabilities, rtol=0, atol=0.02
+    )
     with torch.no_grad():
         _, after = explorer.act(observations, available == 0, memory, generator)
     assert (torch.as_tensor(after.context) == torch.as_tensor(memory.context)).all()
@@ -352,10 +460,15 @@ def test_the_latent_is_drawn_once_from_the_policy(numpy):
 @pytest.mark.parametrize("entropy", ["published", "exact"])
 def test_gradient_of_the_latent_policy_by_hand(entropy):
     """Published: (c - R) grad log pi, so that c is a baseline. Exact: a true entropy bonus."""
-    config = METHODS["maven"].but(**SMALL, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5)
+    config = METHODS["maven"].but(
+        **SMALL, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5
+    )
     part = LatentPolicy(SPEC, config)
     part.prepare()
-    part.states[:2], part.returns[:2] = torch.randn(2, 5, generator=rng()), torch.tensor([2.0, -1.0])
+    part.states[:2], part.returns[:2] = (
+        torch.randn(2, 5, generator=rng()),
+        torch.tensor([2.0, -1.0]),
+    )
     part.latents[0, 1] = part.latents[1, 2] = 1.0
     before = copy.deepcopy(part.policy)
     log_p = before(part.states[:2]).log_softmax(-1)
@@ -363,7 +476,9 @@ def test_gradient_of_the_latent_policy_by_hand(entropy):
     if entropy == "published":
         objective = ((0.5 - part.returns[:2]) * chosen).sum()
     else:
-        objective = -(part.returns[:2] * chosen).sum() + 0.5 * (log_p.exp() * log_p).sum()
+        objective = (
+            -(part.returns[:2] * chosen).sum() + 0.5 * (log_p.exp() * log_p).sum()
+        )
     expected = torch.autograd.grad(objective, list(before.parameters()))
     part.step(torch.tensor([0, 1]))
     for parameter, gradient in zip(part.policy.parameters(), expected, strict=True):
@@ -376,22 +491,34 @@ def test_the_latent_policy_finds_the_latent_that_pays():
     part.prepare()
     for _ in range(60):
         states = torch.randn(8, 1, 5, generator=generator).expand(8, 9, 5)
-        latents = torch.eye(4)[torch.multinomial(part.policy(states[:, 0]).softmax(-1), 1, generator=generator)[:, 0]]
+        latents = torch.eye(4)[
+            torch.multinomial(
+                part.policy(states[:, 0]).softmax(-1), 1, generator=generator
+            )[:, 0]
+        ]
         rewards = torch.zeros(8, 8)
         rewards[:, 0] = latents[:, 2] * 10
-        episodes = random_episodes([8] * 8)._replace(states=states, context=latents, rewards=rewards)
+        episodes = random_episodes([8] * 8)._replace(
+            states=states, context=latents, rewards=rewards
+        )
         part.played(episodes, generator)
     assert part.policy(torch.zeros(1, 5)).softmax(-1)[0, 2] > 0.9
 
 
-# -------------------------------------------------------------------------------- random shuffle
+# --------------------------------------------------------------------------------
+# random shuffle
 
 
 def test_shuffle_that_never_shuffles_is_qmix_bit_for_bit():
     config = METHODS["qmix_rs"].but(**SMALL, auxiliaries=())
     (never,) = train(config, Stroll(), [1])
     (plain,) = train(METHODS["qmix"].but(**SMALL), Stroll(), [1])
-    renamed = never._replace(weights={name.replace("mixer.mixer.", "mixer."): w for name, w in never.weights.items()})
+    renamed = never._replace(
+        weights={
+            name.replace("mixer.mixer.", "mixer."): w
+            for name, w in never.weights.items()
+        }
+    )
     assert same(renamed, plain)
     (shuffled,) = train(METHODS["qmix_rs"].but(**SMALL), Stroll(), [1])
     assert not same(shuffled, never)
@@ -401,7 +528,9 @@ def test_one_order_per_update_for_both_mixers_and_all_equally_often():
     ours = made("qmix_rs")
     generator, orders = rng(), []
     for _ in range(400):
-        ours.auxiliaries["shuffle"].begin(ours.online["mixer"], ours.target["mixer"], generator)
+        ours.auxiliaries["shuffle"].begin(
+            ours.online["mixer"], ours.target["mixer"], generator
+        )
         assert torch.equal(ours.online["mixer"].order, ours.target["mixer"].order)
         orders.append(tuple(ours.online["mixer"].order.tolist()))
     assert set(orders) == {(0, 1), (1, 0)} and 160 < orders.count((0, 1)) < 240
@@ -418,5 +547,8 @@ def test_shuffling_a_sum_changes_nothing():
 
 
 def test_shuffle_needs_a_mixer_that_can_be_shuffled():
-    with pytest.raises(InvalidInputError, match=r"mixer: expected one that can be shuffled, got .vdn.*shuffled_qmix"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"mixer: expected one that can be shuffled, got .vdn.*shuffled_qmix",
+    ):
         Shuffle(SPEC, small(mixer="vdn"))

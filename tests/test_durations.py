@@ -16,32 +16,54 @@ def staged(folder: Path, device: str, seconds: dict[str, float]) -> Path:
     for name, duration in seconds.items():
         parameters = {"device": device} if name == "train" else {}
         notes = {"papermill": {"duration": duration, "parameters": parameters}}
-        (folder / f"{name}.ipynb").write_text(json.dumps({"cells": [], "metadata": notes}))
+        (folder / f"{name}.ipynb").write_text(
+            json.dumps({"cells": [], "metadata": notes})
+        )
     return folder
 
 
 def test_each_device_has_its_own_durations(tmp_path: Path) -> None:
-    file, made = tmp_path / "durations.json", {"cpu": "a CPU", "gpu": "a GPU", "cores": 2, "finished": "2026-01-01"}
-    for device, seconds in (("cpu", {"train": 90.04, "turn": 5.0}), ("cuda", {"train": 12.0})):
+    file, made = (
+        tmp_path / "durations.json",
+        {"cpu": "a CPU", "gpu": "a GPU", "cores": 2, "finished": "2026-01-01"},
+    )
+    for device, seconds in (
+        ("cpu", {"train": 90.04, "turn": 5.0}),
+        ("cuda", {"train": 12.0}),
+    ):
         found, table = durations(staged(tmp_path / device, device, seconds))
-        assert (found, table) == (device, {name: round(value, 1) for name, value in seconds.items()})
+        assert (found, table) == (
+            device,
+            {name: round(value, 1) for name, value in seconds.items()},
+        )
         write(file, found, {"seconds": table, "provenance": made})
     held = json.loads(file.read_text())
-    assert held["cpu"]["seconds"] == {"train": 90.0, "turn": 5.0} and held["cuda"]["seconds"] == {"train": 12.0}
+    assert held["cpu"]["seconds"] == {"train": 90.0, "turn": 5.0} and held["cuda"][
+        "seconds"
+    ] == {"train": 12.0}
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_lecturers_see_both_devices_and_what_was_not_measured(tmp_path: Path, capsys) -> None:
+def test_lecturers_see_both_devices_and_what_was_not_measured(
+    tmp_path: Path, capsys
+) -> None:
     made = {"cpu": "a CPU", "gpu": "a GPU", "cores": 2, "finished": "2026-01-01"}
     file = tmp_path / "durations.json"
     cells = json.loads((ROOT / "notebooks" / "teaching.ipynb").read_text())["cells"]
-    (source,) = (text for cell in cells if "held =" in (text := "".join(cell["source"])))
+    (source,) = (
+        text for cell in cells if "held =" in (text := "".join(cell["source"]))
+    )
     write(file, "cpu", {"seconds": {"train": 90.0, "turn": 5.0}, "provenance": made})
     shown = {"durations": str(file)}
     exec(source, shown)
-    assert "GPU: not measured." in capsys.readouterr().out and shown["table"]["GPU, seconds"].isna().all()
+    assert (
+        "GPU: not measured." in capsys.readouterr().out
+        and shown["table"]["GPU, seconds"].isna().all()
+    )
     write(file, "cuda", {"seconds": {"train": 12.0}, "provenance": made})
     exec(source, shown)
     assert "a GPU" in capsys.readouterr().out
     assert shown["table"].loc["train"].tolist() == [90.0, 12.0]
-    assert "not measured" in shown["table"].style.format(na_rep="not measured").to_html()
+    assert (
+        "not measured" in shown["table"].style.format(na_rep="not measured").to_html()
+    )

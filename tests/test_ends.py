@@ -22,17 +22,23 @@ def test_the_final_return_is_the_mean_of_the_last_evaluations():
     runs = [run(-9, 1, 2, 3, 4, 5), run(7, 0, 0, 0, 0, 1)]
     np.testing.assert_allclose(final(runs), [3, 0.2])
     np.testing.assert_allclose(final(runs, last=2), [4.5, 0.5])
-    np.testing.assert_allclose(final(runs, last=2, at=30), [1.5, 0])  # evaluations until 30 steps
+    # evaluations until 30 steps
+    np.testing.assert_allclose(final(runs, last=2, at=30), [1.5, 0])
     assert final([]).shape == (0,)
 
 
 def test_rest_is_within_one_point_of_nothing():
     runs = [run(*[value] * 5) for value in (-1.0, -0.99, 0.0, 0.99, 1.0, 10.0)]
     assert at_rest(runs).tolist() == [False, True, True, True, False, False]
-    assert at_rest([run(0, 0, 40, 40)], last=2, at=20).all() and not at_rest([run(0, 0, 40, 40)], last=2).any()
+    assert (
+        at_rest([run(0, 0, 40, 40)], last=2, at=20).all()
+        and not at_rest([run(0, 0, 40, 40)], last=2).any()
+    )
 
 
 def test_too_few_evaluations_are_refused():
     for arguments in ({}, {"last": 2, "at": 15}):
-        with pytest.raises(InvalidInputError, match=r"runs: expected at least . evaluations"):
+        with pytest.raises(
+            InvalidInputError, match=r"runs: expected at least . evaluations"
+        ):
             final([run(1, 2, 3)], **arguments)

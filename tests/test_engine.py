@@ -21,26 +21,50 @@ from ciacore.runtime import cuda_graphs as engine
 from ciacore.runtime.cuda_graphs import Lockstep, Replayed, capturable
 from ciacore.training import Training
 
-SIZES = {"batch": 4, "buffer": 8, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "evaluation_games": 3}
+SIZES = {
+    "batch": 4,
+    "buffer": 8,
+    "hidden_size": 8,
+    "mixing_size": 4,
+    "hypernetwork_size": 8,
+    "evaluation_games": 3,
+}
 CPU = torch.device("cpu")
 
 
-# -------------------------------------------------------------------------------- capture
+# --------------------------------------------------------------------------------
+# capture
 
 
 def imaginary(training: Training, mode: FakeTensorMode) -> Training:
     """The same training on tensors that have shapes and devices, but no values."""
     ours = training.learner
-    for module in [*ours.online.modules(), *ours.target.modules(), *ours.auxiliaries.modules()]:
+    for module in [
+        *ours.online.modules(),
+        *ours.target.modules(),
+        *ours.auxiliaries.modules(),
+    ]:
         for name, value in module.named_parameters(recurse=False):
-            setattr(module, name, nn.Parameter(mode.from_tensor(value.data), requires_grad=value.requires_grad))
+            setattr(
+                module,
+                name,
+                nn.Parameter(
+                    mode.from_tensor(value.data), requires_grad=value.requires_grad
+                ),
+            )
         for name, value in module.named_buffers(recurse=False):
             setattr(module, name, mode.from_tensor(value))
     ours.parameters = list(ours.online.parameters())
-    ours.optimizer, ours.env_steps = make_optimizer(ours.parameters, training.config), mode.from_tensor(ours.env_steps)
+    ours.optimizer, ours.env_steps = (
+        make_optimizer(ours.parameters, training.config),
+        mode.from_tensor(ours.env_steps),
+    )
     for part in ours.auxiliaries.values():
         part.prepare()
-    training.epsilon, training.returns = mode.from_tensor(torch.ones(())), mode.from_tensor(training.returns)
+    training.epsilon, training.returns = (
+        mode.from_tensor(torch.ones(())),
+        mode.from_tensor(training.returns),
+    )
     training.replay.inserted = mode.from_tensor(training.replay.inserted)
     training.replay.slots = mode.from_tensor(training.replay.slots)
     return training
@@ -49,8 +73,13 @@ def imaginary(training: Training, mode: FakeTensorMode) -> Training:
 @pytest.mark.parametrize("method", METHODS)
 def test_an_iteration_asks_for_no_value(method):
     """Everything an engine captures runs on tensors without values: no data-dependent operation, no `.item()`."""
-    config, mode = METHODS[method].but(**SIZES), FakeTensorMode(allow_non_fake_inputs=True)
-    training = imaginary(Training(config, Turn(horizon=5), 0, CPU, in_numpy=False), mode)
+    config, mode = (
+        METHODS[method].but(**SIZES),
+        FakeTensorMode(allow_non_fake_inputs=True),
+    )
+    training = imaginary(
+        Training(config, Turn(horizon=5), 0, CPU, in_numpy=False), mode
+    )
     with row_by_row(), mode:
         training.act_and_learn(True)
         training.learner.copy_target()
@@ -66,7 +95,8 @@ def test_only_games_of_known_length_on_a_gpu_are_captured():
     assert not capturable(Turn(), CPU) and not capturable(Stroll(), gpu)
 
 
-# -------------------------------------------------------------------------------- lockstep
+# --------------------------------------------------------------------------------
+# lockstep
 
 
 class Stream:
@@ -87,15 +117,28 @@ def replayed(monkeypatch) -> list[str]:
             log.append("replay")
             self.work()
 
-    cuda = SimpleNamespace(Stream=Stream, current_stream=Stream, stream=lambda _: nullcontext())
-    monkeypatch.setattr(engine, "torch", SimpleNamespace(**{**vars(torch), "cuda": cuda}))
+    cuda = SimpleNamespace(
+        Stream=Stream, current_stream=Stream, stream=lambda _: nullcontext()
+    )
+    monkeypatch.setattr(
+        engine, "torch", SimpleNamespace(**{**vars(torch), "cuda": cuda})
+    )
     monkeypatch.setattr(engine, "Replayed", Again)
     return log
 
 
 def test_seeds_in_lockstep_learn_as_alone(replayed):
-    config = small(method="qmix_cia", mixer="qmix", terms=("cia",), cia_coefficient=0.5, env_steps=200)
-    alone, together = ([Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 3)] for _ in "ab")
+    config = small(
+        method="qmix_cia",
+        mixer="qmix",
+        terms=("cia",),
+        cia_coefficient=0.5,
+        env_steps=200,
+    )
+    alone, together = (
+        [Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 3)]
+        for _ in "ab"
+    )
     for training in alone:
         while training.running():
             training.iterate()
@@ -104,15 +147,24 @@ def test_seeds_in_lockstep_learn_as_alone(replayed):
         lockstep.iterate()
     for one, other in zip(alone, together, strict=True):
         assert one.log.metrics == other.log.metrics and one.clock == other.clock
-        pairs = zip(one.learner.online.parameters(), other.learner.online.parameters(), strict=True)
+        pairs = zip(
+            one.learner.online.parameters(),
+            other.learner.online.parameters(),
+            strict=True,
+        )
         assert all(torch.equal(a, b) for a, b in pairs)
-    updates, evaluations = together[0].clock.updates, len(together[0].log.metrics["env_steps"])
+    updates, evaluations = (
+        together[0].clock.updates,
+        len(together[0].log.metrics["env_steps"]),
+    )
     assert len(replayed) > updates - engine.WARM_UP > 10 and evaluations > 5
 
 
 def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
     config = small(method="qmix", env_steps=200)
-    fine, broken, spare = (Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 1))
+    fine, broken, spare = (
+        Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 1)
+    )
     with torch.no_grad():
         broken.learner.online["mixer"].hyper_b1.bias.fill_(float("nan"))
     lockstep = Lockstep([fine, broken])
@@ -120,21 +172,33 @@ def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
         lockstep.iterate()
     while spare.running():
         spare.iterate()
-    assert isinstance(broken.error, FloatingPointError) and not broken.running() and fine.error is None
+    assert (
+        isinstance(broken.error, FloatingPointError)
+        and not broken.running()
+        and fine.error is None
+    )
     assert fine.log.metrics == spare.log.metrics
 
 
 def test_what_make_gpu_measures(replayed, monkeypatch):
-    for name, value in {"reset_peak_memory_stats": None, "max_memory_allocated": 3_000_000}.items():
+    for name, value in {
+        "reset_peak_memory_stats": None,
+        "max_memory_allocated": 3_000_000,
+    }.items():
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     config = METHODS["qmix_cia"].but(**SIZES)
     row = gpu.lockstep(config, 2, rounds=3, device=CPU)
     assert replayed == ["replay"] * 4 and row["seeds"] == 2 and row["peak_mb"] == 3.0
     assert gpu.on_a_core(config, 3)["seeds"] == 1
-    assert gpu.row([2.0, 1.0, 30.0], 5) == {"seeds": 5, "ms": 2.0, "env_steps_per_s": 250_000.0}
+    assert gpu.row([2.0, 1.0, 30.0], 5) == {
+        "seeds": 5,
+        "ms": 2.0,
+        "env_steps_per_s": 250_000.0,
+    }
 
 
-# -------------------------------------------------------------------------------- on a GPU
+# -------------------------------------------------------------------------------- on a
+# GPU
 
 
 @pytest.mark.gpu
@@ -144,13 +208,22 @@ def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypa
 
     def drawn(*shape, generator=None, device="cpu"):
         flat = torch.arange(
-            torch.Size(*shape).numel() if isinstance(shape[0], tuple) else math.prod(shape), device=device
+            torch.Size(*shape).numel()
+            if isinstance(shape[0], tuple)
+            else math.prod(shape),
+            device=device,
         )
         return (1e4 * torch.sin(flat + 1.0)).frac().abs().view(*shape)
 
-    config, gpu = METHODS[method].but(**{**SIZES, "target_interval": 200}), torch.device("cuda")
+    config, gpu = (
+        METHODS[method].but(**{**SIZES, "target_interval": 200}),
+        torch.device("cuda"),
+    )
     plain, captured = learner(config), learner(config, device="cuda")
-    batches = [random_episodes([8] * 4, seed=seed, latents=config.latent_size) for seed in range(200)]
+    batches = [
+        random_episodes([8] * 4, seed=seed, latents=config.latent_size)
+        for seed in range(200)
+    ]
     monkeypatch.setattr(torch, "rand", drawn)
     shown = type(batches[0])(*(field.to(gpu) for field in batches[0]))
     graph = None
@@ -163,7 +236,9 @@ def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypa
         else:
             graph = graph or Replayed(lambda: captured.update(shown), [])
             graph.replay()
-    for ours, theirs in zip(captured.online.parameters(), plain.online.parameters(), strict=True):
+    for ours, theirs in zip(
+        captured.online.parameters(), plain.online.parameters(), strict=True
+    ):
         assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-4)
 
 

@@ -26,23 +26,32 @@ def checked(name: str, folder: str) -> subprocess.CompletedProcess[str]:
         str(PLACE / "checks" / f"test_{name}.py"),
     ]
     environment = os.environ | {"PYTHONPATH": str(PLACE / folder), "PYTEST_ADDOPTS": ""}
-    return subprocess.run(command, env=environment, cwd=PLACE, capture_output=True, text=True)
+    return subprocess.run(
+        command, env=environment, cwd=PLACE, capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_fails_and_repaired_passes(name):
     broken, repaired = checked(name, "broken"), checked(name, "repaired")
-    assert broken.returncode == 1 and re.search(r"\d failed", broken.stdout), broken.stdout
+    assert broken.returncode == 1 and re.search(r"\d failed", broken.stdout), (
+        broken.stdout
+    )
     assert repaired.returncode == 0 and "failed" not in repaired.stdout, repaired.stdout
 
 
 def test_every_exercise_has_its_three_files():
     for folder, pattern in (("repaired", "{}.py"), ("checks", "test_{}.py")):
-        assert {path.name for path in (PLACE / folder).glob("*.py")} == {pattern.format(name) for name in NAMES}
+        assert {path.name for path in (PLACE / folder).glob("*.py")} == {
+            pattern.format(name) for name in NAMES
+        }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_and_repaired_differ_in_the_fault_alone(name):
     """So that students repair, not rewrite: the same functions, at most three lines apart, and the text above."""
-    texts = [(PLACE / folder / f"{name}.py").read_text().splitlines()[1:] for folder in ("broken", "repaired")]
+    texts = [
+        (PLACE / folder / f"{name}.py").read_text().splitlines()[1:]
+        for folder in ("broken", "repaired")
+    ]
     assert sum(a != b for a, b in zip(*texts, strict=True)) <= 3

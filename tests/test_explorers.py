@@ -9,7 +9,14 @@ import pytest
 import torch
 from ciabook.evidence.analysis import Team, along
 from ciabook.evidence.representable import GAMES, fit
-from ciabook.page.explorers import SCRIPT, Explorer, battle_explorer, matrix_explorer, sandbox, turn_explorer
+from ciabook.page.explorers import (
+    SCRIPT,
+    Explorer,
+    battle_explorer,
+    matrix_explorer,
+    sandbox,
+    turn_explorer,
+)
 from test_recording import recording
 from toys import rng
 
@@ -38,7 +45,9 @@ def test_scripts_load_nothing():
 
 def test_a_page_cannot_be_broken_by_its_data():
     page = Explorer("matrix", "a title", {"presets": "</script><b>"})._repr_html_()
-    assert "</script><b>" not in page and told(Explorer("matrix", "a title", {"x": "</script>"})) == {"x": "</script>"}
+    assert "</script><b>" not in page and told(
+        Explorer("matrix", "a title", {"x": "</script>"})
+    ) == {"x": "</script>"}
 
 
 def test_an_episode_of_turn_is_the_games():
@@ -49,20 +58,29 @@ def test_an_episode_of_turn_is_the_games():
     data = told(turn_explorer(episodes, 1, {"QMIX": team}))
     assert len(data["positions"]) == len(data["rewards"]) == 100
     moves = [(-1, 0), (1, 0), (0, -1), (0, 1), (0, 0), (0, 0)]
-    for t in range(99):  # the free agent goes where its action leads it, inside the board; nobody else moves
+    # the free agent goes where its action leads it, inside the board; nobody else moves
+    for t in range(99):
         for agent in (0, 1):
             here, there = data["positions"][t][agent], data["positions"][t + 1][agent]
-            step = moves[data["actions"][t][agent]] if agent == data["free"][t] else (0, 0)
-            assert there == [min(4, max(0, a + b)) for a, b in zip(here, step, strict=True)]
+            step = (
+                moves[data["actions"][t][agent]] if agent == data["free"][t] else (0, 0)
+            )
+            assert there == [
+                min(4, max(0, a + b)) for a, b in zip(here, step, strict=True)
+            ]
     assert data["rewards"] == pytest.approx(episodes.rewards[1].tolist(), abs=0.01)
     credits = along(team, episodes).credits[1]
-    torch.testing.assert_close(torch.tensor(data["teams"][0]["credits"]), credits, rtol=0, atol=6e-4)
+    torch.testing.assert_close(
+        torch.tensor(data["teams"][0]["credits"]), credits, rtol=0, atol=6e-4
+    )
 
 
 def test_an_episode_with_another_state_is_refused():
     game = Turn(units=True)
     agent = assemble(game.spec, METHODS["qmix"]).agent
-    with pytest.raises(InvalidInputError, match="episodes: expected states of 77 numbers, got 102"):
+    with pytest.raises(
+        InvalidInputError, match="episodes: expected states of 77 numbers, got 102"
+    ):
         turn_explorer(play(game, EpsilonGreedy(agent, 1.0), 1, rng(), 0.99), 0, {})
 
 
@@ -71,7 +89,10 @@ def test_a_battle_is_its_recording():
     held.rewards[0] = [1.0, 0.5, 0.25]
     held.targets[0, 2, 0] = 3
     data = told(battle_explorer(held, 0))
-    assert data["returns"] == [0, 1.0, 1.5, 1.75] and len(data["positions"]) == len(data["targets"]) == 4
+    assert (
+        data["returns"] == [0, 1.0, 1.5, 1.75]
+        and len(data["positions"]) == len(data["targets"]) == 4
+    )
     assert data["targets"][1][0] == 3 and data["targets"][3] == [-1] * 4
     assert data["walkable"] == ["1" * 32] * 32 and data["credits"] == [[0, 0]] * 3
 
@@ -79,11 +100,22 @@ def test_a_battle_is_its_recording():
 def test_presets_are_fits_of_the_library():
     data = told(matrix_explorer(["both"], steps=60, seeds=[0]))
     (preset,) = data["presets"]
-    (found, other), beside = fit("qplex", [MatrixGame(GAMES[name]) for name in ("both", "either")], [0, 1], 60)
-    assert not torch.allclose(found.table, other.table)  # each start learns for itself, and each game
-    assert beside[0].error < 0.1 < ((found.table - MatrixGame(GAMES["either"]).payoff) ** 2).mean()
-    assert preset["payoff"] == GAMES["both"] and [each["name"] for each in preset["fits"]] == ["QPLEX", "QTRAN"]
-    torch.testing.assert_close(torch.tensor(preset["fits"][0]["table"]), found.table, rtol=0, atol=6e-4)
+    (found, other), beside = fit(
+        "qplex", [MatrixGame(GAMES[name]) for name in ("both", "either")], [0, 1], 60
+    )
+    # each start learns for itself, and each game
+    assert not torch.allclose(found.table, other.table)
+    assert (
+        beside[0].error
+        < 0.1
+        < ((found.table - MatrixGame(GAMES["either"]).payoff) ** 2).mean()
+    )
+    assert preset["payoff"] == GAMES["both"] and [
+        each["name"] for each in preset["fits"]
+    ] == ["QPLEX", "QTRAN"]
+    torch.testing.assert_close(
+        torch.tensor(preset["fits"][0]["table"]), found.table, rtol=0, atol=6e-4
+    )
     assert preset["fits"][0]["greedy"] == list(found.greedy)
 
 
@@ -95,5 +127,8 @@ def test_sandbox_starts_where_it_is_told():
 
 
 def test_games_of_different_sizes_are_not_fitted_side_by_side():
-    with pytest.raises(InvalidInputError, match=r"games: expected games of one size, got \[\(2, 2\), \(3, 3\)\]"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"games: expected games of one size, got \[\(2, 2\), \(3, 3\)\]",
+    ):
         fit("vdn", [MatrixGame(GAMES[name]) for name in ("climb", "both")], [0], 1)

@@ -17,7 +17,13 @@ WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c")
 
 
 def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *WHO, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *WHO, *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout.strip()
 
 
@@ -29,7 +35,9 @@ def tree(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "env" / "gpu.sh", tree / "env")
     (tree / "module.py").write_text("x = 1\n")
     python = tree / "python"
-    python.write_text('#!/bin/sh\necho "$*" >>calls\ncase "$*" in *bench.gpu*) exit 3 ;; esac\n')
+    python.write_text(
+        '#!/bin/sh\necho "$*" >>calls\ncase "$*" in *bench.gpu*) exit 3 ;; esac\n'
+    )
     python.chmod(0o755)
     return tree
 
@@ -37,7 +45,9 @@ def tree(tmp_path: Path) -> Path:
 def measured(tree: Path, **environment: str) -> tuple[int, list[str]]:
     """The exit code of the script, and how it called Python."""
     env = {"PATH": "/usr/bin:/bin", "PY": "./python", **environment}
-    done = subprocess.run(["sh", "env/gpu.sh"], cwd=tree, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "env/gpu.sh"], cwd=tree, env=env, capture_output=True, text=True
+    )
     return done.returncode, (tree / "calls").read_text().splitlines()
 
 
@@ -49,7 +59,11 @@ def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
         "book/build.py --execute-only --device cuda",
         "-m ciabook.page.notebook_times",
     ]
-    assert all((ROOT / call.split()[0]).is_file() for call in calls if not call.startswith("-m"))
+    assert all(
+        (ROOT / call.split()[0]).is_file()
+        for call in calls
+        if not call.startswith("-m")
+    )
 
 
 def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) -> None:
@@ -61,12 +75,22 @@ def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) 
     pack.pack_commit(tree, tmp_path / "packed")
     shutil.copytree(tree, there, ignore=shutil.ignore_patterns(".git"))
     shutil.move(tmp_path / "packed", there / ".gpu" / "git")
-    kinds = git(there / ".gpu" / "git", "cat-file", "--batch-check=%(objecttype)", "--batch-all-objects")
+    kinds = git(
+        there / ".gpu" / "git",
+        "cat-file",
+        "--batch-check=%(objecttype)",
+        "--batch-all-objects",
+    )
     (there / "module.py").write_text("x = 2\n")
     _, calls = measured(there)
     assert calls[0].startswith("-m pip install") and len(calls) == 5
-    assert git(there, "rev-parse", "HEAD") == commit and set(kinds.split()) == {"commit", "tree"}
-    assert git(there, "status", "--porcelain", "--", "module.py", "env") == "M module.py"
+    assert git(there, "rev-parse", "HEAD") == commit and set(kinds.split()) == {
+        "commit",
+        "tree",
+    }
+    assert (
+        git(there, "status", "--porcelain", "--", "module.py", "env") == "M module.py"
+    )
 
 
 def test_what_is_packed_needs_nothing_that_is_left_behind() -> None:
@@ -75,4 +99,7 @@ def test_what_is_packed_needs_nothing_that_is_left_behind() -> None:
     packed = {Requirement(line).name for line in pack.lacking(has, pinned, "3.12")}
     assert {"papermill", "ipykernel", "jaxmarl", "aiohttp"} <= packed <= set(pinned)
     assert not packed & (has | {"jupyter-book", "sphinx", "ruff"})
-    assert "aiohttp" not in {Requirement(line).name for line in pack.lacking(has | {"aiohttp"}, pinned, "3.12")}
+    assert "aiohttp" not in {
+        Requirement(line).name
+        for line in pack.lacking(has | {"aiohttp"}, pinned, "3.12")
+    }

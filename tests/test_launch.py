@@ -16,15 +16,28 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_a_notebook_alone_fetches_its_book(tmp_path: Path) -> None:
     """A new virtual environment that sees our packages, but not our editable install; the source is this repository."""
     notebook = nbformat.read(ROOT / "notebooks" / "your_own_run.ipynb", as_version=4)
-    launch = next(cell.source for cell in notebook.cells if "launch" in cell.metadata.get("tags", []))
+    launch = next(
+        cell.source
+        for cell in notebook.cells
+        if "launch" in cell.metadata.get("tags", [])
+    )
     then = "import ciabook, ciacore\nprint(ciacore.__file__, os.getcwd(), os.path.isdir('../book/results'))"
     venv.create(tmp_path / "clean", with_pip=True)
     python = tmp_path / "clean" / "bin" / "python"
     (tmp_path / "elsewhere").mkdir()
-    packages = sysconfig.get_paths()["purelib"]  # .pth files, and so editable installs, do not count on PYTHONPATH
-    environment = os.environ | {"PYTHONPATH": packages, "CIA_BOOK": str(ROOT), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    # .pth files, and so editable installs, do not count on PYTHONPATH
+    packages = sysconfig.get_paths()["purelib"]
+    environment = os.environ | {
+        "PYTHONPATH": packages,
+        "CIA_BOOK": str(ROOT),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     alone = subprocess.run(
-        [python, "-c", "import ciabook"], env=environment, cwd=tmp_path, capture_output=True, text=True
+        [python, "-c", "import ciabook"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert "No module named 'ciabook'" in alone.stderr
     done = subprocess.run(
@@ -36,5 +49,7 @@ def test_a_notebook_alone_fetches_its_book(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     where, cwd, results = done.stdout.split()
-    assert str(tmp_path / "clean") in where and cwd == str(tmp_path / "elsewhere" / "cia-book" / "notebooks")
+    assert str(tmp_path / "clean") in where and cwd == str(
+        tmp_path / "elsewhere" / "cia-book" / "notebooks"
+    )
     assert results == "True"

@@ -15,12 +15,15 @@ from ciacore.types import Episodes
 FULL, SHORT = [8, 8, 8, 8], [8, 3, 5, 1]
 CIA = {"mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
 
-# -------------------------------------------------------------------------------- losses by hand
+# --------------------------------------------------------------------------------
+# losses by hand
 
 
 def test_greedy_actions_look_at_available_actions_only():
     values = torch.tensor([[5.0, 3.0, 9.0], [-7.0, -8.0, -9.0], [1.0, 2.0, 3.0]])
-    available = torch.tensor([[True, True, False], [False, True, True], [False, False, False]])
+    available = torch.tensor(
+        [[True, True, False], [False, True, True], [False, False, False]]
+    )
     assert greedy_actions(values, available).tolist() == [0, 1, 0]  # 0 in padding
     assert value_of(values, torch.tensor([2, 0, 1])).tolist() == [9.0, -7.0, 2.0]
     given = utilities_of(values, torch.tensor([1, 2, 0]), available)
@@ -30,28 +33,52 @@ def test_greedy_actions_look_at_available_actions_only():
 
 
 def test_targets_and_loss_by_hand():
-    rewards, discounts = torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([[0.9, 0.0, 0.0]])
+    rewards, discounts = (
+        torch.tensor([[1.0, 2.0, 0.0]]),
+        torch.tensor([[0.9, 0.0, 0.0]]),
+    )
     next_values = torch.tensor([[10.0, 1e6, 1e6]], requires_grad=True)
     targets = td_targets(rewards, discounts, next_values)
     assert targets.tolist() == [[10.0, 2.0, 0.0]] and not targets.requires_grad
     q_tot, weights = torch.tensor([[11.0, 4.0, 999.0]]), torch.tensor([[1.0, 1.0, 0.0]])
-    assert float(td_loss(q_tot, targets, weights)) == (1 + 4) / 2  # squares of 1 and 2 over two real steps
+    # squares of 1 and 2 over two real steps
+    assert float(td_loss(q_tot, targets, weights)) == (1 + 4) / 2
 
 
-@pytest.mark.parametrize(("double_q", "expected"), [(True, 1 + 0.5 * (20 + 8)), (False, 1 + 0.5 * (30 + 9))])
+@pytest.mark.parametrize(
+    ("double_q", "expected"), [(True, 1 + 0.5 * (20 + 8)), (False, 1 + 0.5 * (30 + 9))]
+)
 def test_double_q_by_hand(double_q, expected):
     """At t = 1 the online agents prefer actions 1 and 1 (0 is not available to agent 1); the target agents judge."""
     ours = learner(small(mixer="vdn", double_q=double_q))
-    online = torch.tensor([[[0.0, 0.0, 0.0]] * 2, [[1.0, 2.0, 0.0], [5.0, 4.0, 3.0]], [[9.0, 9.0, 9.0]] * 2])
-    judged = torch.tensor([[[0.0, 0.0, 0.0]] * 2, [[10.0, 20.0, 30.0], [99.0, 8.0, 9.0]], [[50.0, 50.0, 50.0]] * 2])
+    online = torch.tensor(
+        [
+            [[0.0, 0.0, 0.0]] * 2,
+            [[1.0, 2.0, 0.0], [5.0, 4.0, 3.0]],
+            [[9.0, 9.0, 9.0]] * 2,
+        ]
+    )
+    judged = torch.tensor(
+        [
+            [[0.0, 0.0, 0.0]] * 2,
+            [[10.0, 20.0, 30.0], [99.0, 8.0, 9.0]],
+            [[50.0, 50.0, 50.0]] * 2,
+        ]
+    )
     available = torch.ones(1, 3, 2, 3, dtype=torch.bool)
     available[0, 1, 1, 0] = False
     episodes = random_episodes([2])._replace(
-        available=available, rewards=torch.tensor([[1.0, -3.0]]), discounts=torch.tensor([[0.5, 0.0]])
+        available=available,
+        rewards=torch.tensor([[1.0, -3.0]]),
+        discounts=torch.tensor([[0.5, 0.0]]),
     )
     for part, values in {"online": online, "target": judged}.items():
-        getattr(ours, part)["agent"].unroll = lambda *_, values=values: (values.unsqueeze(0), torch.zeros(1, 3, 2, 8))
-    assert ours.forward(episodes).targets.tolist() == [[expected, -3.0]]  # no bootstrap where the episode ended
+        getattr(ours, part)["agent"].unroll = lambda *_, values=values: (
+            values.unsqueeze(0),
+            torch.zeros(1, 3, 2, 8),
+        )
+    # no bootstrap where the episode ended
+    assert ours.forward(episodes).targets.tolist() == [[expected, -3.0]]
 
 
 def test_agent_unrolled_at_once_equals_step_by_step():
@@ -68,15 +95,20 @@ def test_agent_unrolled_at_once_equals_step_by_step():
 
 
 def test_agents_share_weights_but_not_their_identity():
-    agent, observations = learner(small(mixer="vdn")).online["agent"], torch.ones(1, 2, 4)
+    agent, observations = (
+        learner(small(mixer="vdn")).online["agent"],
+        torch.ones(1, 2, 4),
+    )
     values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.begin(1)[0])
-    assert not torch.equal(values[:, 0], values[:, 1])  # same sight, another one-hot identity
+    # same sight, another one-hot identity
+    assert not torch.equal(values[:, 0], values[:, 1])
     agent.fc_in.weight.data[:, -2:] = 0
     values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.begin(1)[0])
     assert_close(values[:, 0], values[:, 1])
 
 
-# -------------------------------------------------------------------------------- padding
+# --------------------------------------------------------------------------------
+# padding
 
 
 def test_what_lies_in_padding_is_never_learned():
@@ -96,27 +128,55 @@ def test_what_lies_in_padding_is_never_learned():
 def test_masked_and_published_padding_differ_on_short_episodes_only(derivative):
     losses = {}
     for padding in ("published", "masked"):
-        ours = learner(small(**CIA, credit_padding=padding, credit_derivative=derivative))
-        for name, lengths in {"full": FULL, "short": SHORT, "equal": [5, 5, 5, 5]}.items():
-            losses[name, padding] = ours.online["terms"]["cia"](ours.forward(random_episodes(lengths))).detach()
+        ours = learner(
+            small(**CIA, credit_padding=padding, credit_derivative=derivative)
+        )
+        for name, lengths in {
+            "full": FULL,
+            "short": SHORT,
+            "equal": [5, 5, 5, 5],
+        }.items():
+            losses[name, padding] = ours.online["terms"]["cia"](
+                ours.forward(random_episodes(lengths))
+            ).detach()
     assert torch.equal(losses["full", "published"], losses["full", "masked"])
-    assert torch.equal(losses["equal", "published"], losses["equal", "masked"])  # cut to the longest of the batch
+    # cut to the longest of the batch
+    assert torch.equal(losses["equal", "published"], losses["equal", "masked"])
     assert abs(losses["short", "published"] - losses["short", "masked"]) > 1e-5
 
 
 @pytest.mark.parametrize("padding", ["published", "masked"])
 def test_common_padding_of_a_batch_changes_no_loss(padding):
     """Episodes of at most 5 steps, stored on 5 or on 8 steps."""
-    ours, episodes = learner(small(**CIA, credit_padding=padding)), random_episodes([5, 2, 4, 5])
-    pads = {"observations": (0, 0, 0, 0, 0, 3), "states": (0, 0, 0, 3), "actions": (0, 0, 0, 3)}
-    pads |= {"available": (0, 0, 0, 0, 0, 3), "rewards": (0, 3), "discounts": (0, 3), "weights": (0, 3)}
-    fields = {name: torch.nn.functional.pad(getattr(episodes, name), size) for name, size in pads.items()}
-    short, long = copy.deepcopy(ours).update(episodes), copy.deepcopy(ours).update(episodes._replace(**fields))
+    ours, episodes = (
+        learner(small(**CIA, credit_padding=padding)),
+        random_episodes([5, 2, 4, 5]),
+    )
+    pads = {
+        "observations": (0, 0, 0, 0, 0, 3),
+        "states": (0, 0, 0, 3),
+        "actions": (0, 0, 0, 3),
+    }
+    pads |= {
+        "available": (0, 0, 0, 0, 0, 3),
+        "rewards": (0, 3),
+        "discounts": (0, 3),
+        "weights": (0, 3),
+    }
+    fields = {
+        name: torch.nn.functional.pad(getattr(episodes, name), size)
+        for name, size in pads.items()
+    }
+    short, long = (
+        copy.deepcopy(ours).update(episodes),
+        copy.deepcopy(ours).update(episodes._replace(**fields)),
+    )
     for name, value in short.items():
         assert_close(long[name], value, msg=name)
 
 
-# -------------------------------------------------------------------------------- gradient flow
+# --------------------------------------------------------------------------------
+# gradient flow
 
 
 def term_gradients(lengths=SHORT, **fields) -> tuple[float, dict[str, dict]]:
@@ -124,7 +184,9 @@ def term_gradients(lengths=SHORT, **fields) -> tuple[float, dict[str, dict]]:
     (term,) = ours.online["terms"].values()
     loss = term(ours.forward(random_episodes(lengths)))
     loss.backward()
-    found = {name: gradients(ours.online[name]) for name in ("agent", "mixer")} | {"term": gradients(term)}
+    found = {name: gradients(ours.online[name]) for name in ("agent", "mixer")} | {
+        "term": gradients(term)
+    }
     return float(loss.detach()), found
 
 
@@ -154,7 +216,9 @@ def test_vdn_has_nothing_to_tell_agents_apart_by(detach):
 
 
 def test_detaching_changes_the_gradient_but_not_the_loss():
-    assert term_gradients(credit_detach=True)[0] == term_gradients(credit_detach=False)[0]
+    assert (
+        term_gradients(credit_detach=True)[0] == term_gradients(credit_detach=False)[0]
+    )
 
 
 @pytest.mark.parametrize("term", ["cia", "cc", "gre", "credit_ratio"])
@@ -163,7 +227,13 @@ def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
     """While no gradient is clipped: a zero more in the joint norm may round its last bit another way."""
     plain = learner(small(mixer="qmix", gradient_clip=1e9))
     with_term = learner(
-        small(terms=(term,), cia_coefficient=0.0, gre_coefficient=0.0, gradient_clip=1e9, credit_derivative=derivative)
+        small(
+            terms=(term,),
+            cia_coefficient=0.0,
+            gre_coefficient=0.0,
+            gradient_clip=1e9,
+            credit_derivative=derivative,
+        )
     )
     for seed in range(3):
         plain.update(random_episodes(SHORT, seed=seed))
@@ -176,11 +246,17 @@ def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
 def test_cia_does_not_touch_the_agents_first_update():
     """Published credits come detached: with the clip inactive, agents move as without CIA, and the mixer does not."""
     plain = learner(small(gradient_clip=1e9))
-    contrastive = learner(small(gradient_clip=1e9, credit_derivative="published", **CIA))
+    contrastive = learner(
+        small(gradient_clip=1e9, credit_derivative="published", **CIA)
+    )
     for ours in (plain, contrastive):
         ours.update(random_episodes(SHORT))
     for part, equal in {"agent": True, "mixer": False}.items():
-        pairs = zip(plain.online[part].parameters(), contrastive.online[part].parameters(), strict=True)
+        pairs = zip(
+            plain.online[part].parameters(),
+            contrastive.online[part].parameters(),
+            strict=True,
+        )
         assert all(torch.equal(a, b) for a, b in pairs) == equal
 
 
@@ -190,7 +266,8 @@ def test_total_loss_is_the_weighted_sum():
     assert_close(losses["loss"], losses["td_loss"] + 0.5 * losses["cia"])
 
 
-# -------------------------------------------------------------------------------- updates
+# --------------------------------------------------------------------------------
+# updates
 
 
 def test_gradients_are_clipped_jointly():
@@ -198,7 +275,9 @@ def test_gradients_are_clipped_jointly():
     for clip in (1e9, 0.1):
         ours = learner(small(**CIA, gradient_clip=clip))
         reported = ours.update(random_episodes(SHORT))["gradient_norm"]
-        used = torch.stack([p.grad.norm() for p in ours.parameters if p.grad is not None]).norm()
+        used = torch.stack(
+            [p.grad.norm() for p in ours.parameters if p.grad is not None]
+        ).norm()
         norms.append((float(reported), float(used)))
     assert norms[0][0] == norms[1][0] > 0.1  # the norm before clipping is reported
     assert_close(norms[0][1], norms[0][0], rtol=1e-5, atol=0)
@@ -210,16 +289,28 @@ def test_target_networks_follow_only_when_copied():
     before = copy.deepcopy(ours.target.state_dict())
     ours.update(random_episodes(FULL))
     online = ours.online.state_dict()
-    assert all(torch.equal(ours.target.state_dict()[key], value) for key, value in before.items())
+    assert all(
+        torch.equal(ours.target.state_dict()[key], value)
+        for key, value in before.items()
+    )
     assert any(not torch.equal(online[key], value) for key, value in before.items())
     ours.copy_target()
-    assert all(torch.equal(online[key], value) for key, value in ours.target.state_dict().items())
+    assert all(
+        torch.equal(online[key], value)
+        for key, value in ours.target.state_dict().items()
+    )
     assert not any(parameter.requires_grad for parameter in ours.target.parameters())
 
 
-@pytest.mark.parametrize("fields", [{"mixer": "vdn"}, {"mixer": "qmix"}, CIA], ids=["vdn", "qmix", "qmix_cia"])
+@pytest.mark.parametrize(
+    "fields",
+    [{"mixer": "vdn"}, {"mixer": "qmix"}, CIA],
+    ids=["vdn", "qmix", "qmix_cia"],
+)
 def test_one_batch_can_be_overfitted(fields):
-    config = small(**{"learning_rate": 0.01, "optimizer": "adam", "hidden_size": 32, **fields})
+    config = small(
+        **{"learning_rate": 0.01, "optimizer": "adam", "hidden_size": 32, **fields}
+    )
     ours, episodes = learner(config), random_episodes(SHORT)
     first = float(ours.update(episodes)["td_loss"])
     for _ in range(60):
@@ -228,6 +319,8 @@ def test_one_batch_can_be_overfitted(fields):
 
 
 def test_identities_start_like_a_linear_layer():
-    identities = assemble(SPEC._replace(horizon=100), small(**CIA)).terms["cia"].identities
+    identities = (
+        assemble(SPEC._replace(horizon=100), small(**CIA)).terms["cia"].identities
+    )
     assert identities.shape == (2, 100)
     assert 0.09 < identities.abs().max() <= 0.1  # U(-1/sqrt(N), 1/sqrt(N))

@@ -33,8 +33,19 @@ from ciacore.types import InvalidInputError
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results"
 RUNS = sorted(RESULTS.glob("*/*/seed_*"))
-CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"]
-CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+CHROMIUM = [
+    "chromium",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-quic",
+]
+CHROMIUM += [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
@@ -75,12 +86,20 @@ def test_killed_at_twenty_five_random_moments(method, tmp_path):
 
     def training(results: Path) -> subprocess.Popen:
         command = [sys.executable, "-c", LONGER, method, str(results)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
 
     moments, reached = random.Random(method), []
     for _ in range(25):
         process = training(tmp_path / "killed")
-        reached.append([int(process.stdout.readline()) for _ in range(moments.randint(2, 12))])
+        reached.append(
+            [int(process.stdout.readline()) for _ in range(moments.randint(2, 12))]
+        )
         time.sleep(moments.random() * 0.05)
         process.kill()
         process.communicate()
@@ -89,7 +108,8 @@ def test_killed_at_twenty_five_random_moments(method, tmp_path):
         process = training(results)
         assert process.communicate() and process.returncode == 0
     firsts = [steps[0] for steps in reached]
-    assert firsts == sorted(set(firsts)) and firsts[0] == 100  # it got further every time
+    # it got further every time
+    assert firsts == sorted(set(firsts)) and firsts[0] == 100
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
     assert names(tmp_path / "killed") == names(tmp_path / "undisturbed")
 
@@ -97,21 +117,45 @@ def test_killed_at_twenty_five_random_moments(method, tmp_path):
 def test_papermill_killed_at_random_moments(tmp_path):
     """SIGKILL to its whole group, twice while it starts, thrice after a checkpoint: the same command goes on."""
     method = "qmix_cia"
-    parameters = {"method": method, "seeds": [1], "env_steps": 20_000, "results": str(tmp_path / "killed")}
+    parameters = {
+        "method": method,
+        "seeds": [1],
+        "env_steps": 20_000,
+        "results": str(tmp_path / "killed"),
+    }
     prepared = tmp_path / "train.ipynb"
     notebook = papermill.execute_notebook(
-        str(ROOT / "notebooks" / "train.ipynb"), str(prepared), parameters, prepare_only=True, progress_bar=False
+        str(ROOT / "notebooks" / "train.ipynb"),
+        str(prepared),
+        parameters,
+        prepare_only=True,
+        progress_bar=False,
     )
-    often = nbformat.v4.new_code_cell("from ciacore.runtime import experiment\nexperiment.CHECKPOINT_SECONDS = 0")
+    often = nbformat.v4.new_code_cell(
+        "from ciacore.runtime import experiment\nexperiment.CHECKPOINT_SECONDS = 0"
+    )
     notebook.cells.insert([cell.id for cell in notebook.cells].index("train-04"), often)
     nbformat.write(notebook, prepared)
-    command = [sys.executable, "-m", "papermill", str(prepared), str(tmp_path / "out.ipynb"), "-k", "python3"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(prepared),
+        str(tmp_path / "out.ipynb"),
+        "-k",
+        "python3",
+    ]
     command += ["--no-progress-bar"]
-    place, moments = run_folder(tmp_path / "killed", "turn", method, 1).parent, random.Random(method)
+    place, moments = (
+        run_folder(tmp_path / "killed", "turn", method, 1).parent,
+        random.Random(method),
+    )
     checkpoint = work_folder(place / "seed_1") / CHECKPOINT
     for attempt in range(5):
         before = checkpoint.stat().st_ino if checkpoint.exists() else None
-        process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         for _ in range(1200 * (attempt > 1)):
             if checkpoint.exists() and checkpoint.stat().st_ino != before:
                 break
@@ -122,8 +166,13 @@ def test_papermill_killed_at_random_moments(tmp_path):
         wait_until_free(place / "seed_1")
         assert not (place / "seed_1").exists()
     subprocess.run(command, env=ENVIRONMENT, check=True, stderr=subprocess.DEVNULL)
-    (run,) = train(METHODS[method].but(env_steps=20_000), Turn(), [1], tmp_path / "undisturbed")
-    assert len(read_run(place / "seed_1").provenance["resumed"]) >= 2 and not run.provenance["resumed"]
+    (run,) = train(
+        METHODS[method].but(env_steps=20_000), Turn(), [1], tmp_path / "undisturbed"
+    )
+    assert (
+        len(read_run(place / "seed_1").provenance["resumed"]) >= 2
+        and not run.provenance["resumed"]
+    )
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
     assert names(tmp_path / "killed") == names(tmp_path / "undisturbed")
 
@@ -152,7 +201,8 @@ def trained_plainly(seed: int) -> list[float]:
 def test_fast_and_plain_path_agree():
     """Five seeds of 300 000 steps each: the difference of the mean returns has 0 in its 95 % bootstrap interval.
 
-    The fast ones are the published runs with one game per seed (`test_published_run_repeats` repeats them).
+    The fast ones are the published runs with one game per seed
+    (`test_published_run_repeats` repeats them).
     """
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         plain = np.array(list(pool.map(trained_plainly, [1, 2, 3, 4, 5])))
@@ -163,7 +213,9 @@ def test_fast_and_plain_path_agree():
     for window in (slice(0, 15), slice(15, None), slice(-4, None)):
         ours, theirs = fast[:, window].mean(1), plain[:, window].mean(1)
         drawn = rng.integers(5, size=(2, 10_000, 5))
-        low, high = np.quantile(ours[drawn[0]].mean(1) - theirs[drawn[1]].mean(1), [0.025, 0.975])
+        low, high = np.quantile(
+            ours[drawn[0]].mean(1) - theirs[drawn[1]].mean(1), [0.025, 0.975]
+        )
         print(
             f"evaluations {window}: fast {ours.round(1)}, plain {theirs.round(1)}, difference {low:.1f} to {high:.1f}"
         )
@@ -180,10 +232,19 @@ def test_pages_load_without_a_complaint(tmp_path):
     pages = sorted((ROOT / "_build" / "html").glob("*/*.html"))
     assert pages, "build the book first: make book"
     for page in pages:
-        options = ["--enable-logging=stderr", "--v=0", f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000"]
+        options = [
+            "--enable-logging=stderr",
+            "--v=0",
+            f"--user-data-dir={tmp_path}",
+            "--virtual-time-budget=8000",
+        ]
         blocked = "--host-resolver-rules=MAP * ~NOTFOUND"
         command = [*CHROMIUM, *options, blocked, "--dump-dom", page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert "</html>" in done.stdout
-        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line and not notes.search(line)]
+        console = [
+            line
+            for line in done.stderr.splitlines()
+            if "CONSOLE" in line and not notes.search(line)
+        ]
         assert not console, f"{page.name}: {console}"

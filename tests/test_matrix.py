@@ -6,14 +6,20 @@ import torch
 from ciacore.games import MatrixGame
 from ciacore.types import InvalidInputError
 
-SON = [[8.0, -12.0, -12.0], [-12.0, 0.0, 0.0], [-12.0, 0.0, 0.0]]  # Son et al. (2019), Table 1
+# Son et al. (2019), Table 1
+SON = [[8.0, -12.0, -12.0], [-12.0, 0.0, 0.0], [-12.0, 0.0, 0.0]]
 RNG = torch.Generator().manual_seed(0)
 
 
 def test_pays_the_entry_of_the_joint_action():
     game = MatrixGame(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     actions = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])  # agent 0 chooses the row
-    assert game.step(game.reset(4, RNG), actions, RNG).rewards.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert game.step(game.reset(4, RNG), actions, RNG).rewards.tolist() == [
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+    ]
 
 
 def test_pays_three_agents():
@@ -21,7 +27,11 @@ def test_pays_three_agents():
     table[1, 0, 1] = 5.0
     game = MatrixGame(table)
     actions = torch.tensor([[1, 0, 1], [1, 1, 0], [0, 1, 0]])
-    assert game.step(game.reset(3, RNG), actions, RNG).rewards.tolist() == [5.0, 0.0, 0.0]
+    assert game.step(game.reset(3, RNG), actions, RNG).rewards.tolist() == [
+        5.0,
+        0.0,
+        0.0,
+    ]
     assert (game.spec.n_agents, game.spec.n_actions) == (3, 2)
 
 
@@ -48,15 +58,24 @@ def test_there_is_nothing_to_see_and_everything_is_allowed():
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 2, 3)])
 def test_bad_tables_are_refused(shape):
-    with pytest.raises(InvalidInputError, match="payoff: expected a table with two or more axes of equal length, got "):
+    with pytest.raises(
+        InvalidInputError,
+        match="payoff: expected a table with two or more axes of equal length, got ",
+    ):
         MatrixGame(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        (torch.tensor([[0, 2]]), "actions: expected values from 0 to 1, got 'values from 0 to 2'"),
-        (torch.tensor([[-1, 0]]), "actions: expected values from 0 to 1, got 'values from -1 to 0'"),
+        (
+            torch.tensor([[0, 2]]),
+            "actions: expected values from 0 to 1, got 'values from 0 to 2'",
+        ),
+        (
+            torch.tensor([[-1, 0]]),
+            "actions: expected values from 0 to 1, got 'values from -1 to 0'",
+        ),
         (torch.tensor([[0, 0, 0]]), r"actions: expected shape \[1, 2\]"),
     ],
 )

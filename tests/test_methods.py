@@ -20,7 +20,8 @@ from ciacore.types import InvalidInputError
 
 LIBRARY = Path(__file__).resolve().parents[1] / "ciacore"
 FOURTEEN = "vdn qmix qplex qtran ow_qmix cw_qmix maven eoi gre scds qmix_rs qmix_cc qmix_cia qplex_cia"
-TINY = {**SMALL, "eoi_episodes": 1.0, "eoi_steps": 0.5}  # so that exploration shows in a few episodes
+# so that exploration shows in a few episodes
+TINY = {**SMALL, "eoi_episodes": 1.0, "eoi_steps": 0.5}
 GAMES = {"numpy": Turn(horizon=5), "torch": Stroll()}
 
 
@@ -29,17 +30,37 @@ class Stopped(Exception):
 
 
 def test_there_are_fourteen():
-    assert set(METHODS) == set(FOURTEEN.split()) and all(name == config.method for name, config in METHODS.items())
+    assert set(METHODS) == set(FOURTEEN.split()) and all(
+        name == config.method for name, config in METHODS.items()
+    )
 
 
 def test_no_method_is_tested_for_by_its_name():
     """Names of methods, mixers and terms appear where they are registered, and nowhere in what composes them."""
-    composing = ["learner", "training", "rollout", "engine", "experiment", "processes", "worker", "replay", "agent"]
-    words = {*METHODS, *(name for known in SLOTS.values() for name in known)} - {"central", "latent", "recurrent"}
+    composing = [
+        "learner",
+        "training",
+        "rollout",
+        "engine",
+        "experiment",
+        "processes",
+        "worker",
+        "replay",
+        "agent",
+    ]
+    words = {*METHODS, *(name for known in SLOTS.values() for name in known)} - {
+        "central",
+        "latent",
+        "recurrent",
+    }
     for file in composing:
         tree = list(ast.walk(ast.parse((LIBRARY / f"{file}.py").read_text())))
         prose = {node.value for node in tree if isinstance(node, ast.Expr)}
-        strings = {node.value for node in tree if isinstance(node, ast.Constant) and node not in prose}
+        strings = {
+            node.value
+            for node in tree
+            if isinstance(node, ast.Constant) and node not in prose
+        }
         assert not words & strings, file
 
 
@@ -48,7 +69,9 @@ def test_a_method_is_its_parts(method):
     parts = assemble(Turn().spec, METHODS[method])
     found = {(slot, name) for slot, name, _ in named(METHODS[method])}
     assert {("agent", METHODS[method].agent), ("mixer", METHODS[method].mixer)} <= found
-    assert set(parts.terms) == set(METHODS[method].terms) and set(parts.auxiliaries) == set(METHODS[method].auxiliaries)
+    assert set(parts.terms) == set(METHODS[method].terms) and set(
+        parts.auxiliaries
+    ) == set(METHODS[method].auxiliaries)
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -63,14 +86,20 @@ def test_every_method_goes_on_as_if_nothing_had_happened(method, game, tmp_path)
     assert same(run, whole) and len(run.provenance["resumed"]) == 2
     assert run.provenance["updates"] >= 5
     losses = run.metrics["losses"][-1]
-    assert set(losses) >= {"loss", "gradient_norm"} and all(torch.isfinite(torch.tensor(list(losses.values()))))
+    assert set(losses) >= {"loss", "gradient_norm"} and all(
+        torch.isfinite(torch.tensor(list(losses.values())))
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_seeds_of_every_method_advance_together_as_alone(method, replayed):  # noqa: F811
     config = METHODS[method].but(**TINY)
     alone, together = (
-        [Training(config, Turn(horizon=5), seed, torch.device("cpu"), False) for seed in (1, 2)] for _ in "ab"
+        [
+            Training(config, Turn(horizon=5), seed, torch.device("cpu"), False)
+            for seed in (1, 2)
+        ]
+        for _ in "ab"
     )
     for training in alone:
         while training.running():
@@ -89,7 +118,9 @@ def test_seeds_of_every_method_advance_together_as_alone(method, replayed):  # n
 def test_seeds_of_every_kind_of_part_go_to_processes(method, tmp_path):
     config, game = METHODS[method].but(**TINY), Turn(horizon=5)
     both = train(config, game, [1, 2], tmp_path, processes=2)
-    assert all(same(run, train(config, game, [run.seed])[0]) for run in both) and not same(*both)
+    assert all(
+        same(run, train(config, game, [run.seed])[0]) for run in both
+    ) and not same(*both)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -99,21 +130,47 @@ def test_every_method_explores_and_learns_from_its_seed_alone(method):
     (one,), (two,) = (train(config, game, [3]) for _ in "ab")
     assert same(one, two)
     (start,) = train(config.but(env_steps=1), game, [3])
-    still = {name for name in one.weights if torch.equal(one.weights[name], start.weights[name])}
-    eoi = {name for name in one.weights if name.startswith("auxiliaries.eoi")}  # 256 rows are needed for a step
+    still = {
+        name
+        for name in one.weights
+        if torch.equal(one.weights[name], start.weights[name])
+    }
+    # 256 rows are needed for a step
+    eoi = {name for name in one.weights if name.startswith("auxiliaries.eoi")}
     assert still <= eoi
 
 
 UNFIT = {
     "latents": ({"agent": "latent"}, "latent_size: expected at least 1.*got 0"),
-    "Qatten": ({"mixer": "qplex", "qplex_weights": "qatten"}, r"qplex_weights: expected dmaq.*Turn\(units=True\)"),
-    "ratio": ({"mixer": "vdn", "terms": ("credit_ratio",)}, "terms: expected terms without credit_ratio"),
-    "closed form": ({"mixer": "qplex", "terms": ("cia",), "credit_derivative": "published"}, "no closed form"),
-    "shuffle": ({"auxiliaries": ("shuffle",)}, "mixer: expected one that can be shuffled"),
-    "explorer": ({"explorer": "intrinsic"}, 'explorer: expected auxiliaries with "eoi"'),
+    "Qatten": (
+        {"mixer": "qplex", "qplex_weights": "qatten"},
+        r"qplex_weights: expected dmaq.*Turn\(units=True\)",
+    ),
+    "ratio": (
+        {"mixer": "vdn", "terms": ("credit_ratio",)},
+        "terms: expected terms without credit_ratio",
+    ),
+    "closed form": (
+        {"mixer": "qplex", "terms": ("cia",), "credit_derivative": "published"},
+        "no closed form",
+    ),
+    "shuffle": (
+        {"auxiliaries": ("shuffle",)},
+        "mixer: expected one that can be shuffled",
+    ),
+    "explorer": (
+        {"explorer": "intrinsic"},
+        'explorer: expected auxiliaries with "eoi"',
+    ),
     "explorer of latents": ({"explorer": "latent"}, "latent_size"),
-    "latents without explorer": ({"latent_size": 4}, "explorer: expected one that draws a latent of size 4"),
-    "unknown backbone": ({"backbone": "tdd"}, "backbone: expected one of td, qtran, weighted.*Did you mean 'td'"),
+    "latents without explorer": (
+        {"latent_size": 4},
+        "explorer: expected one that draws a latent of size 4",
+    ),
+    "unknown backbone": (
+        {"backbone": "tdd"},
+        "backbone: expected one of td, qtran, weighted.*Did you mean 'td'",
+    ),
 }
 
 

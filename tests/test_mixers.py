@@ -30,7 +30,11 @@ def mixer(name: str, seed: int = 0, wide: float = 3.0, **fields):
 def utilities(values: torch.Tensor, actions: torch.Tensor) -> Utilities:
     """What a mixer is told of joint actions [..., K], with all actions available; values [..., K, A]."""
     chosen = values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-    return Utilities(chosen, values.amax(-1), torch.nn.functional.one_hot(actions, A).to(values.dtype))
+    return Utilities(
+        chosen,
+        values.amax(-1),
+        torch.nn.functional.one_hot(actions, A).to(values.dtype),
+    )
 
 
 def every_joint_action(seed: int) -> tuple[torch.Tensor, Utilities, torch.Tensor]:
@@ -68,7 +72,9 @@ def test_qplex_is_the_value_of_greedy_actions_plus_weighted_advantages(weights):
     assert (advantages <= 0).all()
     is_greedy = (given.chosen == given.greedy).all(-1)
     assert torch.equal(advantages == 0, is_greedy) and is_greedy.sum() == BATCH
-    assert_close(made(given, state).q_tot, (at.w * given.greedy + at.v).sum(-1) + advantages)
+    assert_close(
+        made(given, state).q_tot, (at.w * given.greedy + at.v).sum(-1) + advantages
+    )
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -79,16 +85,23 @@ def test_qplex_credits_are_its_weights_without_importance(weights):
     at = made.at(state)
     found = credits(made, given, state)
     assert_close(found, at.w.detach())
-    assert not torch.allclose(found, (at.importance(given.actions) * at.w).detach(), rtol=0.01)
+    assert not torch.allclose(
+        found, (at.importance(given.actions) * at.w).detach(), rtol=0.01
+    )
 
 
 def test_qatten_weights_add_up_to_the_number_of_heads():
     _, given, state = every_joint_action(2)
     for heads in (1, 4):
-        found = credits(mixer("qplex", qplex_weights="qatten", qplex_heads=heads), given, state)
+        found = credits(
+            mixer("qplex", qplex_weights="qatten", qplex_heads=heads), given, state
+        )
         assert_close(found.sum(-1), torch.full_like(found[..., 0], heads))
         assert found.std() > 0.01
-    assert_close(credits(mixer("qplex", qplex_weights="unweighted"), given, state), torch.ones_like(found))
+    assert_close(
+        credits(mixer("qplex", qplex_weights="unweighted"), given, state),
+        torch.ones_like(found),
+    )
 
 
 def test_qatten_reads_its_block_of_the_state():
@@ -98,14 +111,25 @@ def test_qatten_reads_its_block_of_the_state():
         query[0].weight.data[:, : K * UNIT] = 0
     _, given, state = every_joint_action(3)
     swapped = state.clone()
-    swapped[..., :UNIT], swapped[..., UNIT : 2 * UNIT] = state[..., UNIT : 2 * UNIT], state[..., :UNIT]
-    assert_close(credits(made, given, swapped), credits(made, given, state)[..., [1, 0, 2]])
+    swapped[..., :UNIT], swapped[..., UNIT : 2 * UNIT] = (
+        state[..., UNIT : 2 * UNIT],
+        state[..., :UNIT],
+    )
+    assert_close(
+        credits(made, given, swapped), credits(made, given, state)[..., [1, 0, 2]]
+    )
     assert not torch.allclose(state[..., :UNIT], state[..., UNIT : 2 * UNIT])
 
 
 def test_qatten_penalty_by_hand():
     """coefficient · sum over heads of the mean squared unscaled logit, per step."""
-    made = mixer("qplex", qplex_weights="qatten", qplex_penalty=0.5, mixing_size=1, hypernetwork_size=1)
+    made = mixer(
+        "qplex",
+        qplex_weights="qatten",
+        qplex_penalty=0.5,
+        mixing_size=1,
+        hypernetwork_size=1,
+    )
     state = torch.ones(1, STATE, dtype=torch.float64)
     state[:, 2:4] = 3.0
     for query, key in zip(made.weights.query, made.weights.key, strict=True):
@@ -114,18 +138,25 @@ def test_qatten_penalty_by_hand():
         query[0].bias.data.zero_()
         key.weight.data.fill_(1.0)
     q = STATE + 2 * 2.0  # the query: the sum of the state; keys: 2, 6, 2
-    penalty = made(utilities(torch.zeros(1, K, A, dtype=torch.float64), JOINT[:1]), state).penalty
-    assert_close(penalty.item(), 0.5 * 4 * ((2 * q) ** 2 + (6 * q) ** 2 + (2 * q) ** 2) / 3)
+    penalty = made(
+        utilities(torch.zeros(1, K, A, dtype=torch.float64), JOINT[:1]), state
+    ).penalty
+    assert_close(
+        penalty.item(), 0.5 * 4 * ((2 * q) ** 2 + (6 * q) ** 2 + (2 * q) ** 2) / 3
+    )
 
 
-# -------------------------------------------------------------------------------- QTRAN's sum, central, shuffled
+# --------------------------------------------------------------------------------
+# QTRAN's sum, central, shuffled
 
 
 def test_value_sum_credits_are_one():
     _, given, state = every_joint_action(4)
     made = mixer("value_sum")
     assert_close(credits(made, given, state), torch.ones_like(given.chosen))
-    assert_close(made(given, state).q_tot - given.chosen.sum(-1), made.value(state).squeeze(-1))
+    assert_close(
+        made(given, state).q_tot - given.chosen.sum(-1), made.value(state).squeeze(-1)
+    )
 
 
 def test_central_is_bound_by_nothing():
@@ -140,7 +171,9 @@ def test_central_is_bound_by_nothing():
 
 def test_the_identity_order_is_qmix_bit_for_bit():
     shuffled, plain = mixer("shuffled_qmix"), mixer("qmix")
-    assert {f"mixer.{name}" for name in plain.state_dict()} == set(shuffled.state_dict())
+    assert {f"mixer.{name}" for name in plain.state_dict()} == set(
+        shuffled.state_dict()
+    )
     _, given, state = every_joint_action(6)
     assert torch.equal(shuffled(given, state).q_tot, plain(given, state).q_tot)
 
@@ -155,7 +188,10 @@ def test_a_shuffled_mixer_credits_the_slot_of_an_agent(order):
     at_slots = credits(plain, given._replace(chosen=given.chosen[:, order]), state)
     assert_close(credits(shuffled, given, state)[:, order], at_slots)
     assert_close(
-        shuffled(given, state).q_tot, plain(given._replace(chosen=given.chosen[:, order]), state).q_tot, rtol=0, atol=0
+        shuffled(given, state).q_tot,
+        plain(given._replace(chosen=given.chosen[:, order]), state).q_tot,
+        rtol=0,
+        atol=0,
     )
 
 

@@ -10,7 +10,10 @@ from ciacore.games import MatrixGame, Turn
 from ciacore.games.turn import DOWN, EAT, RIGHT, STAY
 from ciacore.types import InvalidInputError
 
-GAMES = {"turn": Turn, "matrix": lambda: MatrixGame(torch.tensor([[8.0, -12.0], [-12.0, 0.0]]))}
+GAMES = {
+    "turn": Turn,
+    "matrix": lambda: MatrixGame(torch.tensor([[8.0, -12.0], [-12.0, 0.0]])),
+}
 
 
 @pytest.fixture(params=GAMES)
@@ -19,7 +22,8 @@ def make(request):
 
 
 def test_parallel_api(make):
-    parallel_api_test(make(), num_cycles=1000)  # every warning is an error (pyproject.toml)
+    # every warning is an error (pyproject.toml)
+    parallel_api_test(make(), num_cycles=1000)
 
 
 def test_parallel_seed(make):
@@ -41,12 +45,16 @@ def test_one_episode_equals_the_batched_game():
     for t in range(30):
         assert np.array_equal(env.state(), game.global_state(state)[0].numpy())
         for index, agent in enumerate(env.agents):
-            assert np.array_equal(seen[agent]["observation"], game.observe(state)[0, index].numpy())
+            assert np.array_equal(
+                seen[agent]["observation"], game.observe(state)[0, index].numpy()
+            )
             assert seen[agent]["action_mask"].tolist() == [1] * 6
         actions = choices.integers(6, size=2)
         step = game.step(state, torch.tensor(actions[None]), rng)
         state = step.state
-        seen, rewards, terminated, truncated, infos = env.step(dict(zip(env.agents, actions, strict=True)))
+        seen, rewards, terminated, truncated, infos = env.step(
+            dict(zip(env.agents, actions, strict=True))
+        )
         assert rewards == dict.fromkeys(env.possible_agents, step.rewards.item())
         assert terminated == dict.fromkeys(env.possible_agents, False)
         assert truncated == dict.fromkeys(env.possible_agents, t == 29)
@@ -93,11 +101,26 @@ def test_the_board_as_text():
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        ({"agent_0": 6, "agent_1": 5}, r"actions\['agent_0'\]: expected a whole number from 0 to 5, got 6"),
-        ({"agent_0": 5, "agent_1": -1}, r"actions\['agent_1'\]: expected a whole number from 0 to 5, got -1"),
-        ({"agent_0": 5, "agent_1": 1.0}, r"actions\['agent_1'\]: expected a whole number from 0 to 5, got 1\.0"),
-        ({"agent_0": 5}, r"actions: expected one action for each of .*, got \['agent_0'\]"),
-        ({"agent_1": 5, "agent_2": 5}, r"actions: expected one action for each of .*, got \['agent_1', 'agent_2'\]"),
+        (
+            {"agent_0": 6, "agent_1": 5},
+            r"actions\['agent_0'\]: expected a whole number from 0 to 5, got 6",
+        ),
+        (
+            {"agent_0": 5, "agent_1": -1},
+            r"actions\['agent_1'\]: expected a whole number from 0 to 5, got -1",
+        ),
+        (
+            {"agent_0": 5, "agent_1": 1.0},
+            r"actions\['agent_1'\]: expected a whole number from 0 to 5, got 1\.0",
+        ),
+        (
+            {"agent_0": 5},
+            r"actions: expected one action for each of .*, got \['agent_0'\]",
+        ),
+        (
+            {"agent_1": 5, "agent_2": 5},
+            r"actions: expected one action for each of .*, got \['agent_1', 'agent_2'\]",
+        ),
     ],
 )
 def test_impossible_actions_are_refused_and_change_nothing(actions, message):
@@ -113,7 +136,9 @@ def test_impossible_actions_are_refused_and_change_nothing(actions, message):
 def test_a_matrix_game_refuses_what_its_table_does_not_have():
     env = ParallelGame(GAMES["matrix"]())
     env.reset(seed=0)
-    with pytest.raises(InvalidInputError, match="expected a whole number from 0 to 1, got 2"):
+    with pytest.raises(
+        InvalidInputError, match="expected a whole number from 0 to 1, got 2"
+    ):
         env.step({"agent_0": 0, "agent_1": 2})
 
 

@@ -8,7 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from ciabook.evidence.statistics import shift
-from ciabook.page.plots import AGENT_COLOURS, draw_board, forest, learning_curve, learning_curves, pooled, scores
+from ciabook.page.plots import (
+    AGENT_COLOURS,
+    draw_board,
+    forest,
+    learning_curve,
+    learning_curves,
+    pooled,
+    scores,
+)
 from matplotlib.colors import to_rgb
 
 from ciacore import Config
@@ -45,7 +53,9 @@ def test_scores_of_different_schedules_are_refused():
 
 def test_pooled_by_hand():
     """Groups end at the last evaluation; the rest at the start is left out."""
-    steps, values = pooled(np.array([1, 2, 3, 4, 5]), np.array([[9.0, 1.0, 3.0, 5.0, 7.0]]), 2)
+    steps, values = pooled(
+        np.array([1, 2, 3, 4, 5]), np.array([[9.0, 1.0, 3.0, 5.0, 7.0]]), 2
+    )
     assert steps.tolist() == [3, 5]
     assert values.tolist() == [[2.0, 6.0]]
 
@@ -55,7 +65,9 @@ def test_curve_shows_the_mean_inside_its_band(axis):
     interval = learning_curve(axis, runs, "QMIX")
     (line,) = axis.get_lines()
     assert line.get_ydata().tolist() == interval.value.tolist() == [3.0, 6.0]
-    assert (interval.low <= interval.value).all() and (interval.value <= interval.high).all()
+    assert (interval.low <= interval.value).all() and (
+        interval.value <= interval.high
+    ).all()
     assert (interval.low < interval.high).all()
     assert line.get_xdata().tolist() == [10 / 1e6, 20 / 1e6]
 
@@ -67,9 +79,15 @@ def test_iqm_band_is_wider_than_the_half_interval(axis):
 
 
 def test_legend_says_how_many_seeds(axis):
-    learning_curves(axis, {"QMIX": [run(1, [0.0])], "VDN": [run(1, [0.0]), run(2, [1.0])]})
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["QMIX (1 seed)", "VDN (2 seeds)"]
-    assert len({line.get_marker() for line in axis.get_lines()}) == 2  # not told apart by colour alone
+    learning_curves(
+        axis, {"QMIX": [run(1, [0.0])], "VDN": [run(1, [0.0]), run(2, [1.0])]}
+    )
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+        "QMIX (1 seed)",
+        "VDN (2 seeds)",
+    ]
+    # not told apart by colour alone
+    assert len({line.get_marker() for line in axis.get_lines()}) == 2
 
 
 def test_board_puts_agents_apple_and_fence_in_their_cells(axis):
@@ -78,7 +96,8 @@ def test_board_puts_agents_apple_and_fence_in_their_cells(axis):
     assert (apple, first, second) == ([2.5, 2.5], [1.5, 0.5], [3.5, 4.5])
     assert [text.get_text() for text in axis.texts] == ["0", "1"]
     (fence,) = [patch for patch in axis.patches if patch.get_hatch()]
-    assert (int(fence.get_x()), int(fence.get_y())) == (3, 4)  # around the trapped agent
+    # around the trapped agent
+    assert (int(fence.get_x()), int(fence.get_y())) == (3, 4)
     assert axis.get_ylim() == (5, 0)  # row 0 on top
     assert to_rgb(AGENT_COLOURS[0]) != to_rgb(AGENT_COLOURS[1])
 
@@ -91,7 +110,10 @@ def test_board_shows_an_apple_under_an_agent(axis):
 
 
 def test_forest_shows_estimate_interval_and_certainty(axis):
-    effects = [shift(np.array([5.0, 7.0]), np.array([1.0, 2.0])), shift(np.array([0.0]), np.array([3.0]))]
+    effects = [
+        shift(np.array([5.0, 7.0]), np.array([1.0, 2.0])),
+        shift(np.array([0.0]), np.array([3.0])),
+    ]
     forest(axis, ["first", "second"], effects, ["C0", "C1"])
     lines = [line.get_xdata() for line in axis.get_lines()]
     assert [list(line) for line in lines] == [[3, 6], [4.5], [-3, -3], [-3], [0, 0]]

@@ -46,14 +46,23 @@ def alone():
 def test_every_seed_is_what_it_is_alone(seeds, at_once, alone, tmp_path):
     reports = []
     progress = lambda *args, **facts: reports.append((args, facts))  # noqa: E731
-    runs = train(CONFIG, Turn(horizon=5), seeds, tmp_path, processes=at_once, progress=progress)
-    assert [run.seed for run in runs] == seeds and all(same(run, alone[run.seed]) for run in runs)
-    assert all(same(read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed]) for seed in seeds)
+    runs = train(
+        CONFIG, Turn(horizon=5), seeds, tmp_path, processes=at_once, progress=progress
+    )
+    assert [run.seed for run in runs] == seeds and all(
+        same(run, alone[run.seed]) for run in runs
+    )
+    assert all(
+        same(read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed])
+        for seed in seeds
+    )
     assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [
         f"seed_{n}" for n in sorted(seeds)
     ]
     steps, totals = zip(*(args for args, _ in reports), strict=True)
-    assert list(steps) == sorted(steps) and set(totals) == {len(seeds) * CONFIG.env_steps}
+    assert list(steps) == sorted(steps) and set(totals) == {
+        len(seeds) * CONFIG.env_steps
+    }
     assert steps[-1] > totals[0] and set(reports[-1][1]) == {"epsilon", "return"}
 
 
@@ -61,7 +70,9 @@ def test_in_memory_nothing_is_left_on_disk(alone, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     runs = train(CONFIG, Turn(horizon=5), [2, 1], processes=2)
-    assert [run.seed for run in runs] == [2, 1] and all(same(run, alone[run.seed]) for run in runs)
+    assert [run.seed for run in runs] == [2, 1] and all(
+        same(run, alone[run.seed]) for run in runs
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -73,8 +84,11 @@ def test_a_seed_that_fails_does_not_stop_the_others(alone, tmp_path):
     ):
         train(CONFIG, Turn(horizon=5), [1, 2, 3], tmp_path, processes=2)
     for seed in (1, 3):
-        assert same(read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed])
-    runs = train(CONFIG, Turn(horizon=5), [1, 2, 3], tmp_path, processes=2)  # and now the missing one
+        assert same(
+            read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed]
+        )
+    # and now the missing one
+    runs = train(CONFIG, Turn(horizon=5), [1, 2, 3], tmp_path, processes=2)
     assert all(same(run, alone[run.seed]) for run in runs)
 
 
@@ -83,7 +97,10 @@ def test_every_error_is_told(at_once, tmp_path):
     config = CONFIG.but(learning_rate=1e30, gradient_clip=1e30, env_steps=200)
     with pytest.raises(FloatingPointError, match="Lower learning_rate") as caught:
         train(config, Turn(horizon=5), [1, 2], tmp_path, processes=at_once)
-    assert len(caught.value.__notes__) == 1 and "Another seed failed too" in caught.value.__notes__[0]
+    assert (
+        len(caught.value.__notes__) == 1
+        and "Another seed failed too" in caught.value.__notes__[0]
+    )
     assert names(tmp_path) == []
 
 
@@ -111,7 +128,9 @@ def test_a_process_that_cannot_even_start_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
     game = Turn(horizon=5)
     game.story = "long" * 100_000
-    with pytest.raises(RuntimeError, match="seed 1: its process ended with exit code 1") as caught:
+    with pytest.raises(
+        RuntimeError, match="seed 1: its process ended with exit code 1"
+    ) as caught:
         train(CONFIG, game, [1, 2], tmp_path, processes=2)
     assert "seed 2: its process ended" in caught.value.__notes__[0]
     del caught
@@ -126,7 +145,10 @@ def test_files_in_the_working_directory_are_no_modules(tmp_path, monkeypatch):
     while not worker.ended:
         worker.read()
     worker.process.stdout.close()
-    assert worker.error is None and read_run(tmp_path / "runs" / "turn" / "qmix_cia" / "seed_1").seed == 1
+    assert (
+        worker.error is None
+        and read_run(tmp_path / "runs" / "turn" / "qmix_cia" / "seed_1").seed == 1
+    )
 
 
 def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
@@ -141,7 +163,10 @@ def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
                 self.process.kill()
 
     monkeypatch.setattr(processes, "Worker", Dying)
-    with pytest.raises(RuntimeError, match=r"seed 2: its process ended with exit code -9\. Train it again\."):
+    with pytest.raises(
+        RuntimeError,
+        match=r"seed 2: its process ended with exit code -9\. Train it again\.",
+    ):
         train(CONFIG, Turn(horizon=5), [1, 2], tmp_path, processes=2)
     assert started == [1, 2] and names(tmp_path / "turn" / "qmix_cia" / "seed_1")
 
@@ -178,10 +203,13 @@ def test_what_another_process_cannot_have_is_trained_here(monkeypatch):
     holder = Stroll()
     holder.helper = type("Helper", (), {"__module__": "__main__"})
     monkeypatch.setattr(sys.modules["__main__"], "Helper", holder.helper, raising=False)
-    assert not portable(CONFIG, holder)  # a game of a module that holds a thing of a notebook
+    # a game of a module that holds a thing of a notebook
+    assert not portable(CONFIG, holder)
     holder.helper = threading.Lock()
     assert not portable(CONFIG, holder)
-    assert portable(CONFIG, Turn()) and portable(CONFIG, MatrixGame([[1.0, 0.0], [0.0, 1.0]]))
+    assert portable(CONFIG, Turn()) and portable(
+        CONFIG, MatrixGame([[1.0, 0.0], [0.0, 1.0]])
+    )
     monkeypatch.setattr(Half, "__module__", "__main__")
     monkeypatch.setitem(MIXERS, "half", Half)
     assert not portable(small(mixer="half"), GAME)
@@ -208,7 +236,11 @@ train(LONGER.but(env_steps=10_000_000), TURN, [1, 2], sys.argv[1], processes=2)
 
 def workers_of(results: Path) -> list[str]:
     """The processes that hold a run in this folder."""
-    return [path.read_text() for path in results.rglob("lock") if path.read_text() and alive(int(path.read_text()))]
+    return [
+        path.read_text()
+        for path in results.rglob("lock")
+        if path.read_text() and alive(int(path.read_text()))
+    ]
 
 
 def alive(pid: int) -> bool:
@@ -233,12 +265,19 @@ def test_no_worker_outlives_its_parent(number, tmp_path):
         time.sleep(0.1)
     place = tmp_path / "turn" / "qmix_cia"
     assert sorted(path.name for path in place.iterdir()) == [".seed_1", ".seed_2"]
-    assert (place / ".seed_1" / "checkpoint").exists() and (place / ".seed_2" / "checkpoint").exists()
+    assert (place / ".seed_1" / "checkpoint").exists() and (
+        place / ".seed_2" / "checkpoint"
+    ).exists()
 
 
 @pytest.mark.parametrize("number", [0, -1, True, 1.5, "2"])
 def test_an_impossible_number_of_processes(number):
-    refused(lambda: train(CONFIG, GAME, [1, 2], processes=number), "processes", "at least 1", repr(number))
+    refused(
+        lambda: train(CONFIG, GAME, [1, 2], processes=number),
+        "processes",
+        "at least 1",
+        repr(number),
+    )
 
 
 def test_one_core_is_given_back():

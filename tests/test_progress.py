@@ -29,18 +29,23 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": os.getcwd()}
 
 
 def test_silent_without_a_terminal(command):
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
     assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 def test_shown_in_a_terminal(command):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 120))
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, env=ENVIRONMENT, check=True)
+    subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=theirs, env=ENVIRONMENT, check=True
+    )
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
     os.close(ours)
-    for part in ("100/100", "env-steps/s", "return=7", "epsilon=0.25", "<"):  # "<" stands before the time left
+    # "<" stands before the time left
+    for part in ("100/100", "env-steps/s", "return=7", "epsilon=0.25", "<"):
         assert part in shown, shown
 
 
@@ -50,9 +55,15 @@ def test_shown_in_a_notebook_that_somebody_runs(watched):
     manager, client = start_new_kernel(kernel_name="python3", env=ENVIRONMENT)
     shown = []
     try:
-        client.execute_interactive(PROGRAM, allow_stdin=watched, output_hook=shown.append, timeout=120)
+        client.execute_interactive(
+            PROGRAM, allow_stdin=watched, output_hook=shown.append, timeout=120
+        )
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    streams = {message["content"]["name"] for message in shown if message["msg_type"] == "stream"}
+    streams = {
+        message["content"]["name"]
+        for message in shown
+        if message["msg_type"] == "stream"
+    }
     assert streams == ({"stdout", "stderr"} if watched else {"stdout"})

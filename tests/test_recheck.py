@@ -9,7 +9,14 @@ from ciacore.games import MatrixGame
 from ciacore.types import InvalidInputError
 
 GAME = MatrixGame([[1.0, 2.0], [3.0, 4.0]])
-CONFIG = Config(env_steps=60, batch=4, hidden_size=4, mixing_size=4, evaluation_interval=10, evaluation_games=8)
+CONFIG = Config(
+    env_steps=60,
+    batch=4,
+    hidden_size=4,
+    mixing_size=4,
+    evaluation_interval=10,
+    evaluation_games=8,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +26,15 @@ def runs():
 
 def changed(run, **provenance):
     versions = {**run.provenance["versions"], **provenance}
-    return run._replace(provenance={**run.provenance, **provenance, "versions": versions})
+    return run._replace(
+        provenance={**run.provenance, **provenance, "versions": versions}
+    )
 
 
 def with_returns(run, shift):
-    returns = [[value + shift for value in entry] for entry in run.metrics["episode_return"]]
+    returns = [
+        [value + shift for value in entry] for entry in run.metrics["episode_return"]
+    ]
     return run._replace(metrics={**run.metrics, "episode_return": returns})
 
 
@@ -39,7 +50,9 @@ def test_a_changed_number_is_noticed(runs):
     assert not outcome.exact and not outcome.passed
 
 
-@pytest.mark.parametrize("name", [name for name in SAME if name not in ("device", "threads")])
+@pytest.mark.parametrize(
+    "name", [name for name in SAME if name not in ("device", "threads")]
+)
 def test_elsewhere_a_band_replaces_exactness(runs, name):
     """The band is the spread of the seeds plus four standard errors of a difference, here worked out again."""
     away = changed(with_returns(runs[0], 0.25), **{name: "another"})
@@ -63,5 +76,7 @@ def test_the_threads_are_put_back(runs):
 
 @pytest.mark.parametrize("evaluations", [0, -1, 1_000])
 def test_impossible_numbers_of_evaluations(runs, evaluations):
-    with pytest.raises(InvalidInputError, match="evaluations: expected a whole number from 1 to"):
+    with pytest.raises(
+        InvalidInputError, match="evaluations: expected a whole number from 1 to"
+    ):
         recheck(runs[0], runs, GAME, evaluations)

@@ -10,7 +10,14 @@ import torch
 from ciabook.battles.recording import Recording, main, read_recording, write_recording
 from ciabook.battles.scripted_players import PLAYERS, closest, hold, kite, skirmish
 from ciabook.battles.scripted_players import focus_fire as aims_at_the_weakest
-from ciabook.battles.tactics import alternate_attack, encircling, focus_fire, key_moments, kiting, tactics
+from ciabook.battles.tactics import (
+    alternate_attack,
+    encircling,
+    focus_fire,
+    key_moments,
+    kiting,
+    tactics,
+)
 
 from ciacore.games.battles.smax import Units
 from ciacore.types import InvalidInputError
@@ -53,7 +60,8 @@ def test_kiting_is_attack_retreat_attack() -> None:
     held.actions[0, :, 0] = [6, 5, 6, 5, 1, 1]  # attack, west, attack, west, stop
     held.positions[0, 2:, 0, 0] -= 2  # the first step west leads away
     held.positions[0, 4:, 0, 0] -= 2
-    assert [(each.t, each.agents) for each in kiting(held, 0)] == [(1, (0,))]  # after the second nobody attacks
+    # after the second nobody attacks
+    assert [(each.t, each.agents) for each in kiting(held, 0)] == [(1, (0,))]
     held.positions[0, 2:, 0, 0] += 4  # the same actions, but towards the foe
     assert kiting(held, 0) == []
 
@@ -61,8 +69,11 @@ def test_kiting_is_attack_retreat_attack() -> None:
 def test_alternate_attack_is_there_and_back_between_agents_apart() -> None:
     held = recording(8, 2, 1)
     held.targets[0, 1:8, 2] = [0, 0, 1, 1, 0, 0, 0]
-    assert [(each.t, each.agents) for each in alternate_attack(held, 0)] == [(2, (0, 1))]
-    held.positions[0, :, 1] = held.positions[0, :, 0] + 0.5  # side by side: no way is wasted
+    assert [(each.t, each.agents) for each in alternate_attack(held, 0)] == [
+        (2, (0, 1))
+    ]
+    # side by side: no way is wasted
+    held.positions[0, :, 1] = held.positions[0, :, 0] + 0.5
     assert alternate_attack(held, 0) == []
 
 
@@ -86,8 +97,10 @@ def test_key_moments_follow_their_rule() -> None:
     held.health[0, 32:, 0] = 0
     assert key_moments(held, 0) == [5, 10, 30]
     held.health[0, 31:, 3:6] = held.health[0, 32:, 0] = 1
-    held.health[0, 11:, 3] = held.health[0, 13:, 4] = 0  # one falls in step 10, one in step 12
-    held.health[0, 40:, 0] = 0  # and one in step 39: 10 and 12 lie too close to be shown both
+    # one falls in step 10, one in step 12
+    held.health[0, 11:, 3] = held.health[0, 13:, 4] = 0
+    # and one in step 39: 10 and 12 lie too close to be shown both
+    held.health[0, 40:, 0] = 0
     assert key_moments(held, 0) == [5, 10, 39]
     assert key_moments(recording(10, 2, 2), 0) == [0]
 
@@ -103,7 +116,10 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "some").iterdir()] == ["toy.npz"]
 
 
-@pytest.mark.parametrize("spoil", [lambda data: data[: len(data) // 2], lambda data: b"nothing", lambda data: b""])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda data: data[: len(data) // 2], lambda data: b"nothing", lambda data: b""],
+)
 def test_a_damaged_recording_is_refused_by_name(tmp_path: Path, spoil) -> None:
     file = tmp_path / "toy.npz"
     write_recording(file, recording(3, 2, 2))
@@ -127,15 +143,28 @@ def test_records_a_scripted_player(tmp_path: Path) -> None:
     for battle, length in enumerate(held.lengths):
         health = held.health[battle, : length + 1].astype(float)
         assert (np.diff(health, axis=0) <= 1e-3).all()  # nothing heals
-        ended = (health[-1, :6] == 0).all() or (health[-1, 6:] == 0).all() or length == 150
-        assert ended and bool(held.won[battle]) == bool((health[-1, 6:] == 0).all() and (health[-1, :6] > 0).any())
+        ended = (
+            (health[-1, :6] == 0).all() or (health[-1, 6:] == 0).all() or length == 150
+        )
+        assert ended and bool(held.won[battle]) == bool(
+            (health[-1, 6:] == 0).all() and (health[-1, :6] > 0).any()
+        )
         paid = (
-            20 / 1480 * ((health[0] - health[-1])[6:].sum() + 10 * (health[-1, 6:] == 0).sum() + 200 * held.won[battle])
+            20
+            / 1480
+            * (
+                (health[0] - health[-1])[6:].sum()
+                + 10 * (health[-1, 6:] == 0).sum()
+                + 200 * held.won[battle]
+            )
         )
         assert held.rewards[battle].astype(float).sum() == pytest.approx(paid, rel=1e-3)
-    ordered = held.actions >= 6  # whom an agent was told to attack is the foe of its action
+    # whom an agent was told to attack is the foe of its action
+    ordered = held.actions >= 6
     targets = held.targets[:, 1:, :6]
-    assert (targets[ordered & (targets >= 0)] == held.actions[ordered & (targets >= 0)]).all()
+    assert (
+        targets[ordered & (targets >= 0)] == held.actions[ordered & (targets >= 0)]
+    ).all()
 
 
 def test_players_do_what_they_are_named_for() -> None:
@@ -151,19 +180,39 @@ def test_players_do_what_they_are_named_for() -> None:
     generator = torch.Generator().manual_seed(0)
     near = torch.tensor([[[False, True, True, True, True, True, True, True]]])
     far = near & torch.tensor([True] * 6 + [False] * 2)
-    assert closest(units, near, generator).item() == hold(units, near, generator).item() == 6
+    assert (
+        closest(units, near, generator).item()
+        == hold(units, near, generator).item()
+        == 6
+    )
     assert aims_at_the_weakest(units, near, generator).item() == 7
-    assert closest(units, far, generator).item() == kite(units, far, generator).item() == 4  # east
+    # east
+    assert (
+        closest(units, far, generator).item() == kite(units, far, generator).item() == 4
+    )
     assert hold(units, far, generator).item() == 1
     assert kite(units, near, generator).item() == 6
-    assert kite(units._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 5  # west, away
-    assert skirmish(units, near, generator).item() == 7  # the weak one; it bites, but is 4 cells away
-    close = units._replace(positions=torch.tensor([[[10.0, 10.0], [13.0, 10.0], [10.0, 12.0]]]))
-    assert skirmish(close, near, generator).item() == 3  # south, away from the one that bites
-    assert skirmish(close._replace(reach=torch.full((1, 3), 2.0)), near, generator).item() == 7  # it bites as well
-    hurt = close._replace(reach=torch.full((1, 3), 6.0), health=torch.tensor([[30.0, 100.0, 10.0]]))
+    # west, away
+    assert kite(units._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 5
+    # the weak one; it bites, but is 4 cells away
+    assert skirmish(units, near, generator).item() == 7
+    close = units._replace(
+        positions=torch.tensor([[[10.0, 10.0], [13.0, 10.0], [10.0, 12.0]]])
+    )
+    # south, away from the one that bites
+    assert skirmish(close, near, generator).item() == 3
+    # it bites as well
+    assert (
+        skirmish(close._replace(reach=torch.full((1, 3), 2.0)), near, generator).item()
+        == 7
+    )
+    hurt = close._replace(
+        reach=torch.full((1, 3), 6.0), health=torch.tensor([[30.0, 100.0, 10.0]])
+    )
     assert skirmish(hurt, near, generator).item() == 7  # the weapon is ready
-    assert skirmish(hurt._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 3
+    assert (
+        skirmish(hurt._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 3
+    )
     drawn = {PLAYERS["random"](units, far, generator).item() for _ in range(200)}
     assert drawn == {1, 2, 3, 4, 5}
 
@@ -172,7 +221,10 @@ def test_players_do_what_they_are_named_for() -> None:
     ("arguments", "says"),
     [
         (["scripted", "6h_vs_8z", "nobody"], "player: expected one of random, hold"),
-        (["trained", "book/results/turn/qmix/seed_1"], "run: expected a run of a battle, got 'turn'"),
+        (
+            ["trained", "book/results/turn/qmix/seed_1"],
+            "run: expected a run of a battle, got 'turn'",
+        ),
     ],
 )
 def test_bad_input(tmp_path: Path, arguments: list[str], says: str) -> None:

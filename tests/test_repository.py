@@ -30,7 +30,14 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
     """What a command that must succeed prints."""
     env = {**os.environ, **environment}
-    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -53,32 +60,58 @@ def test_ruff_format() -> None:
 
 
 def test_import_floors() -> None:
-    run(sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+    run(
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command; lint_imports_command()",
+    )
 
 
 def test_library_loads_uninstalled_and_alone(tmp_path: Path) -> None:
     """A bare copy of the folder imports, and brings in none of the packages of the extras."""
     shutil.copytree(ROOT / "ciacore", tmp_path / "ciacore")
-    program = "import sys, ciacore, ciacore.games; print(ciacore.__file__, *sys.modules)"
+    program = (
+        "import sys, ciacore, ciacore.games; print(ciacore.__file__, *sys.modules)"
+    )
     file, *modules = run(sys.executable, "-c", program, cwd=tmp_path).split()
     assert Path(file).is_relative_to(tmp_path)
-    heavy = {"pandas", "matplotlib", "seaborn", "pettingzoo", "papermill", "jax", "beartype", "IPython"}
+    heavy = {
+        "pandas",
+        "matplotlib",
+        "seaborn",
+        "pettingzoo",
+        "papermill",
+        "jax",
+        "beartype",
+        "IPython",
+    }
     assert not heavy & set(modules)  # torch itself loads tqdm where it is installed
 
 
 def test_skips_only_through_markers() -> None:
     """A test is skipped by conftest.py, through its markers, or not at all."""
     skipping = re.compile(r"pytest\.skip\(|importorskip\(|mark\.(skip|xfail)|SkipTest")
-    files = [file for file in (ROOT / "tests").rglob("*.py") if file.name != "conftest.py"]
-    assert not [file.name for file in files if file != Path(__file__) and skipping.search(file.read_text())]
+    files = [
+        file for file in (ROOT / "tests").rglob("*.py") if file.name != "conftest.py"
+    ]
+    assert not [
+        file.name
+        for file in files
+        if file != Path(__file__) and skipping.search(file.read_text())
+    ]
 
 
 # size
 
 
 def test_size_of_the_tree() -> None:
-    files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    assert sum((ROOT / file).stat().st_size for file in files if (ROOT / file).is_file()) < 50 * 2**20
+    files = run(
+        "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"
+    ).split("\0")
+    assert (
+        sum((ROOT / file).stat().st_size for file in files if (ROOT / file).is_file())
+        < 50 * 2**20
+    )
 
 
 # pins
@@ -87,7 +120,10 @@ def test_size_of_the_tree() -> None:
 @pytest.mark.parametrize(
     ("lock", "requirements"),
     [
-        ("requirements.txt", PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["tests"]),
+        (
+            "requirements.txt",
+            PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["tests"],
+        ),
         ("requirements-battles.txt", EXTRAS["battles"]),
         ("requirements-browser.txt", EXTRAS["browser"]),
         ("requirements-study.txt", EXTRAS["study"]),
@@ -97,15 +133,23 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
     pins = locked(lock)
     for requirement in map(Requirement, requirements):
         pin = pins.get(canonicalize_name(requirement.name))
-        assert pin and requirement.specifier.contains(pin), f"{requirement}: pinned to {pin}"
+        assert pin and requirement.specifier.contains(pin), (
+            f"{requirement}: pinned to {pin}"
+        )
 
 
 def test_locks_are_sorted_and_agree() -> None:
-    main, *others = (locked(f"requirements{name}.txt") for name in ("", "-battles", "-gpu", "-browser", "-study"))
+    main, *others = (
+        locked(f"requirements{name}.txt")
+        for name in ("", "-battles", "-gpu", "-browser", "-study")
+    )
     assert all([*pins] == sorted(pins) for pins in (main, *others))
     assert not any(main.keys() & pins.keys() for pins in others[:3])  # what they add
     assert any(name.startswith("nvidia-") for name in others[1])
-    for held in map(Requirement, re.findall(r"^[^#\n]+", (ROOT / "env" / "held.txt").read_text(), re.MULTILINE)):
+    for held in map(
+        Requirement,
+        re.findall(r"^[^#\n]+", (ROOT / "env" / "held.txt").read_text(), re.MULTILINE),
+    ):
         assert held.specifier.contains(main[canonicalize_name(held.name)])
 
 
@@ -113,33 +157,58 @@ def test_the_container_installs_the_locks() -> None:
     """Every file it copies by name is there, and every lock it installs is one of env/."""
     text = (ROOT / "env" / "Containerfile").read_text()
     names = set(re.findall(r"env/[\w-]+\.txt", text))
-    assert names == {"env/requirements.txt", "env/requirements-gpu.txt", "env/requirements-study.txt"}
+    assert names == {
+        "env/requirements.txt",
+        "env/requirements-gpu.txt",
+        "env/requirements-study.txt",
+    }
     assert all((ROOT / name).is_file() for name in names)
     assert set(re.findall(r"ciabook\.lab (?:run|status) (\w+)", text)) <= {*STUDIES}
 
 
 def test_the_cluster_profile_is_yaml_that_snakemake_knows() -> None:
     """Every key is an option of Snakemake or of its SLURM plugin."""
-    profile = yaml.safe_load((ROOT / "env" / "slurm" / "profile" / "config.yaml").read_text())
+    profile = yaml.safe_load(
+        (ROOT / "env" / "slurm" / "profile" / "config.yaml").read_text()
+    )
     options = run(ROOT / ".venv-study" / "bin" / "snakemake", "--help")
-    assert profile["executor"] == "slurm" and all(f"--{key}" in options for key in profile), profile
+    assert profile["executor"] == "slurm" and all(
+        f"--{key}" in options for key in profile
+    ), profile
 
 
 def test_environment_yml_is_thin() -> None:
     """Binder's differs in where torch comes from."""
     pip = ["-r env/requirements.txt", "-e ."]
     on_a_cpu = ["--extra-index-url https://download.pytorch.org/whl/cpu"]
-    for name, before in (("environment.yml", []), (".binder/environment.yml", on_a_cpu)):
+    for name, before in (
+        ("environment.yml", []),
+        (".binder/environment.yml", on_a_cpu),
+    ):
         environment = yaml.safe_load((ROOT / name).read_text())
         assert environment["channels"] == ["conda-forge"]
-        assert environment["dependencies"] == [f"python {PROJECT['requires-python']}", "pip", {"pip": [*before, *pip]}]
+        assert environment["dependencies"] == [
+            f"python {PROJECT['requires-python']}",
+            "pip",
+            {"pip": [*before, *pip]},
+        ]
 
 
 def test_smac_is_never_required() -> None:
     """The PyPI package `smac` is SMAC3, an unrelated optimiser; README says so."""
-    lists = [PROJECT["dependencies"], *EXTRAS.values(), locked("requirements.txt"), locked("requirements-battles.txt")]
-    assert "smac" not in {canonicalize_name(Requirement(item).name) for items in lists for item in items}
-    text = "\n".join(file.read_text() for file in [ROOT / "environment.yml", *(ROOT / "env").glob("*.txt")])
+    lists = [
+        PROJECT["dependencies"],
+        *EXTRAS.values(),
+        locked("requirements.txt"),
+        locked("requirements-battles.txt"),
+    ]
+    assert "smac" not in {
+        canonicalize_name(Requirement(item).name) for items in lists for item in items
+    }
+    text = "\n".join(
+        file.read_text()
+        for file in [ROOT / "environment.yml", *(ROOT / "env").glob("*.txt")]
+    )
     assert not re.search(r"^[\s-]*smac\b", text, re.MULTILINE | re.IGNORECASE)
     assert "SMAC3" in (ROOT / "README.md").read_text()
 
@@ -149,7 +218,11 @@ def test_smac_is_never_required() -> None:
 
 def launch_cell() -> str:
     """That of the first notebook."""
-    return next(cell.source for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells if cell.cell_type == "code")
+    return next(
+        cell.source
+        for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells
+        if cell.cell_type == "code"
+    )
 
 
 def test_there_are_notebooks() -> None:
@@ -159,7 +232,16 @@ def test_there_are_notebooks() -> None:
 def test_notebooks_are_stripped() -> None:
     """What `make strip` would do has been done."""
     keys = re.search(r"^EXTRA_KEYS = (.+)$", MAKEFILE, re.MULTILINE)[1]
-    run(sys.executable, "-m", "nbstripout", "--verify", "--keep-id", "--extra-keys", keys, *NOTEBOOKS)
+    run(
+        sys.executable,
+        "-m",
+        "nbstripout",
+        "--verify",
+        "--keep-id",
+        "--extra-keys",
+        keys,
+        *NOTEBOOKS,
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -167,13 +249,17 @@ def test_notebook_parameters(path: Path) -> None:
     """One kernel name; at most one parameters cell, every parameter in it typed and explained."""
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    cells = [
+        cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
+    ]
     assert len(cells) <= 1
     for cell in cells:
         lines = cell.source.splitlines()
         for node in ast.parse(cell.source).body:
             assert isinstance(node, ast.AnnAssign), f"no type: {ast.unparse(node)}"
-            assert "#" in "".join(lines[node.lineno - 1 : node.end_lineno]), f"no comment: {node.target.id}"
+            assert "#" in "".join(lines[node.lineno - 1 : node.end_lineno]), (
+                f"no comment: {node.target.id}"
+            )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -182,8 +268,14 @@ def test_notebook_checks_its_parameters_first(path: Path) -> None:
 
     The first is the same in all notebooks; `tests/test_launch.py` runs it.
     """
-    launch, first, second = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][:3]
-    assert "launch" in launch.metadata.get("tags", []) and launch.source == launch_cell()
+    launch, first, second = [
+        cell
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+    ][:3]
+    assert (
+        "launch" in launch.metadata.get("tags", []) and launch.source == launch_cell()
+    )
     assert "parameters" in first.metadata.get("tags", [])
     lines = "from ciabook.page.parameters import check_parameters\n\ncheck_parameters(globals())"
     assert second.source.startswith(lines)
@@ -194,11 +286,21 @@ def test_notebook_checks_its_parameters_first(path: Path) -> None:
 
 def test_tests_named_in_prose_exist() -> None:
     """A page that names a test or a test file names one that is there."""
-    pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md"), ROOT / "README.md", *(ROOT / "ciacore").rglob("*.py")]
+    pages = [
+        *NOTEBOOKS,
+        *(ROOT / "book").glob("*.md"),
+        ROOT / "README.md",
+        *(ROOT / "ciacore").rglob("*.py"),
+    ]
     prose = "\n".join(page.read_text() for page in pages)
     exercises = (ROOT / "book" / "exercises" / "checks").glob("*.py")
-    files = {file.name: file.read_text() for file in [*(ROOT / "tests").glob("*.py"), *exercises]}
-    functions = set(re.findall(r"^def (test_\w+)", "\n".join(files.values()), re.MULTILINE))
+    files = {
+        file.name: file.read_text()
+        for file in [*(ROOT / "tests").glob("*.py"), *exercises]
+    }
+    functions = set(
+        re.findall(r"^def (test_\w+)", "\n".join(files.values()), re.MULTILINE)
+    )
     named_files = set(re.findall(r"\btest_\w+\.py", prose))
     named_functions = set(re.findall(r"`(test_\w+)`", prose))
     assert named_files and named_functions
@@ -211,8 +313,15 @@ def test_tests_named_in_prose_exist() -> None:
 
 def test_make_help_lists_every_target() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
-    listed = {line.split()[1] for line in run("make", "--no-print-directory", "help").splitlines()}
-    assert listed == targets == set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[1].split())
+    listed = {
+        line.split()[1]
+        for line in run("make", "--no-print-directory", "help").splitlines()
+    }
+    assert (
+        listed
+        == targets
+        == set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[1].split())
+    )
 
 
 def test_make_recheck_needs_a_run() -> None:

@@ -39,16 +39,32 @@ def after(iterations: int, kind: type[BaseException] = StopHere):
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
 
 
-COMPLETE = [f"seed_1/{name}" for name in ("config.json", "metrics.json", "provenance.json", "weights.safetensors")]
+COMPLETE = [
+    f"seed_1/{name}"
+    for name in (
+        "config.json",
+        "metrics.json",
+        "provenance.json",
+        "weights.safetensors",
+    )
+]
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 @pytest.mark.parametrize("game", GAMES)
 def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
-    config, game, count = small(**CIA, optimizer=optimizer, env_steps=45), GAMES[game], []
+    config, game, count = (
+        small(**CIA, optimizer=optimizer, env_steps=45),
+        GAMES[game],
+        [],
+    )
     (whole,) = train(config, game, [1], progress=lambda *_, **__: count.append(1))
     assert len(count) > 9 and whole.provenance["resumed"] == []
     for k in range(1, len(count) + 1):
@@ -58,8 +74,13 @@ def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
         assert names(place) == [".seed_1/checkpoint", ".seed_1/lock"]
         (run,) = train(config, game, [1], tmp_path / str(k))
         assert same(run, whole), k
-        assert names(place) == COMPLETE and [path.name for path in place.iterdir()] == ["seed_1"]
-        assert len(run.provenance["resumed"]) == 1 and run.provenance["updates"] == whole.provenance["updates"]
+        assert names(place) == COMPLETE and [path.name for path in place.iterdir()] == [
+            "seed_1"
+        ]
+        assert (
+            len(run.provenance["resumed"]) == 1
+            and run.provenance["updates"] == whole.provenance["updates"]
+        )
         assert run.provenance["resumed"][0]["env_steps"] > 0
 
 
@@ -71,8 +92,14 @@ def test_resumed_twice_after_any_kind_of_interruption(kind, tmp_path):
         with pytest.raises(kind):
             train(config, game, [1], tmp_path, progress=after(k, kind))
     (run,) = train(config, game, [1], tmp_path)
-    assert same(run, whole) and [entry["env_steps"] for entry in run.provenance["resumed"]] == [25, 40]
-    assert run.provenance["started"] <= run.provenance["resumed"][0]["at"] <= run.provenance["finished"]
+    assert same(run, whole) and [
+        entry["env_steps"] for entry in run.provenance["resumed"]
+    ] == [25, 40]
+    assert (
+        run.provenance["started"]
+        <= run.provenance["resumed"][0]["at"]
+        <= run.provenance["finished"]
+    )
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -82,11 +109,22 @@ def test_several_seeds_are_resumed_or_read(at_once, tmp_path):
     whole = [train(config, Turn(horizon=5), [seed])[0] for seed in seeds]
     for k in (14, 3):
         with pytest.raises(StopHere):
-            train(config, Turn(horizon=5), seeds, tmp_path, progress=after(k), processes=at_once)
+            train(
+                config,
+                Turn(horizon=5),
+                seeds,
+                tmp_path,
+                progress=after(k),
+                processes=at_once,
+            )
     runs = train(config, Turn(horizon=5), seeds, tmp_path, processes=1)
     assert all(same(run, expected) for run, expected in zip(runs, whole, strict=True))
     assert any(run.provenance["resumed"] for run in runs)
-    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == ["seed_1", "seed_2", "seed_3"]
+    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [
+        "seed_1",
+        "seed_2",
+        "seed_3",
+    ]
 
 
 def test_a_seed_that_is_completed_meanwhile_is_read(tmp_path):
@@ -121,7 +159,10 @@ def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypat
     for seeds, k in (([2], 5), ([1, 2], 3), ([1, 2], 15)):
         with pytest.raises(StopHere):
             train(config, game, seeds, tmp_path, progress=after(k), processes=1)
-    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [".seed_2", "seed_1"]
+    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [
+        ".seed_2",
+        "seed_1",
+    ]
     runs = train(config, game, [1, 2], tmp_path, processes=1)
     assert all(same(run, expected) for run, expected in zip(runs, whole, strict=True))
 
@@ -129,12 +170,15 @@ def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypat
 def test_a_complete_run_is_read_and_not_trained(tmp_path, monkeypatch):
     config = small(**CIA)
     (first,) = train(config, GAMES["numpy"], [1], tmp_path)
-    monkeypatch.setattr("ciacore.runtime.experiment.Training", lambda *_: pytest.fail("training began"))
+    monkeypatch.setattr(
+        "ciacore.runtime.experiment.Training", lambda *_: pytest.fail("training began")
+    )
     (again,) = train(config, GAMES["numpy"], [1], tmp_path)
     assert same(first, again)
 
 
-# -------------------------------------------------------------------------------- the test has teeth
+# -------------------------------------------------------------------------------- the
+# test has teeth
 
 FORGOTTEN = {
     "nothing": None,
@@ -151,8 +195,13 @@ FORGOTTEN = {
 @pytest.fixture(scope="module", params=["torch", "numpy"])
 def interrupted(request, tmp_path_factory):
     """After nine iterations: six updates, the last three since a copy of the target, some since an evaluation."""
-    game = GAMES["torch"] if request.param == "torch" else Turn(size=2, horizon=12)  # so small that meals happen
-    config = small(**CIA, env_steps=20 * game.spec.horizon, evaluation_interval=3 * game.spec.horizon)
+    # so small that meals happen
+    game = GAMES["torch"] if request.param == "torch" else Turn(size=2, horizon=12)
+    config = small(
+        **CIA,
+        env_steps=20 * game.spec.horizon,
+        evaluation_interval=3 * game.spec.horizon,
+    )
     (whole,), results = train(config, game, [1]), tmp_path_factory.mktemp(request.param)
     with pytest.raises(StopHere):
         train(config, game, [1], results, progress=after(9))
@@ -160,19 +209,39 @@ def interrupted(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("what", FORGOTTEN)
-def test_whatever_a_checkpoint_would_forget_shows(what, interrupted, tmp_path, monkeypatch):
+def test_whatever_a_checkpoint_would_forget_shows(
+    what, interrupted, tmp_path, monkeypatch
+):
     """One part keeps its fresh value, and the resumed run differs from the whole one."""
-    (config, game, results, whole), part, restore = interrupted, FORGOTTEN[what], Training.restore
+    (config, game, results, whole), part, restore = (
+        interrupted,
+        FORGOTTEN[what],
+        Training.restore,
+    )
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
 
     def forgetful(self, facts, tensors):
-        fresh, stream = Training(self.config, self.game, self.seed, self.device), what.removeprefix("generator of ")
+        fresh, stream = (
+            Training(self.config, self.game, self.seed, self.device),
+            what.removeprefix("generator of "),
+        )
         if stream in facts["numpy"]:
-            facts = {**facts, "numpy": {**facts["numpy"], stream: fresh.facts()["numpy"][stream]}}
+            facts = {
+                **facts,
+                "numpy": {**facts["numpy"], stream: fresh.facts()["numpy"][stream]},
+            }
         elif part is not None:
             assert any(name.startswith(part) for name in tensors)
-            tensors = {name: value for name, value in tensors.items() if not name.startswith(part)}
-            tensors |= {name: value for name, value in fresh.tensors().items() if name.startswith(part)}
+            tensors = {
+                name: value
+                for name, value in tensors.items()
+                if not name.startswith(part)
+            }
+            tensors |= {
+                name: value
+                for name, value in fresh.tensors().items()
+                if name.startswith(part)
+            }
         restore(self, facts, tensors)
 
     monkeypatch.setattr(Training, "restore", forgetful)
@@ -180,7 +249,8 @@ def test_whatever_a_checkpoint_would_forget_shows(what, interrupted, tmp_path, m
     assert run.provenance["resumed"] and same(run, whole) == (part is None)
 
 
-# -------------------------------------------------------------------------------- signals and kills
+# --------------------------------------------------------------------------------
+# signals and kills
 
 SCRIPT = """
 import signal, sys
@@ -195,16 +265,31 @@ train(config, TURN, [1], sys.argv[1], progress=lambda steps, *_, **__: print(ste
 LONGER, TURN = small(**CIA, env_steps=1_000, evaluation_interval=100), Turn(horizon=10)
 
 
-def started(results: Path, seconds: float = 180, env_steps: int = LONGER.env_steps) -> subprocess.Popen:
+def started(
+    results: Path, seconds: float = 180, env_steps: int = LONGER.env_steps
+) -> subprocess.Popen:
     """A process that trains, with a checkpoint every few seconds; it prints a line per iteration."""
     command = [sys.executable, "-c", SCRIPT, str(results), str(seconds), str(env_steps)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
 
 
 def digests(results: Path) -> dict[str, str]:
     """What a run is, without times."""
-    files = [path for path in results.rglob("*") if path.name in ("metrics.json", "weights.safetensors", "config.json")]
+    files = [
+        path
+        for path in results.rglob("*")
+        if path.name in ("metrics.json", "weights.safetensors", "config.json")
+    ]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -222,9 +307,13 @@ def test_a_signal_is_obeyed_after_a_checkpoint(number, tmp_path, undisturbed):
         process.stdout.readline()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == {signal.SIGTERM: -15, signal.SIGINT: 1}[number], errors  # killed; or an exception
+    # killed; or an exception
+    assert process.returncode == {signal.SIGTERM: -15, signal.SIGINT: 1}[number], errors
     assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
-    assert names(tmp_path / "turn" / "qmix_cia") == [".seed_1/checkpoint", ".seed_1/lock"]
+    assert names(tmp_path / "turn" / "qmix_cia") == [
+        ".seed_1/checkpoint",
+        ".seed_1/lock",
+    ]
     (run,) = train(LONGER, TURN, [1], tmp_path)
     (again,) = run.provenance["resumed"]
     assert digests(tmp_path) == undisturbed and again["env_steps"] >= 200
@@ -235,13 +324,16 @@ def test_killed_at_random_moments(tmp_path, undisturbed):
     moments, reached = random.Random(1), []
     for _ in range(3):
         process = started(tmp_path, seconds=0)
-        reached.append([int(process.stdout.readline()) for _ in range(moments.randint(2, 25))])
+        reached.append(
+            [int(process.stdout.readline()) for _ in range(moments.randint(2, 25))]
+        )
         time.sleep(moments.random() * 0.01)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     train(LONGER, TURN, [1], tmp_path)
     firsts = [steps[0] for steps in reached]
-    assert firsts == sorted(set(firsts)) and firsts[0] == 10  # it got further every time
+    # it got further every time
+    assert firsts == sorted(set(firsts)) and firsts[0] == 10
     assert digests(tmp_path) == undisturbed
     assert names(tmp_path / "turn" / "qmix_cia") == COMPLETE

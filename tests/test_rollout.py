@@ -24,25 +24,41 @@ def test_episodes_that_end_early_are_padded_with_zeros():
     assert set(lengths.tolist()) == set(range(1, horizon + 1))  # every length occurred
     for row, length in enumerate(lengths.tolist()):
         real, padding = slice(None, length), slice(length, None)
-        assert (episodes.weights[row, real] == 1).all() and (episodes.weights[row, padding] == 0).all()
-        assert (episodes.rewards[row, real] == 1).all() and (episodes.rewards[row, padding] == 0).all()
+        assert (episodes.weights[row, real] == 1).all() and (
+            episodes.weights[row, padding] == 0
+        ).all()
+        assert (episodes.rewards[row, real] == 1).all() and (
+            episodes.rewards[row, padding] == 0
+        ).all()
         assert (episodes.discounts[row, : length - 1] == torch.tensor(GAMMA)).all()
-        assert (episodes.discounts[row, length - 1 :] == 0).all()  # no bootstrap at the end, nor behind it
+        # no bootstrap at the end, nor behind it
+        assert (episodes.discounts[row, length - 1 :] == 0).all()
         assert (episodes.actions[row, padding] == 0).all()
-        times = torch.arange(1, length + 2)  # slot `length` keeps what was seen after the last step
-        assert torch.equal(episodes.observations[row, : length + 1, 0, 0], times.float())
+        # slot `length` keeps what was seen after the last step
+        times = torch.arange(1, length + 2)
+        assert torch.equal(
+            episodes.observations[row, : length + 1, 0, 0], times.float()
+        )
         assert torch.equal(episodes.states[row, : length + 1, 1], times.float())
         assert (episodes.states[row, : length + 1, 0] == length).all()
         assert (episodes.observations[row, length + 1 :] == 0).all()
         assert (episodes.states[row, length + 1 :] == 0).all()
-        assert episodes.available[row, : length + 1].any(-1).all() and not episodes.available[row, length + 1 :].any()
+        assert (
+            episodes.available[row, : length + 1].any(-1).all()
+            and not episodes.available[row, length + 1 :].any()
+        )
 
 
 def test_only_available_actions_were_played():
     _, _, episodes = stroll()
-    taken = episodes.available[:, :-1].gather(-1, episodes.actions.unsqueeze(-1)).squeeze(-1)
+    taken = (
+        episodes.available[:, :-1]
+        .gather(-1, episodes.actions.unsqueeze(-1))
+        .squeeze(-1)
+    )
     assert taken[episodes.weights > 0].all()
-    assert (episodes.actions[:, 0] == 2).any() and (episodes.actions[:, 1] != 2).all()  # action 2 at even times only
+    # action 2 at even times only
+    assert (episodes.actions[:, 0] == 2).any() and (episodes.actions[:, 1] != 2).all()
 
 
 def test_last_action_is_one_hot_after_real_steps_and_zero_elsewhere():
@@ -50,7 +66,9 @@ def test_last_action_is_one_hot_after_real_steps_and_zero_elsewhere():
     last = agent.last_actions(episodes)
     assert (last[:, 0] == 0).all()
     for row, length in enumerate(episodes.weights.sum(1).long().tolist()):
-        assert torch.equal(last[row, 1 : length + 1].argmax(-1), episodes.actions[row, :length])
+        assert torch.equal(
+            last[row, 1 : length + 1].argmax(-1), episodes.actions[row, :length]
+        )
         assert (last[row, 1 : length + 1].sum(-1) == 1).all()
         assert (last[row, length + 2 :] == 0).all()
 
@@ -77,15 +95,21 @@ def test_pad_by_hand():
     assert episodes.rewards.tolist() == [[1, 2, 0], [4, 5, 6]]
     assert episodes.actions.squeeze(-1).tolist() == [[7, 7, 0], [7, 7, 7]]
     assert episodes.observations.flatten(1).tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-    assert episodes.available.flatten(1).tolist() == [[True, True, True, False], [True] * 4]
+    assert episodes.available.flatten(1).tolist() == [
+        [True, True, True, False],
+        [True] * 4,
+    ]
 
 
-# -------------------------------------------------------------------------------- replay
+# --------------------------------------------------------------------------------
+# replay
 
 
 def numbered(numbers: list[int]):
     """One-step episodes whose reward is their number."""
-    return random_episodes([1] * len(numbers))._replace(rewards=torch.tensor(numbers).float().unsqueeze(1))
+    return random_episodes([1] * len(numbers))._replace(
+        rewards=torch.tensor(numbers).float().unsqueeze(1)
+    )
 
 
 def held(replay: Replay) -> set[int]:
@@ -110,7 +134,9 @@ def test_sampling_is_uniform_without_replacement():
         batch = replay.sample(2, generator).rewards.flatten().long().tolist()
         assert len(set(batch)) == 2
         counts[batch] += 1
-    torch.testing.assert_close(counts / 3_000, torch.full((6,), 1 / 3), rtol=0, atol=0.04)
+    torch.testing.assert_close(
+        counts / 3_000, torch.full((6,), 1 / 3), rtol=0, atol=0.04
+    )
 
 
 def test_empty_slots_are_never_sampled():
@@ -142,8 +168,13 @@ def test_the_replay_is_as_long_as_the_longest_episode_so_far():
     newer = short._replace(rewards=short.rewards + 100)
     replay.insert(newer)  # overwrites the first two
     steps = longer.rewards.shape[1]
-    assert replay.ring.rewards.shape[1] == steps and replay.ring.observations.shape[1] == steps + 1
-    expected = [torch.cat(pair) for pair in zip(lengthened(newer, steps), longer, strict=True)]
+    assert (
+        replay.ring.rewards.shape[1] == steps
+        and replay.ring.observations.shape[1] == steps + 1
+    )
+    expected = [
+        torch.cat(pair) for pair in zip(lengthened(newer, steps), longer, strict=True)
+    ]
     assert equal(replay.ring._replace(actions=replay.ring.actions.long()), expected)
 
 
@@ -176,6 +207,8 @@ def test_turn_is_stored_in_bytes_without_loss():
 def test_playing_is_reproducible_from_the_generator_alone(n_games):
     game = Turn(horizon=5)
     policy = EpsilonGreedy(learner(small(mixer="vdn"), game.spec).online["agent"], 0.5)
-    first, again, other = (play(game, policy, n_games, rng(seed), GAMMA) for seed in (3, 3, 4))
+    first, again, other = (
+        play(game, policy, n_games, rng(seed), GAMMA) for seed in (3, 3, 4)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first.actions, other.actions)

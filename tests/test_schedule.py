@@ -16,7 +16,8 @@ from ciacore.learning.exploration import EpsilonGreedy, epsilon_at, epsilon_gree
 
 
 @pytest.mark.parametrize(
-    ("env_steps", "epsilon"), [(0, 1.0), (10_000, 0.81), (25_000, 0.525), (50_000, 0.05), (2_000_000, 0.05)]
+    ("env_steps", "epsilon"),
+    [(0, 1.0), (10_000, 0.81), (25_000, 0.525), (50_000, 0.05), (2_000_000, 0.05)],
 )
 def test_epsilon_schedule(env_steps, epsilon):
     assert epsilon_at(env_steps, Config()) == pytest.approx(epsilon, abs=1e-12)
@@ -40,12 +41,17 @@ def test_epsilon_is_constant_within_an_episode(monkeypatch):
     (run,) = train(config, Stroll())
     assert all(len(used) == 1 for _, used in episodes)
     played = [used.pop() for n_games, used in episodes if n_games == 1]
-    testing = [used.pop() for n_games, used in episodes if n_games == config.evaluation_games]
+    testing = [
+        used.pop() for n_games, used in episodes if n_games == config.evaluation_games
+    ]
     assert len(played) >= run.metrics["episodes"][-1]
     assert played[0] == 1.0 and min(played) == pytest.approx(0.05)
     assert played == sorted(played, reverse=True) and len(set(played)) > 5
     falls = [(a - b) * 40 / 0.95 for a, b in pairwise(played) if b > 0.05 + 1e-9]
-    assert all(abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= 6 for steps in falls)  # whole real steps
+    # whole real steps
+    assert all(
+        abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= 6 for steps in falls
+    )
     assert set(testing) == {0.0} and len(testing) == len(run.metrics["env_steps"])
 
 
@@ -53,14 +59,25 @@ class Counted:
     """Stands in for play, learner and replay: every iteration is 100 steps per game, and nothing is learned."""
 
     def __init__(self, monkeypatch, config: Config) -> None:
-        self.iterations, self.updated, self.copied, self.evaluated, self.epsilons = 0, [], [], [], []
-        self.online = torch.nn.ModuleDict({"agent": RecurrentAgent(Turn().spec, config)})
+        self.iterations, self.updated, self.copied, self.evaluated, self.epsilons = (
+            0,
+            [],
+            [],
+            [],
+            [],
+        )
+        self.online = torch.nn.ModuleDict(
+            {"agent": RecurrentAgent(Turn().spec, config)}
+        )
         self.auxiliaries, self.env_steps = torch.nn.ModuleDict(), torch.zeros(())
 
         def play(game, policy, n_games, rng, gamma):
             if n_games == config.evaluation_games:
                 self.evaluated.append(self.iterations)
-                return SimpleNamespace(rewards=torch.zeros(n_games, 100), won=torch.zeros(n_games, dtype=torch.bool))
+                return SimpleNamespace(
+                    rewards=torch.zeros(n_games, 100),
+                    won=torch.zeros(n_games, dtype=torch.bool),
+                )
             self.iterations += 1
             self.epsilons.append(policy.epsilon)
 
@@ -68,7 +85,8 @@ class Counted:
         monkeypatch.setattr(training, "make_learner", lambda *_: self)
         replay = SimpleNamespace(insert=id, sample=lambda *_: None)
         monkeypatch.setattr(training, "Replay", lambda *_: replay)
-        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # types are checked elsewhere; this counts far
+        # types are checked elsewhere; this counts far
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         (self.run,) = train(config, Turn())
 
     def played(self, *_):
@@ -79,30 +97,39 @@ class Counted:
         return {}
 
     def copy_target(self):
-        self.copied.append((self.iterations - 1, len(self.updated)))  # (index of the episode, updates so far)
+        # (index of the episode, updates so far)
+        self.copied.append((self.iterations - 1, len(self.updated)))
 
 
 def test_published_run_is_counted_as_in_the_published_code(monkeypatch):
     counted = Counted(monkeypatch, METHODS["qmix"])
     assert METHODS["qmix"].env_steps == 2_050_000
-    assert counted.iterations == 20_501  # the last episode is the first to exceed the budget
+    # the last episode is the first to exceed the budget
+    assert counted.iterations == 20_501
     assert len(counted.updated) == 20_470 and counted.updated[0] == 32
     assert counted.copied[0] == (200, 170)
     assert [index for index, _ in counted.copied] == list(range(200, 20_501, 200))
     assert counted.run.metrics["env_steps"] == list(range(100, 2_050_101, 10_000))
-    assert counted.run.metrics["updates"][:2] == [0, 70] and counted.run.provenance["updates"] == 20_470
-    assert counted.epsilons[499] == pytest.approx(0.0519) and counted.epsilons[500] == pytest.approx(0.05)
+    assert (
+        counted.run.metrics["updates"][:2] == [0, 70]
+        and counted.run.provenance["updates"] == 20_470
+    )
+    assert counted.epsilons[499] == pytest.approx(0.0519) and counted.epsilons[
+        500
+    ] == pytest.approx(0.05)
 
 
 def test_eight_games_at_once_are_one_iteration(monkeypatch):
     counted = Counted(monkeypatch, METHODS["qmix"].but(n_games=8, env_steps=80_000))
     assert counted.iterations == 101
     assert counted.updated == list(range(4, 102))  # 8 · 4 episodes fill the first batch
-    assert [index for index, _ in counted.copied] == [25, 50, 75, 100]  # every 200 episodes
+    # every 200 episodes
+    assert [index for index, _ in counted.copied] == [25, 50, 75, 100]
     assert counted.run.metrics["env_steps"][:3] == [800, 11_200, 21_600]
 
 
-# -------------------------------------------------------------------------------- exploring
+# --------------------------------------------------------------------------------
+# exploring
 
 
 def test_greedy_play_takes_the_best_available_action_and_no_randomness():
@@ -117,7 +144,9 @@ def test_greedy_play_takes_the_best_available_action_and_no_randomness():
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_exploration_is_uniform_over_available_actions_and_independent(epsilon):
     games, generator = 40_000, torch.Generator().manual_seed(0)
-    values = torch.tensor([[4.0, 3.0, 2.0, 9.0], [0.0, 1.0, 2.0, 9.0]]).expand(games, 2, 4)
+    values = torch.tensor([[4.0, 3.0, 2.0, 9.0], [0.0, 1.0, 2.0, 9.0]]).expand(
+        games, 2, 4
+    )
     available = torch.tensor([True, True, True, False]).expand(games, 2, 4)
     actions = epsilon_greedy(values, available, epsilon, generator)
     greedy = torch.tensor([0, 2])

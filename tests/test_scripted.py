@@ -4,7 +4,15 @@ from itertools import product
 
 import pytest
 import torch
-from ciabook.turn.scripted_players import FullInformation, Stay, Sweep, Uniform, returns, trace, way_points
+from ciabook.turn.scripted_players import (
+    FullInformation,
+    Stay,
+    Sweep,
+    Uniform,
+    returns,
+    trace,
+    way_points,
+)
 
 from ciacore.games import Turn
 from ciacore.games.turn import DOWN, EAT, RIGHT
@@ -34,7 +42,8 @@ def test_reference_returns(policy, expected, deviation, slack):
 
 def test_full_information_earns_its_exact_expectation():
     """Dynamic programming over the steps left: walk d cells, eat (one step), and the other agent goes on."""
-    walks = {"corner": [0.0] * 9, "anywhere": [0.0] * 9}  # probability of a walk of d cells
+    # probability of a walk of d cells
+    walks = {"corner": [0.0] * 9, "anywhere": [0.0] * 9}
     for (row, column), (other_row, other_column) in product(CELLS, CELLS):
         walks["corner"][row + column] += 1 / 625
         walks["anywhere"][abs(row - other_row) + abs(column - other_column)] += 1 / 625
@@ -44,10 +53,16 @@ def test_full_information_earns_its_exact_expectation():
         worth: list[float] = []
         for t in range(101):
             following = worth if after is None else after
-            worth.append(sum(walks[start][d] * (1 + following[t - d - 1]) for d in range(min(t, 9))))
+            worth.append(
+                sum(
+                    walks[start][d] * (1 + following[t - d - 1])
+                    for d in range(min(t, 9))
+                )
+            )
         return worth
 
-    settled = apples("anywhere", None)  # both stand where they last ate, independent of the new apple
+    # both stand where they last ate, independent of the new apple
+    settled = apples("anywhere", None)
     expected = 10 * apples("corner", apples("corner", settled))[100]
     sample = returns(Turn(), FullInformation(), 4000, generator(12))
     assert abs(sample.mean().item() - expected) < 4 * sample.std().item() / 4000**0.5
@@ -80,7 +95,13 @@ def test_sweep_does_not_know_where_an_unseen_apple_is():
     def first_action(apple):
         corners = torch.tensor([[[0, 0], [4, 4]]])
         state = Turn().placed(corners, torch.tensor([apple]), torch.tensor([0]))
-        return Sweep().act(Turn(), state, Sweep().begin(Turn(), state, generator()), generator())[0][0, 0].item()
+        return (
+            Sweep()
+            .act(Turn(), state, Sweep().begin(Turn(), state, generator()), generator())[
+                0
+            ][0, 0]
+            .item()
+        )
 
     unseen = {first_action(cell) for cell in CELLS if max(cell) > 1}
     assert len(unseen) == 1

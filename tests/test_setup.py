@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ("awk", "cat", "cp", "df", "dirname", "mkdir", "mv", "rm", "sh", "tail")  # all that the script may use
+# all that the script may use
+TOOLS = ("awk", "cat", "cp", "df", "dirname", "mkdir", "mv", "rm", "sh", "tail")
 STAND_IN = """#!/bin/sh
 case "$*" in
 *version_info*) echo {version} ;;
@@ -39,7 +40,10 @@ class Machine:
 
     def python(self, name: str, version: str, venv: bool = True) -> None:
         """Puts an interpreter on the PATH."""
-        self.script(name, STAND_IN.format(version=version, venv=int(not venv), real=sys.executable))
+        self.script(
+            name,
+            STAND_IN.format(version=version, venv=int(not venv), real=sys.executable),
+        )
 
     def script(self, name: str, text: str) -> None:
         (self.bin / name).write_text(text)
@@ -47,7 +51,13 @@ class Machine:
 
     def setup(self, **environment: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": str(self.bin), "MIN_FREE_GB": "0", **environment}
-        return subprocess.run(["sh", "env/bootstrap.sh"], cwd=self.tree, env=env, capture_output=True, text=True)
+        return subprocess.run(
+            ["sh", "env/bootstrap.sh"],
+            cwd=self.tree,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
 
     def refusal(self, **environment: str) -> str:
         """The one sentence it stops with."""
@@ -68,7 +78,9 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_no_python(machine: Machine) -> None:
     message = machine.refusal()
-    assert "Python 3.11 or 3.12 is needed" in message and "python3 is missing" in message
+    assert (
+        "Python 3.11 or 3.12 is needed" in message and "python3 is missing" in message
+    )
     assert "install python3.12" in message
 
 
@@ -82,7 +94,10 @@ def test_wrong_python(machine: Machine) -> None:
 def test_no_venv_module(machine: Machine) -> None:
     machine.python("python3.11", "3.11", venv=False)
     message = machine.refusal()
-    assert "python3.11 has no venv module" in message and "apt install python3-venv" in message
+    assert (
+        "python3.11 has no venv module" in message
+        and "apt install python3-venv" in message
+    )
 
 
 def test_no_disk_space(machine: Machine) -> None:
@@ -99,7 +114,9 @@ def test_folder_cannot_be_written(machine: Machine) -> None:
 
 
 def test_a_shim_without_its_python_is_passed_over(machine: Machine) -> None:
-    machine.script("python3.12", "#!/bin/sh\necho 'python3.12: command not found' >&2\nexit 127\n")
+    machine.script(
+        "python3.12", "#!/bin/sh\necho 'python3.12: command not found' >&2\nexit 127\n"
+    )
     machine.python("python3.11", "3.11")
     assert machine.setup().returncode == 0
 
@@ -108,7 +125,11 @@ def test_second_call_installs_nothing(machine: Machine) -> None:
     machine.python("python3.12", "3.12")
     assert machine.setup().returncode == 0
     first = machine.pip_calls()
-    assert ["-r env/requirements.txt" in first[0], "--no-deps" in first[1], len(first)] == [True, True, 2]
+    assert [
+        "-r env/requirements.txt" in first[0],
+        "--no-deps" in first[1],
+        len(first),
+    ] == [True, True, 2]
     assert machine.setup().returncode == 0
     assert machine.pip_calls() == first
 
@@ -145,11 +166,15 @@ def test_another_python_than_that_of_the_environment(machine: Machine) -> None:
     machine.python("python3.11", "3.11")
     assert machine.setup().returncode == 0
     machine.python("python3.12", "3.12")
-    assert ".venv is of Python 3.11, not of python3.12; remove .venv" in machine.refusal(PYTHON="python3.12")
+    assert (
+        ".venv is of Python 3.11, not of python3.12; remove .venv"
+        in machine.refusal(PYTHON="python3.12")
+    )
     assert machine.setup(PYTHON="python3.11").returncode == 0
 
 
-# -------------------------------------------------------------------------------- StarCraft II
+# --------------------------------------------------------------------------------
+# StarCraft II
 
 
 def starcraft_setup(folder: Path, smac: str | None) -> str:
@@ -169,9 +194,17 @@ def starcraft_setup(folder: Path, smac: str | None) -> str:
     for tool in ("git", "unzip", "curl"):
         (tools / tool).write_text(f"#!/bin/sh\necho {tool} >>{folder}/called\nexit 1\n")
         (tools / tool).chmod(0o755)
-    path = {"PATH": f"{tools}:/usr/bin:/bin", "SC2PATH": str(folder / "SC2"), "SC2_ARCHIVE": str(folder / "none.zip")}
+    path = {
+        "PATH": f"{tools}:/usr/bin:/bin",
+        "SC2PATH": str(folder / "SC2"),
+        "SC2_ARCHIVE": str(folder / "none.zip"),
+    }
     done = subprocess.run(["sh", str(script)], env=path, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not (folder / "called").exists()
+    assert (
+        done.returncode == 2
+        and done.stderr.count("\n") == 1
+        and not (folder / "called").exists()
+    )
     return done.stderr
 
 
@@ -179,7 +212,9 @@ def test_starcraft_setup_says_what_is_the_users_to_do(tmp_path):
     assert "run make setup first" in starcraft_setup(tmp_path / "1", None)
     assert "it is SMAC3" in starcraft_setup(tmp_path / "2", "of PyPI")
     told = starcraft_setup(tmp_path / "3", "of the challenge")
-    assert "Read Blizzard's licence" in told and str(tmp_path / "3" / "none.zip") in told
+    assert (
+        "Read Blizzard's licence" in told and str(tmp_path / "3" / "none.zip") in told
+    )
 
 
 def test_nothing_here_accepts_a_licence_for_the_user():

@@ -42,13 +42,24 @@ def results():
 def undisturbed(study: str, folder: Path) -> dict[str, str]:
     """The digests of a study, trained in this process."""
     for config in dict.fromkeys(entry.config for entry in find(study)):
-        train(config, Turn(), sorted({entry.seed for entry in find(study)}), folder, processes=1)
+        train(
+            config,
+            Turn(),
+            sorted({entry.seed for entry in find(study)}),
+            folder,
+            processes=1,
+        )
     return digest(folder)
 
 
 def running() -> list[str]:
     """Nodes that are at work."""
-    asked = subprocess.run(["squeue", "-h", "-t", "R", "-o", "%N"], capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        ["squeue", "-h", "-t", "R", "-o", "%N"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return asked.stdout.split()
 
 
@@ -64,7 +75,8 @@ def test_a_node_that_dies_changes_no_result(cluster, results, tmp_path):
         time.sleep(0.5)
     time.sleep(10)
     machine("kill", "n1")
-    time.sleep(15)  # longer than SlurmdTimeout: the node counts as dead, its run waits for another
+    # longer than SlurmdTimeout: the node counts as dead, its run waits for another
+    time.sleep(15)
     machine("revive", "n1")
     assert lab.wait(500) == 0
     wait_until_gone(results)

@@ -34,7 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def game(folder: Path) -> Iterator[Smac]:
-    made = Smac(NAME, games=3, stagger=0.0, environment=partial(double, folder=str(folder)))
+    made = Smac(
+        NAME, games=3, stagger=0.0, environment=partial(double, folder=str(folder))
+    )
     yield made
     made.close()
 
@@ -57,18 +59,31 @@ def test_plays_games_that_end_at_different_times(game: Smac) -> None:
     """A win after 3 steps, a defeat after 5, and one that lasts until the limit: its end is truncation."""
     assert isinstance(game, Game)
     state, ended = game.reset(3, rng()), []
-    assert game.observe(state).shape == (3, 6, 78) and game.global_state(state).shape == (3, 140)
+    assert game.observe(state).shape == (3, 6, 78) and game.global_state(
+        state
+    ).shape == (3, 140)
     for t in range(1, 151):
         step = game.step(state, torch.tensor([[1] * 6, [2] * 6, [3] * 6]), rng())
         state = step.state
-        ended.append((step.terminated.tolist(), step.truncated.tolist(), step.info["won"].tolist()))
+        ended.append(
+            (
+                step.terminated.tolist(),
+                step.truncated.tolist(),
+                step.info["won"].tolist(),
+            )
+        )
         alive = [t <= 3, t <= 5, True]
         assert step.info["valid"].tolist() == alive
-        assert step.rewards.tolist() == [20.0 * (t == 3) + 0.5 * (t < 3), 0.5 * (t <= 5), 0.5]
+        assert step.rewards.tolist() == [
+            20.0 * (t == 3) + 0.5 * (t < 3),
+            0.5 * (t <= 5),
+            0.5,
+        ]
     assert ended[2] == ([True, False, False], [False] * 3, [True, False, False])
     assert ended[4] == ([False, True, False], [False] * 3, [False] * 3)
     assert ended[149] == ([False] * 3, [False, False, True], [False] * 3)
-    assert game.observe(state)[:, 0, 0].tolist() == [3.0, 5.0, 150.0]  # each as it was left
+    # each as it was left
+    assert game.observe(state)[:, 0, 0].tolist() == [3.0, 5.0, 150.0]
 
 
 def test_more_games_than_processes_are_played_in_turns(game: Smac) -> None:
@@ -79,16 +94,23 @@ def test_more_games_than_processes_are_played_in_turns(game: Smac) -> None:
 
 
 @pytest.mark.parametrize("how", ["crash", "die"])
-def test_an_episode_that_crashed_is_dropped_and_played_again(game: Smac, folder: Path, how: str) -> None:
+def test_an_episode_that_crashed_is_dropped_and_played_again(
+    game: Smac, folder: Path, how: str
+) -> None:
     """Upstream calls it a lost battle without a result; here it leaves no trace in the episodes."""
     game.reset(2, rng())
     (folder / how).touch()
-    with pytest.raises(EpisodeLost, match="crashed" if how == "crash" else "its process ended"):
+    with pytest.raises(
+        EpisodeLost, match="crashed" if how == "crash" else "its process ended"
+    ):
         game.step(game.reset(2, rng()), torch.full((2, 6), 1), rng())
     (folder / how).touch()
     episodes = play(game, Always(1, 2), 2, rng(), 0.99)
     assert not (folder / how).exists()  # it did crash
-    assert episodes.weights.sum(1).tolist() == [3, 5] and episodes.won.tolist() == [True, False]
+    assert episodes.weights.sum(1).tolist() == [3, 5] and episodes.won.tolist() == [
+        True,
+        False,
+    ]
 
 
 def test_rewards_scaled_after_a_crash_are_noticed(game: Smac, folder: Path) -> None:
@@ -102,7 +124,10 @@ def test_rewards_scaled_after_a_crash_are_noticed(game: Smac, folder: Path) -> N
 
 def test_gives_up_a_game_that_never_runs(tmp_path: Path) -> None:
     game = Smac(NAME, stagger=0.0, environment=unlucky)
-    with pytest.raises(RuntimeError, match="expected games that run, got 5 crashes in a row: OSError: no display"):
+    with pytest.raises(
+        RuntimeError,
+        match="expected games that run, got 5 crashes in a row: OSError: no display",
+    ):
         play(game, Always(1), 1, rng(), 0.99)
     game.close()
 
@@ -112,12 +137,21 @@ def unlucky(scenario: str) -> Double:
 
 
 def test_saves_replays_and_leaves_no_process(tmp_path: Path) -> None:
-    game = Smac(NAME, stagger=0.0, replays=True, environment=partial(double, folder=str(tmp_path)))
+    game = Smac(
+        NAME,
+        stagger=0.0,
+        replays=True,
+        environment=partial(double, folder=str(tmp_path)),
+    )
     game.reset(2, rng())
     processes = [process for process, _ in game.workers]
     game.close()
     assert not any(process.is_alive() for process in processes)
-    assert len(list(tmp_path.glob("replay_*"))) == len(list(tmp_path.glob("closed_*"))) == 2
+    assert (
+        len(list(tmp_path.glob("replay_*")))
+        == len(list(tmp_path.glob("closed_*")))
+        == 2
+    )
 
 
 def test_starts_are_staggered(tmp_path: Path) -> None:
@@ -129,7 +163,14 @@ def test_starts_are_staggered(tmp_path: Path) -> None:
 
 
 def test_trains(game: Smac) -> None:
-    config = small(method="tiny", batch=2, buffer=4, env_steps=30, evaluation_interval=20, evaluation_games=4)
+    config = small(
+        method="tiny",
+        batch=2,
+        buffer=4,
+        env_steps=30,
+        evaluation_interval=20,
+        evaluation_games=4,
+    )
     training = Training(config, game, 1, torch.device("cpu"))
     while training.running():
         training.iterate()
@@ -144,7 +185,9 @@ def wrong(scenario: str, folder: str) -> Double:
 
 def test_another_map_is_refused(tmp_path: Path) -> None:
     game = Smac(NAME, stagger=0.0, environment=partial(wrong, folder=str(tmp_path)))
-    with pytest.raises(InvalidInputError, match="scenario: expected 6h_vs_8z of the sizes"):
+    with pytest.raises(
+        InvalidInputError, match="scenario: expected 6h_vs_8z of the sizes"
+    ):
         game.reset(1, rng())
     game.close()
 
@@ -152,21 +195,38 @@ def test_another_map_is_refused(tmp_path: Path) -> None:
 def test_bad_input(game: Smac) -> None:
     with pytest.raises(InvalidInputError, match="scenario: expected one of 10m_vs_11m"):
         Smac("8m")
-    with pytest.raises(InvalidInputError, match=r"n_games: expected at most 3, got 4. Use Smac\('6h_vs_8z', games=4\)"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"n_games: expected at most 3, got 4. Use Smac\('6h_vs_8z', games=4\)",
+    ):
         game.reset(4, rng())
 
 
 @pytest.mark.parametrize(
     ("package", "builds", "says"),
     [
-        (None, [], "smac: expected SMAC of github.com/oxwhirl/smac, got 'no such package'"),
-        ("optimiser", [], "got 'the package smac of PyPI, which is SMAC3, an optimiser'"),
+        (
+            None,
+            [],
+            "smac: expected SMAC of github.com/oxwhirl/smac, got 'no such package'",
+        ),
+        (
+            "optimiser",
+            [],
+            "got 'the package smac of PyPI, which is SMAC3, an optimiser'",
+        ),
         ("env", None, "SC2PATH: expected the folder of StarCraft II"),
-        ("env", [], r"SC2PATH: expected StarCraft II 4.10 \(Versions/Base75689\), got 'no version'"),
+        (
+            "env",
+            [],
+            r"SC2PATH: expected StarCraft II 4.10 \(Versions/Base75689\), got 'no version'",
+        ),
         ("env", ["Base69232"], "got 'Base69232'"),
     ],
 )
-def test_what_is_missing_is_named(tmp_path: Path, monkeypatch, package, builds, says: str) -> None:
+def test_what_is_missing_is_named(
+    tmp_path: Path, monkeypatch, package, builds, says: str
+) -> None:
     """No SMAC, the other smac, no StarCraft II, another version of it."""
     monkeypatch.delitem(sys.modules, "smac", raising=False)
     monkeypatch.setenv("SC2PATH", str(tmp_path / "StarCraftII"))

@@ -23,7 +23,8 @@ from ciacore.training import Training
 from ciacore.types import Game, InvalidInputError
 
 N = 4  # battles at once, in every test: each number of battles is compiled anew
-REAL = {  # agents, foes, limit, actions, observation, state, unit: from SMAC's own StarCraft2Env
+# agents, foes, limit, actions, observation, state, unit: from SMAC's own StarCraft2Env
+REAL = {
     "10m_vs_11m": (10, 11, 150, 17, 105, 243, 4),
     "2c_vs_64zg": (2, 64, 400, 70, 332, 342, 5),
     "7sz": (14, 14, 200, 20, 224, 462, 7),
@@ -31,7 +32,8 @@ REAL = {  # agents, foes, limit, actions, observation, state, unit: from SMAC's 
     "corridor": (6, 24, 400, 30, 156, 282, 5),
     "3s5z_vs_3s6z": (8, 9, 170, 15, 136, 230, 7),
 }
-POINTS = {  # hit points and shields of all foes + 10 each + 200 for the win, as SMAC counts them
+# hit points and shields of all foes + 10 each + 200 for the win, as SMAC counts them
+POINTS = {
     "10m_vs_11m": 805, "2c_vs_64zg": 3080, "7sz": 2510, "6h_vs_8z": 1480, "corridor": 1280, "3s5z_vs_3s6z": 1670,
 }  # fmt: skip
 
@@ -64,20 +66,36 @@ def test_smoke_of_a_whole_battle(games: dict[str, Smax], name: str) -> None:
     total, wins = torch.zeros(n), torch.zeros(n, dtype=torch.bool)
     for t in range(spec.horizon):
         seen, available = game.observe(state), game.available(state)
-        assert seen.shape == (n, spec.n_agents, spec.observation_size) and seen.dtype == torch.float32
+        assert (
+            seen.shape == (n, spec.n_agents, spec.observation_size)
+            and seen.dtype == torch.float32
+        )
         assert game.global_state(state).shape == (n, spec.state_size)
-        assert seen.isfinite().all() and game.global_state(state).isfinite().all() and available.any(-1).all()
+        assert (
+            seen.isfinite().all()
+            and game.global_state(state).isfinite().all()
+            and available.any(-1).all()
+        )
         dead = ~game.units(state).alive[:, : spec.n_agents]
-        assert (available[..., 0] == dead).all() and not available[..., 1:][dead].any()  # the dead may only do nothing
+        # the dead may only do nothing
+        assert (available[..., 0] == dead).all() and not available[..., 1:][dead].any()
         assert not seen[dead].any()
-        step = game.step(state, PLAYERS["random"](game.units(state), available, generator), generator)
+        step = game.step(
+            state, PLAYERS["random"](game.units(state), available, generator), generator
+        )
         state, total, wins = step.state, total + step.rewards, wins | step.info["won"]
-        assert (step.rewards[~step.info["valid"]] == 0).all() and not (step.terminated & step.truncated).any()
+        assert (step.rewards[~step.info["valid"]] == 0).all() and not (
+            step.terminated & step.truncated
+        ).any()
         assert state.t.tolist() == [t + 1] * n
         if state.battles.over.all():
             break
     assert bool(state.battles.over.all())
-    assert (total[wins] > 20 - 1e-3).all() and (total[~wins] < 20).all() and (total >= 0).all()
+    assert (
+        (total[wins] > 20 - 1e-3).all()
+        and (total[~wins] < 20).all()
+        and (total >= 0).all()
+    )
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -87,11 +105,20 @@ def test_a_full_win_pays_exactly_20(games: dict[str, Smax], name: str) -> None:
     assert 20 / game.scale == pytest.approx(POINTS[name], rel=1e-6)
     field = jax.tree.map(lambda leaf: leaf[0], game.reset(N, rng()).battles.field.state)
     foe = jnp.arange(len(field.unit_health)) >= game.n_allies
-    half = field.replace(unit_health=jnp.where(foe, field.unit_health / 2, field.unit_health))
-    none = field.replace(unit_health=jnp.where(foe, 0.0, field.unit_health), unit_alive=~foe)
-    both = none.replace(unit_alive=jnp.zeros_like(foe))  # the allies died in the same moment: no win
-    assert float(game.reward(field, half) + game.reward(half, none)) == pytest.approx(20, abs=1e-4)
-    assert float(game.reward(field, both)) == pytest.approx(20 - 200 * game.scale, abs=1e-4)
+    half = field.replace(
+        unit_health=jnp.where(foe, field.unit_health / 2, field.unit_health)
+    )
+    none = field.replace(
+        unit_health=jnp.where(foe, 0.0, field.unit_health), unit_alive=~foe
+    )
+    # the allies died in the same moment: no win
+    both = none.replace(unit_alive=jnp.zeros_like(foe))
+    assert float(game.reward(field, half) + game.reward(half, none)) == pytest.approx(
+        20, abs=1e-4
+    )
+    assert float(game.reward(field, both)) == pytest.approx(
+        20 - 200 * game.scale, abs=1e-4
+    )
 
 
 def test_a_battle_that_was_won_paid_20(games: dict[str, Smax]) -> None:
@@ -99,7 +126,9 @@ def test_a_battle_that_was_won_paid_20(games: dict[str, Smax]) -> None:
     found = outcomes(games["7sz"], PLAYERS["focus fire"], N, seed=1)
     won = found["won"]
     assert won.sum() >= 2
-    assert found["episode_return"][won].tolist() == pytest.approx([20.0] * int(won.sum()), abs=1e-3)
+    assert found["episode_return"][won].tolist() == pytest.approx(
+        [20.0] * int(won.sum()), abs=1e-3
+    )
     assert (found["episode_return"][~won] < 20 - 1e-3).all()
 
 
@@ -110,11 +139,16 @@ def test_limit_truncates_exactly(games: dict[str, Smax]) -> None:
     field = state.battles.field.state
     aside = field.unit_positions.at[:, : game.n_allies].set(jnp.array([1.0, 31.0]))
     aside = aside.at[:, game.n_allies :].set(jnp.array([31.0, 1.0]))
-    ready = field.unit_weapon_cooldowns.at[:, game.n_allies :].set(1e6)  # foes that find them all the same do no harm
+    # foes that find them all the same do no harm
+    ready = field.unit_weapon_cooldowns.at[:, game.n_allies :].set(1e6)
     field = field.replace(unit_positions=aside, unit_weapon_cooldowns=ready)
-    state = state._replace(battles=state.battles._replace(field=state.battles.field.replace(state=field)))
+    state = state._replace(
+        battles=state.battles._replace(field=state.battles.field.replace(state=field))
+    )
     for t in range(1, BATTLES["6h_vs_8z"].limit + 1):
-        step = game.step(state, torch.ones(N, game.spec.n_agents, dtype=torch.int64), rng())
+        step = game.step(
+            state, torch.ones(N, game.spec.n_agents, dtype=torch.int64), rng()
+        )
         state = step.state
         assert not step.terminated.any()
         assert step.truncated.tolist() == [t == 150] * N
@@ -127,7 +161,9 @@ def test_attacks_are_available_as_smax_has_it(games: dict[str, Smax]) -> None:
     compared = 0
     for _ in range(12):
         theirs = jax.vmap(game.smax.get_avail_actions)(state.battles.field)
-        theirs = np.stack([np.asarray(theirs[agent]) for agent in game.smax.agents], 1)[:, :, 5:].astype(bool)
+        theirs = np.stack([np.asarray(theirs[agent]) for agent in game.smax.agents], 1)[
+            :, :, 5:
+        ].astype(bool)
         ours = game.available(state)[..., 6:].numpy()
         assert (ours == theirs).all()
         compared += ours.sum()
@@ -141,12 +177,21 @@ def test_moves_are_closed_at_the_border_and_at_walls(games: dict[str, Smax]) -> 
     game = games["10m_vs_11m"]
     state = game.reset(N, rng())
     field = state.battles.field.state
-    corner = field.unit_positions.at[0, 0].set(jnp.array([0.5, 31.5])).at[0, 1].set(jnp.array([31.5, 0.5]))
-    choices = game.choices(jax.tree.map(lambda leaf: leaf[0], field.replace(unit_positions=corner)))
+    corner = (
+        field.unit_positions.at[0, 0]
+        .set(jnp.array([0.5, 31.5]))
+        .at[0, 1]
+        .set(jnp.array([31.5, 0.5]))
+    )
+    choices = game.choices(
+        jax.tree.map(lambda leaf: leaf[0], field.replace(unit_positions=corner))
+    )
     assert choices[0, 2:6].tolist() == [False, True, True, False]
     assert choices[1, 2:6].tolist() == [True, False, False, True]
     before = game.units(state).positions[0, :4].clone()
-    after = game.units(game.step(state, torch.tensor([[2, 3, 4, 5, *[1] * 6]] * N), rng()).state).positions[0, :4]
+    after = game.units(
+        game.step(state, torch.tensor([[2, 3, 4, 5, *[1] * 6]] * N), rng()).state
+    ).positions[0, :4]
     moved = (after - before).numpy()
     assert (moved[[0, 1, 2, 3], [1, 1, 0, 0]] * [1, -1, 1, -1] > 1).all()
 
@@ -160,7 +205,9 @@ def test_units_stay_on_open_ground(games: dict[str, Smax], name: str) -> None:
         units = game.units(state)
         x, y = units.positions[:, game.n_allies :].floor().long().unbind(-1)
         assert open_cells[y.numpy(), x.numpy()].all()
-        state = game.step(state, PLAYERS["kite"](units, game.available(state), generator), generator).state
+        state = game.step(
+            state, PLAYERS["kite"](units, game.available(state), generator), generator
+        ).state
 
 
 @pytest.mark.parametrize("name", ["corridor", "2c_vs_64zg"])
@@ -188,12 +235,20 @@ def test_many_battles_equal_single_ones(games: dict[str, Smax]) -> None:
     together, _ = game._begin(keys)
     alone = [game._begin(keys[i : i + 1])[0] for i in range(N)]
     for _ in range(60):
-        actions = torch.randint(1, 14, (N, game.spec.n_agents), generator=generator).int().numpy()
+        actions = (
+            torch.randint(1, 14, (N, game.spec.n_agents), generator=generator)
+            .int()
+            .numpy()
+        )
         together, view, told = game._go(together, actions)
         for i in range(N):
             alone[i], own_view, own_told = game._go(alone[i], actions[i : i + 1])
-            for ours, theirs in zip((*view, *told), (*own_view, *own_told), strict=True):
-                np.testing.assert_allclose(np.asarray(ours[i]), np.asarray(theirs[0]), rtol=1e-5, atol=1e-5)
+            for ours, theirs in zip(
+                (*view, *told), (*own_view, *own_told), strict=True
+            ):
+                np.testing.assert_allclose(
+                    np.asarray(ours[i]), np.asarray(theirs[0]), rtol=1e-5, atol=1e-5
+                )
     assert bool(together.over.any())
 
 
@@ -204,15 +259,21 @@ def test_state_layout(games: dict[str, Smax]) -> None:
     units, told = game.units(state), game.global_state(state)[0]
     allies = told[: 8 * 7].view(8, 7)
     assert (
-        allies[:, 0].tolist() == [1.0] * 8 and allies[:, 1].tolist() == [0.0] * 8 and allies[:, 4].tolist() == [1.0] * 8
+        allies[:, 0].tolist() == [1.0] * 8
+        and allies[:, 1].tolist() == [0.0] * 8
+        and allies[:, 4].tolist() == [1.0] * 8
     )
     assert torch.allclose(allies[:, 2:4], units.positions[0, :8] / SIZE - 0.5)
-    assert allies[:, 5:].tolist() == [[1.0, 0.0]] * 3 + [[0.0, 1.0]] * 5  # stalkers, then zealots
+    # stalkers, then zealots
+    assert allies[:, 5:].tolist() == [[1.0, 0.0]] * 3 + [[0.0, 1.0]] * 5
     foes = told[56 : 56 + 9 * 6].view(9, 6)
     assert torch.allclose(foes[:, 1:3], units.positions[0, 8:] / SIZE - 0.5)
     assert not told[56 + 54 :].any()  # nothing was done yet
     step = game.step(state, torch.full((N, 8), 4), rng())
-    assert game.global_state(step.state)[0, 110:].view(8, 15).argmax(-1).tolist() == [4] * 8
+    assert (
+        game.global_state(step.state)[0, 110:].view(8, 15).argmax(-1).tolist()
+        == [4] * 8
+    )
 
 
 def test_observation_layout(games: dict[str, Smax]) -> None:
@@ -220,8 +281,13 @@ def test_observation_layout(games: dict[str, Smax]) -> None:
     game = games["6h_vs_8z"]
     state = game.reset(N, rng())
     field = state.battles.field.state
-    x = jnp.array([10.0] * 6 + [14.0] + [30.0] * 7)  # foe 0 four cells east of all agents, the others out of sight
-    placed = field.replace(unit_positions=jnp.stack([x, jnp.arange(14.0) * 0 + 16.0], -1)[None].repeat(N, 0))
+    # foe 0 four cells east of all agents, the others out of sight
+    x = jnp.array([10.0] * 6 + [14.0] + [30.0] * 7)
+    placed = field.replace(
+        unit_positions=jnp.stack([x, jnp.arange(14.0) * 0 + 16.0], -1)[None].repeat(
+            N, 0
+        )
+    )
     running = state.battles._replace(field=state.battles.field.replace(state=placed))
     seen, *_ = game.view(jax.tree.map(lambda leaf: leaf[0], running), jnp.full(6, -1))
     assert seen[0, :4].tolist() == [1, 1, 1, 1]
@@ -241,7 +307,9 @@ def test_stock_scenarios_are_those_of_smax() -> None:
         assert ours.ground is None and not ours.changes
 
 
-def test_an_episode_is_padded_behind_its_end_and_knows_whether_it_was_won(games: dict[str, Smax]) -> None:
+def test_an_episode_is_padded_behind_its_end_and_knows_whether_it_was_won(
+    games: dict[str, Smax],
+) -> None:
     class Anyhow:
         """Any available action."""
 
@@ -249,44 +317,81 @@ def test_an_episode_is_padded_behind_its_end_and_knows_whether_it_was_won(games:
             return None
 
         def act(self, observations, available, memory, generator):
-            return torch.where(available, torch.rand(available.shape, generator=generator), -1.0).argmax(-1), None
+            return torch.where(
+                available, torch.rand(available.shape, generator=generator), -1.0
+            ).argmax(-1), None
 
     game = games["6h_vs_8z"]
     episodes = play(game, Anyhow(), N, rng(1), 0.99)
     lengths = episodes.weights.sum(1).long()
     assert episodes.rewards.shape == (N, 150) and (lengths < 150).all()
     for i, length in enumerate(lengths.tolist()):
-        assert episodes.discounts[i, length - 1] == 0 and (episodes.discounts[i, : length - 1] > 0).all()
-        assert not episodes.observations[i, length + 1 :].any() and not episodes.available[i, length + 1 :].any()
+        assert (
+            episodes.discounts[i, length - 1] == 0
+            and (episodes.discounts[i, : length - 1] > 0).all()
+        )
+        assert (
+            not episodes.observations[i, length + 1 :].any()
+            and not episodes.available[i, length + 1 :].any()
+        )
     assert episodes.won.tolist() == [False] * N
 
 
 def test_trains_and_keeps_what_was_won(games: dict[str, Smax]) -> None:
     config = small(
-        method="tiny", n_games=N, batch=N, buffer=N, env_steps=300, evaluation_interval=60, evaluation_games=N
+        method="tiny",
+        n_games=N,
+        batch=N,
+        buffer=N,
+        env_steps=300,
+        evaluation_interval=60,
+        evaluation_games=N,
     )
     training = Training(config, games["6h_vs_8z"], 1, torch.device("cpu"))
     while training.running():
         training.iterate()
     metrics = training.log.metrics
-    assert len(metrics["won"]) == len(metrics["episode_return"]) >= 2 and metrics["won"][0] == [False] * N
+    assert (
+        len(metrics["won"]) == len(metrics["episode_return"]) >= 2
+        and metrics["won"][0] == [False] * N
+    )
 
 
 def test_every_method_learns_in_a_battle(games: dict[str, Smax]) -> None:
     """All fourteen, with the hyper-parameters published for the map: they play, update and evaluate."""
-    short = {"n_games": N, "batch": N, "buffer": N, "env_steps": 300, "evaluation_games": N, "evaluation_interval": 200}
+    short = {
+        "n_games": N,
+        "batch": N,
+        "buffer": N,
+        "env_steps": 300,
+        "evaluation_games": N,
+        "evaluation_interval": 200,
+    }
     for method, config in METHODS.items():
-        training = Training(in_battle(config, "6h_vs_8z").but(**short), games["6h_vs_8z"], 1, torch.device("cpu"))
+        training = Training(
+            in_battle(config, "6h_vs_8z").but(**short),
+            games["6h_vs_8z"],
+            1,
+            torch.device("cpu"),
+        )
         while training.running():
             training.iterate()
         losses = [entry for entry in training.log.metrics["losses"] if entry]
-        assert losses and all(np.isfinite(list(entry.values())).all() for entry in losses), method
+        assert losses and all(
+            np.isfinite(list(entry.values())).all() for entry in losses
+        ), method
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_tensors_share_jaxs_memory(games: dict[str, Smax], device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_share_jaxs_memory(
+    games: dict[str, Smax], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is copied on the way in or out, on the device where JAX and torch both are."""
-    game, generator, kept = games["6h_vs_8z"], torch.Generator(device).manual_seed(0), []
+    game, generator, kept = (
+        games["6h_vs_8z"],
+        torch.Generator(device).manual_seed(0),
+        [],
+    )
 
     def watched(work):
         def call(*arguments):
@@ -304,10 +409,17 @@ def test_tensors_share_jaxs_memory(games: dict[str, Smax], device: str, monkeypa
         step = game.advance(state, actions, generator)
     (_, given), (_, view, told) = kept
     pairs += [(given, actions), *zip(view, step.state[1:], strict=True)]
-    pairs += zip(told, (step.rewards, step.terminated, step.truncated, *step.info.values()), strict=True)
+    pairs += zip(
+        told,
+        (step.rewards, step.terminated, step.truncated, *step.info.values()),
+        strict=True,
+    )
     assert len(pairs) == 14
     for array, tensor in pairs:
-        assert tensor.data_ptr() == array.unsafe_buffer_pointer() and tensor.device.type == device
+        assert (
+            tensor.data_ptr() == array.unsafe_buffer_pointer()
+            and tensor.device.type == device
+        )
 
 
 def test_travels_to_another_process_by_name(games: dict[str, Smax]) -> None:
@@ -319,9 +431,14 @@ def test_travels_to_another_process_by_name(games: dict[str, Smax]) -> None:
     ("work", "says"),
     [
         (lambda game: Smax("3m"), "scenario: expected one of 10m_vs_11m, 2c_vs_64zg"),
-        (lambda game: game.reset(0, rng()), "n_games: expected a whole number of at least 1"),
         (
-            lambda game: game.step(game.reset(N, rng()), torch.zeros(N, 5, dtype=torch.int64), rng()),
+            lambda game: game.reset(0, rng()),
+            "n_games: expected a whole number of at least 1",
+        ),
+        (
+            lambda game: game.step(
+                game.reset(N, rng()), torch.zeros(N, 5, dtype=torch.int64), rng()
+            ),
             "actions: expected",
         ),
         (

@@ -45,7 +45,9 @@ class Anything:
         return None
 
     def act(self, observations, available, memory, generator):
-        wanted = torch.rand(available.shape, generator=generator) + 2 * (torch.arange(available.shape[-1]) > 5)
+        wanted = torch.rand(available.shape, generator=generator) + 2 * (
+            torch.arange(available.shape[-1]) > 5
+        )
         return wanted.masked_fill(~available, -1).argmax(-1), memory
 
 

@@ -58,7 +58,9 @@ def test_iqm_is_the_trimmed_mean(runs):
 def test_bootstrap_of_two_runs_by_hand():
     """Means of two draws from {0, 1} are 0, 1/2, 1 with chances 1/4, 1/2, 1/4."""
     scores = np.array([0.0, 1.0])
-    narrow, wide = (bootstrap(mean, scores, level, samples=2_000) for level in (0.4, 0.9))
+    narrow, wide = (
+        bootstrap(mean, scores, level, samples=2_000) for level in (0.4, 0.9)
+    )
     assert (narrow.low, narrow.value, narrow.high) == (0.5, 0.5, 0.5)
     assert (wide.low, wide.value, wide.high) == (0.0, 0.5, 1.0)
 
@@ -67,50 +69,79 @@ def test_half_interval_of_the_mean_is_two_thirds_of_a_standard_error_wide():
     scores = np.random.default_rng(0).normal(size=200)
     low, high = bootstrap(mean, scores, 0.5, samples=4_000)[1:]
     error = scores.std() / np.sqrt(200)
-    assert_allclose([low - scores.mean(), high - scores.mean()], [-0.674 * error, 0.674 * error], atol=0.05 * error)
+    assert_allclose(
+        [low - scores.mean(), high - scores.mean()],
+        [-0.674 * error, 0.674 * error],
+        atol=0.05 * error,
+    )
 
 
 @pytest.mark.parametrize(("level", "statistic"), [(0.5, mean), (0.9, iqm)])
 def test_coverage(level, statistic):
     rng, trials = np.random.default_rng(1), 200
-    scores = rng.normal(size=(30, trials))  # every column is an experiment of its own, around 0
+    # every column is an experiment of its own, around 0
+    scores = rng.normal(size=(30, trials))
     low, high = bootstrap(statistic, scores, level, samples=500)[1:]
     assert abs(((low < 0) & (high > 0)).mean() - level) < 0.1
 
 
 def test_bootstrap_is_reproducible_and_keeps_the_shape():
     scores = np.random.default_rng(2).normal(size=(5, 7, 2))
-    one, again, other = (bootstrap(iqm, scores, 0.95, samples=200, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (
+        bootstrap(iqm, scores, 0.95, samples=200, seed=seed) for seed in (0, 0, 1)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
-    assert not np.array_equal(one.low, other.low) and np.array_equal(one.value, other.value)
-    assert one.low.shape == (7, 2) and (one.low < one.value).all() and (one.value < one.high).all()
+    assert not np.array_equal(one.low, other.low) and np.array_equal(
+        one.value, other.value
+    )
+    assert (
+        one.low.shape == (7, 2)
+        and (one.low < one.value).all()
+        and (one.value < one.high).all()
+    )
 
 
 def test_one_run_has_no_width():
-    assert [float(value) for value in bootstrap(mean, np.array([3.0]), 0.95, samples=10)] == [3.0, 3.0, 3.0]
+    assert [
+        float(value) for value in bootstrap(mean, np.array([3.0]), 0.95, samples=10)
+    ] == [3.0, 3.0, 3.0]
 
 
-# -------------------------------------------------------------------------------- several games
+# --------------------------------------------------------------------------------
+# several games
 
 
 def test_probability_of_improvement_by_hand():
     """Game 1: 2 beats 1, ties with 2, and 3 beats both: 3.5 of 4. Game 2: 0 loses to 5 and 6, 9 beats both."""
-    ours, theirs = np.array([[2.0, 0.0], [3.0, 9.0]]), np.array([[1.0, 5.0], [2.0, 6.0]])
+    ours, theirs = (
+        np.array([[2.0, 0.0], [3.0, 9.0]]),
+        np.array([[1.0, 5.0], [2.0, 6.0]]),
+    )
     assert probability_of_improvement(ours, theirs) == (3.5 / 4 + 2 / 4) / 2
-    assert probability_of_improvement(ours, theirs) + probability_of_improvement(theirs, ours) == 1
+    assert (
+        probability_of_improvement(ours, theirs)
+        + probability_of_improvement(theirs, ours)
+        == 1
+    )
 
 
 def test_rliable_agrees():
     """Recorded from rliable in an environment of its own: tests/data/rliable/make.py."""
-    recorded = json.loads((Path(__file__).parent / "data" / "rliable" / "recorded.json").read_text())
+    recorded = json.loads(
+        (Path(__file__).parent / "data" / "rliable" / "recorded.json").read_text()
+    )
     tables = {name: np.array(table) for name, table in recorded["tables"].items()}
     for name, table in tables.items():
         interval = stratified(aggregate_iqm, table, samples=20_000)
         assert_allclose(interval.value, recorded["iqm"][name], rtol=1e-12)
-        assert_allclose([interval.low, interval.high], recorded["iqm_interval"][name], atol=0.006)
+        assert_allclose(
+            [interval.low, interval.high], recorded["iqm_interval"][name], atol=0.006
+        )
     interval = stratified(probability_of_improvement, *tables.values(), samples=20_000)
     assert_allclose(interval.value, recorded["probability_of_improvement"], rtol=1e-12)
-    assert_allclose([interval.low, interval.high], recorded["probability_interval"], atol=0.02)
+    assert_allclose(
+        [interval.low, interval.high], recorded["probability_interval"], atol=0.02
+    )
 
 
 def test_runs_are_resampled_within_their_game():
@@ -118,20 +149,29 @@ def test_runs_are_resampled_within_their_game():
     scores = np.array([[0.0, 1000.0], [1.0, 1001.0]])
     seen = []
     stratified(lambda drawn: seen.append(drawn) or 0.0, scores, samples=500)
-    assert all((drawn[:, 0] < 2).all() and (drawn[:, 1] >= 1000).all() for drawn in seen)
-    assert len({tuple(drawn.ravel()) for drawn in seen[:-1]}) == 16  # both games independently
+    assert all(
+        (drawn[:, 0] < 2).all() and (drawn[:, 1] >= 1000).all() for drawn in seen
+    )
+    # both games independently
+    assert len({tuple(drawn.ravel()) for drawn in seen[:-1]}) == 16
 
 
 def test_a_stratified_interval_never_changes_by_itself():
     scores = np.random.default_rng(3).normal(size=(5, 6))
-    one, two, other = (stratified(aggregate_iqm, scores, samples=500, seed=seed) for seed in (0, 0, 1))
+    one, two, other = (
+        stratified(aggregate_iqm, scores, samples=500, seed=seed) for seed in (0, 0, 1)
+    )
     assert one == two and one != other
 
 
 @pytest.mark.parametrize(
     ("groups", "level", "told"),
     [
-        ((np.zeros((2, 3)), np.zeros((2, 4))), 0.95, r"groups: expected arrays \[runs, games\] of the same games"),
+        (
+            (np.zeros((2, 3)), np.zeros((2, 4))),
+            0.95,
+            r"groups: expected arrays \[runs, games\] of the same games",
+        ),
         ((np.zeros(3),), 0.95, "groups"),
         ((np.zeros((0, 3)),), 0.95, "groups"),
         ((np.zeros((2, 3)),), 1.0, "level: expected a number between 0 and 1"),
@@ -142,23 +182,32 @@ def test_tables_that_cannot_be_resampled(groups, level, told):
         stratified(lambda *drawn: 0.0, *groups, level=level)
 
 
-# -------------------------------------------------------------------------------- two groups of runs
+# -------------------------------------------------------------------------------- two
+# groups of runs
 
 
 def test_placements_are_those_of_all_orders():
     for m, n in ((1, 1), (2, 2), (3, 2), (3, 4)):
         counted = np.zeros(m * n + 1)
         for first in combinations(range(m + n), m):
-            counted[sum(sum(a > b for b in range(m + n) if b not in first) for a in first)] += 1
+            counted[
+                sum(sum(a > b for b in range(m + n) if b not in first) for a in first)
+            ] += 1
         np.testing.assert_array_equal(placements(m, n), counted)
 
 
 def test_shift_of_five_and_five_is_the_textbooks():
     """Critical value 2 of U at 5 % two-sided (Mann & Whitney 1947): the third smallest and third largest difference."""
-    ours, theirs = np.array([3.0, 1.0, 8.0, 6.0, 2.5]), np.array([0.0, -2.0, 1.5, 0.4, -0.7])
+    ours, theirs = (
+        np.array([3.0, 1.0, 8.0, 6.0, 2.5]),
+        np.array([0.0, -2.0, 1.5, 0.4, -0.7]),
+    )
     differences = sorted(a - b for a in ours for b in theirs)
     found = shift(ours, theirs)
-    assert (found.low, found.high) == (differences[2], differences[-3]) and found.value == np.median(differences)
+    assert (found.low, found.high) == (
+        differences[2],
+        differences[-3],
+    ) and found.value == np.median(differences)
     assert found.coverage == pytest.approx(1 - 2 * 4 / 252)
 
 
@@ -178,26 +227,35 @@ def test_shift_covers_as_it_says():
 
 
 @pytest.mark.parametrize(
-    ("groups", "level", "told"), [(([], [1.0]), 0.95, "groups: expected"), (([1.0], [1.0]), 1.0, "level: expected")]
+    ("groups", "level", "told"),
+    [(([], [1.0]), 0.95, "groups: expected"), (([1.0], [1.0]), 1.0, "level: expected")],
 )
 def test_shift_refuses(groups, level, told):
     with pytest.raises(InvalidInputError, match=told):
         shift(*map(np.array, groups), level)
 
 
-# -------------------------------------------------------------------------------- shares of runs
+# --------------------------------------------------------------------------------
+# shares of runs
 
 
 def test_wilson_is_the_textbooks():
     """Newcombe (1998), Interval estimation for the single proportion, table I, method 3."""
-    for hits, runs, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
+    for hits, runs, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+    ):
         assert_allclose(wilson(Share(hits, runs)), [hits / runs, low, high], atol=5e-5)
     assert_allclose(wilson(Share(29, 29)), [1, 0.8830, 1], atol=5e-5)
 
 
 def test_share_difference_is_the_textbooks():
     """Newcombe (1998), Interval estimation for the difference between independent proportions, table II, method 10."""
-    for ours, theirs, low, high in (((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090)):
+    for ours, theirs, low, high in (
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+    ):
         found = share_difference(Share(*ours), Share(*theirs))
         assert_allclose([found.low, found.high], [low, high], atol=5e-5)
         back = share_difference(Share(*theirs), Share(*ours))
@@ -213,7 +271,11 @@ def test_fisher_is_the_lady_tasting_tea():
 
 @pytest.mark.parametrize(
     ("share", "level", "told"),
-    [((3, 2), 0.95, "share: expected"), ((0, 0), 0.95, "share: expected"), ((1, 2), 1.0, "level: expected")],
+    [
+        ((3, 2), 0.95, "share: expected"),
+        ((0, 0), 0.95, "share: expected"),
+        ((1, 2), 1.0, "level: expected"),
+    ],
 )
 def test_wilson_refuses(share, level, told):
     with pytest.raises(InvalidInputError, match=told):
@@ -222,7 +284,9 @@ def test_wilson_refuses(share, level, told):
 
 def test_trend_is_the_textbooks():
     """Hollander and Wolfe (1973), piece-work with no, rough and exact information: J = 79 of 108, p = 0.02."""
-    pieces = np.array([[40, 35, 38, 43, 44, 41], [38, 40, 47, 44, 40, 42], [48, 40, 45, 43, 46, 44]])
+    pieces = np.array(
+        [[40, 35, 38, 43, 44, 41], [38, 40, 47, 44, 40, 42], [48, 40, 45, 43, 46, 44]]
+    )
     found = trend(*pieces, shuffles=49_999)
     assert found.share == 79 / 108
     assert_allclose(found.p, 0.0207, atol=0.003)
@@ -239,9 +303,13 @@ def test_trend_by_hand():
     assert trend(np.ones(1), np.ones(2)) == (0.5, 1.0)
 
 
-@pytest.mark.parametrize(("sizes", "told"), [([1], r"\[1\]"), ([1, 0], r"\[1, 0\]"), ([], r"\[\]")])
+@pytest.mark.parametrize(
+    ("sizes", "told"), [([1], r"\[1\]"), ([1, 0], r"\[1, 0\]"), ([], r"\[\]")]
+)
 def test_trend_refuses(sizes, told):
-    with pytest.raises(InvalidInputError, match=rf"groups(?s:.*)at least two(?s:.*){told}"):
+    with pytest.raises(
+        InvalidInputError, match=rf"groups(?s:.*)at least two(?s:.*){told}"
+    ):
         trend(*map(np.ones, sizes))
 
 
@@ -252,7 +320,9 @@ def test_one_more_run_is_inside_the_band_as_often_as_it_says():
     assert band.coverage == pytest.approx(4 / 6)
     inside = (runs[5] >= band.low) & (runs[5] <= band.high)
     assert abs(inside.mean() - band.coverage) < 0.01
-    with pytest.raises(InvalidInputError, match="scores: expected at least two runs, got 1"):
+    with pytest.raises(
+        InvalidInputError, match="scores: expected at least two runs, got 1"
+    ):
         prediction_band(runs[:1])
 
 
@@ -277,7 +347,9 @@ def test_interval_of_a_paired_difference_where_no_pair_differs():
 
 
 def test_holm_by_hand():
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06}
+    )
     assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
 
 
@@ -290,7 +362,9 @@ def test_trend_of_shares_against_a_textbook():
 def test_trend_within_seeds():
     """Three seeds that all show the trait in the last of three groups alone: 2 of 27 deals are as extreme."""
     shown = np.array([[0, 0, 1]] * 3)
-    assert_allclose(paired_trend(shown, np.arange(3), shuffles=20_000), 2 / 27, atol=0.01)
+    assert_allclose(
+        paired_trend(shown, np.arange(3), shuffles=20_000), 2 / 27, atol=0.01
+    )
     assert paired_trend(np.ones((3, 3)), np.arange(3), shuffles=100) == 1.0
 
 

@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 from ciabook.studies import lab
-from ciabook.studies.study import STUDIES, Entry, difference, failure_file, find, grid, standing, strangers
+from ciabook.studies.study import (
+    STUDIES,
+    Entry,
+    difference,
+    failure_file,
+    find,
+    grid,
+    standing,
+    strangers,
+)
 from test_resume import after
 from test_resume import names as files
 from toys import Stroll, small
@@ -28,13 +37,17 @@ TINY = small(method="tiny", mixer="vdn")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-# -------------------------------------------------------------------------------- studies as data
+# --------------------------------------------------------------------------------
+# studies as data
 
 
 def test_the_turn_study_is_the_papers():
     entries = find("turn")
-    assert len(entries) == 70 and {entry.config.env_steps for entry in entries} == {2_050_000}
-    assert [entry.seed for entry in entries] == sorted(entry.seed for entry in entries)  # all first seeds first
+    assert len(entries) == 70 and {entry.config.env_steps for entry in entries} == {
+        2_050_000
+    }
+    # all first seeds first
+    assert [entry.seed for entry in entries] == sorted(entry.seed for entry in entries)
     assert [entry.config for entry in entries[:14]] == list(METHODS.values())
 
 
@@ -51,7 +64,8 @@ def test_studies_share_runs_where_their_configs_are_equal():
         for entry in entries:
             place = run_folder("", entry.game, entry.config.method, entry.seed)
             if entry not in STUDIES["smoke"] + STUDIES["minute"]:
-                assert everything.setdefault(place, entry) == entry  # the same folder, the same run
+                # the same folder, the same run
+                assert everything.setdefault(place, entry) == entry
     shared = set(find("departures")) & set(find("turn")) & set(find("alpha"))
     assert {entry.config.method for entry in shared} == {"qmix_cia"}
 
@@ -59,14 +73,19 @@ def test_studies_share_runs_where_their_configs_are_equal():
 def test_departures_change_one_thing_at_a_time():
     configs = {entry.config.method: entry.config for entry in find("departures")}
     exact, attached = configs["qmix_cia_exact"], configs["qmix_cia_attached"]
-    assert exact == METHODS["qmix_cia"].but(method="qmix_cia_exact", credit_derivative="exact")
+    assert exact == METHODS["qmix_cia"].but(
+        method="qmix_cia_exact", credit_derivative="exact"
+    )
     assert attached == exact.but(method="qmix_cia_attached", credit_detach=False)
     assert {entry.seed for entry in find("departures")} == {1, 2, 3, 4, 5}
 
 
 def test_alpha_is_the_papers_grid():
     found = {entry.config.cia_coefficient for entry in find("alpha")}
-    assert found == {0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0} and len(find("alpha")) == 24
+    assert (
+        found == {0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0}
+        and len(find("alpha")) == 24
+    )
 
 
 def test_teams_at_rest_are_counted_over_twenty_seeds_of_each_method():
@@ -74,7 +93,9 @@ def test_teams_at_rest_are_counted_over_twenty_seeds_of_each_method():
     assert len(entries) == 60 and {entry.seed for entry in entries} == {*range(1, 21)}
     for entry in entries:
         name = entry.config.method.removesuffix("_rest")
-        assert entry.config == METHODS[name].but(method=f"{name}_rest", env_steps=250_000)
+        assert entry.config == METHODS[name].but(
+            method=f"{name}_rest", env_steps=250_000
+        )
 
 
 def test_the_experiment_on_the_cause_changes_nothing_but_the_credits():
@@ -83,17 +104,32 @@ def test_the_experiment_on_the_cause_changes_nothing_but_the_credits():
     assert len(entries) == 60 and {entry.seed for entry in entries} == {*range(1, 21)}
     fields = {entry.config.method: entry.config.to_dict() for entry in entries}
     plain = fields["qmix_rest"]
-    changed = {name: {key for key in plain if each[key] != plain[key]} for name, each in fields.items()}
+    changed = {
+        name: {key for key in plain if each[key] != plain[key]}
+        for name, each in fields.items()
+    }
     assert changed["qmix_rs_rest"] == {"method", "mixer", "auxiliaries"}
-    assert changed["qmix_cia_rest"] == {"method", "terms", "cia_coefficient", "credit_derivative"}
-    assert all(entry in find("rest") for entry in entries if entry.config.method != "qmix_rs_rest")
+    assert changed["qmix_cia_rest"] == {
+        "method",
+        "terms",
+        "cia_coefficient",
+        "credit_derivative",
+    }
+    assert all(
+        entry in find("rest")
+        for entry in entries
+        if entry.config.method != "qmix_rs_rest"
+    )
 
 
 def test_battles_have_the_published_hyper_parameters():
     """Liu et al. (2023), appendix and configurations, by map."""
-    table = {(entry.game, entry.config.method): entry.config for entry in find("battles")}
+    table = {
+        (entry.game, entry.config.method): entry.config for entry in find("battles")
+    }
     assert len(table) == 6 * 11 and len(find("battles")) == 330
-    expected = {  # optimizer, env steps, epsilon steps, alpha with QMIX, alpha with QPLEX
+    # optimizer, env steps, epsilon steps, alpha with QMIX, alpha with QPLEX
+    expected = {
         "10m_vs_11m": ("rmsprop", 2_050_000, 50_000, 0.02, 0.1),
         "2c_vs_64zg": ("rmsprop", 2_050_000, 50_000, 0.02, 0.02),
         "7sz": ("rmsprop", 2_050_000, 50_000, 0.005, 0.02),
@@ -101,17 +137,34 @@ def test_battles_have_the_published_hyper_parameters():
         "corridor": ("adam", 5_050_000, 500_000, 0.02, 0.02),
         "3s5z_vs_3s6z": ("rmsprop", 5_050_000, 500_000, 0.1, 0.04),
     }
-    for name, (optimizer, env_steps, epsilon_steps, alpha, with_qplex) in expected.items():
+    for name, (
+        optimizer,
+        env_steps,
+        epsilon_steps,
+        alpha,
+        with_qplex,
+    ) in expected.items():
         for method in ("qmix", "qmix_cia", "qplex_cia", "scds"):
             config = table[f"smax_{name}", method]
-            assert (config.optimizer, config.env_steps, config.epsilon_steps) == (optimizer, env_steps, epsilon_steps)
+            assert (config.optimizer, config.env_steps, config.epsilon_steps) == (
+                optimizer,
+                env_steps,
+                epsilon_steps,
+            )
         assert (
             table[f"smax_{name}", "qmix_cia"].cia_coefficient == alpha
             and table[f"smax_{name}", "qmix"].cia_coefficient == 0
         )
         assert table[f"smax_{name}", "qplex_cia"].cia_coefficient == with_qplex
-        assert table[f"smax_{name}", "qplex"].qplex_weights == table[f"smax_{name}", "scds"].qplex_weights == "qatten"
-    assert (table["smax_corridor", "scds"].scds_anneal, table["smax_3s5z_vs_3s6z", "scds"].scds_beta) == (5.0, 0.03)
+        assert (
+            table[f"smax_{name}", "qplex"].qplex_weights
+            == table[f"smax_{name}", "scds"].qplex_weights
+            == "qatten"
+        )
+    assert (
+        table["smax_corridor", "scds"].scds_anneal,
+        table["smax_3s5z_vs_3s6z", "scds"].scds_beta,
+    ) == (5.0, 0.03)
     assert table["smax_2c_vs_64zg", "eoi"].eoi_steps == 0.2
 
 
@@ -124,7 +177,8 @@ def test_the_training_notebook_can_be_told_every_config(name):
     assert difference(METHODS["qmix"].but(env_steps=7)) == ("qmix", {"env_steps": 7})
 
 
-# -------------------------------------------------------------------------------- what has become of a run
+# -------------------------------------------------------------------------------- what
+# has become of a run
 
 
 @pytest.fixture
@@ -157,13 +211,29 @@ def test_failed_with_the_last_line_of_its_reason(entry, tmp_path):
     file = failure_file(folder_of(entry, tmp_path))
     file.parent.mkdir(parents=True)
     file.write_text("something\nFloatingPointError: td_loss: expected finite numbers\n")
-    assert standing(entry, tmp_path) == (entry, "failed", "FloatingPointError: td_loss: expected finite numbers")
+    assert standing(entry, tmp_path) == (
+        entry,
+        "failed",
+        "FloatingPointError: td_loss: expected finite numbers",
+    )
 
 
 SPOILED = {
-    "truncated": ("metrics.json", lambda data: data[: len(data) // 2], "recorded sha256"),
-    "one bit flipped": ("weights.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1]), "recorded sha256"),
-    "edited by hand": ("metrics.json", lambda data: data.replace(b"[", b"[ ", 1), "recorded sha256"),
+    "truncated": (
+        "metrics.json",
+        lambda data: data[: len(data) // 2],
+        "recorded sha256",
+    ),
+    "one bit flipped": (
+        "weights.safetensors",
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+        "recorded sha256",
+    ),
+    "edited by hand": (
+        "metrics.json",
+        lambda data: data.replace(b"[", b"[ ", 1),
+        "recorded sha256",
+    ),
     "removed": ("config.json", None, "is incomplete"),
 }
 
@@ -178,7 +248,11 @@ def test_a_damaged_run_is_named_and_never_retrained(how, entry, tmp_path):
     else:
         file.write_bytes(change(file.read_bytes()))
     found = standing(entry, tmp_path)
-    assert found.state == "damaged" and told in found.detail and str(file.parent) in found.detail
+    assert (
+        found.state == "damaged"
+        and told in found.detail
+        and str(file.parent) in found.detail
+    )
     assert lab.exit_code([found]) == 1
 
 
@@ -221,10 +295,18 @@ def test_asking_whether_a_run_is_held_never_stops_it(tmp_path):
 
 
 def test_on_a_gpu_all_seeds_of_a_method_are_one_job(tmp_path):
-    assert lab.missing("smoke", tmp_path, "cuda") == ["turn~qmix~1+2", "turn~qmix_cia~1+2"]
-    assert lab.named("smoke", "turn~qmix~1+2") == [entry for entry in find("smoke") if entry.config.method == "qmix"]
+    assert lab.missing("smoke", tmp_path, "cuda") == [
+        "turn~qmix~1+2",
+        "turn~qmix_cia~1+2",
+    ]
+    assert lab.named("smoke", "turn~qmix~1+2") == [
+        entry for entry in find("smoke") if entry.config.method == "qmix"
+    ]
     train(find("smoke")[0].config, Turn(), [1], tmp_path)
-    assert set(lab.missing("smoke", tmp_path, "cuda")) == {"turn~qmix~2", "turn~qmix_cia~1+2"}
+    assert set(lab.missing("smoke", tmp_path, "cuda")) == {
+        "turn~qmix~2",
+        "turn~qmix_cia~1+2",
+    }
 
 
 def test_an_unknown_study_or_key(tmp_path, capsys):
@@ -234,63 +316,98 @@ def test_an_unknown_study_or_key(tmp_path, capsys):
     assert "key: expected a run of the study smoke" in capsys.readouterr().err
 
 
-# -------------------------------------------------------------------------------- one run through papermill
+# -------------------------------------------------------------------------------- one
+# run through papermill
 
 
 @pytest.fixture
 def notebooks(monkeypatch):
     """Kernels find the library of this checkout."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'notebooks'}")
-    monkeypatch.setattr(lab, "die_with_parent", lambda: None)  # pytest's own end is none of its business
+    # pytest's own end is none of its business
+    monkeypatch.setattr(lab, "die_with_parent", lambda: None)
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
-def test_a_run_is_what_train_gives_and_a_second_call_does_nothing(notebooks, tmp_path, monkeypatch):
-    config = METHODS["qmix_cia"].but(env_steps=4_000, evaluation_interval=1_000, batch=8)
+def test_a_run_is_what_train_gives_and_a_second_call_does_nothing(
+    notebooks, tmp_path, monkeypatch
+):
+    config = METHODS["qmix_cia"].but(
+        env_steps=4_000, evaluation_interval=1_000, batch=8
+    )
     entry = Entry(config, "turn", 3)
     assert lab.execute([entry], tmp_path, "cpu") == 0
     (run,) = train(config, Turn(), [3])
     kept = read_run(folder_of(entry, tmp_path))
-    assert kept.metrics == run.metrics and all(torch.equal(kept.weights[k], v) for k, v in run.weights.items())
-    assert [path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()] == ["seed_3"]  # nothing else is left
+    assert kept.metrics == run.metrics and all(
+        torch.equal(kept.weights[k], v) for k, v in run.weights.items()
+    )
+    # nothing else is left
+    assert [path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()] == [
+        "seed_3"
+    ]
     monkeypatch.setattr(lab.papermill, "execute_notebook", None)
     assert lab.execute([entry], tmp_path, "cpu") == 0
 
 
 def test_seeds_in_one_execution_are_each_what_they_are_alone(notebooks, tmp_path):
     config = METHODS["qmix"].but(env_steps=600, evaluation_interval=300, batch=4)
-    assert lab.execute([Entry(config, "turn", seed) for seed in (1, 2)], tmp_path, "cpu") == 0
+    assert (
+        lab.execute([Entry(config, "turn", seed) for seed in (1, 2)], tmp_path, "cpu")
+        == 0
+    )
     for run in train(config, Turn(), [1, 2], processes=1):
-        assert read_run(folder_of(Entry(config, "turn", run.seed), tmp_path)).metrics == run.metrics
+        assert (
+            read_run(folder_of(Entry(config, "turn", run.seed), tmp_path)).metrics
+            == run.metrics
+        )
 
 
-def test_a_loss_that_is_no_number_is_a_failure_with_its_step(notebooks, tmp_path, capsys, monkeypatch):
-    config = METHODS["qmix"].but(env_steps=4_000, learning_rate=1e30, evaluation_interval=500, batch=4)
-    entries = grid([config.but(method="bad"), METHODS["qmix"].but(method="good", env_steps=200)], "turn", [1])
+def test_a_loss_that_is_no_number_is_a_failure_with_its_step(
+    notebooks, tmp_path, capsys, monkeypatch
+):
+    config = METHODS["qmix"].but(
+        env_steps=4_000, learning_rate=1e30, evaluation_interval=500, batch=4
+    )
+    entries = grid(
+        [config.but(method="bad"), METHODS["qmix"].but(method="good", env_steps=200)],
+        "turn",
+        [1],
+    )
     monkeypatch.setitem(STUDIES, "pair", entries)
     assert [lab.execute([entry], tmp_path, "cpu") for entry in entries] == [1, 0]
     assert lab.main(["status", "pair", "--results", str(tmp_path)]) == 1
     table = capsys.readouterr().out
     assert "turn~bad~1   failed   FloatingPointError:" in table and "env steps" in table
     assert "turn~good~1  done" in table and "pair: 1 failed, 1 done of 2" in table
-    assert lab.missing("pair", tmp_path) == ["turn~bad~1"]  # the same command tries it again
+    # the same command tries it again
+    assert lab.missing("pair", tmp_path) == ["turn~bad~1"]
 
 
-# -------------------------------------------------------------------------------- killed
+# --------------------------------------------------------------------------------
+# killed
 
 
 def digest(results: Path) -> dict[str, str]:
     """sha256 of what a run is, without when and where it was made."""
-    bodies = [path for path in results.glob("*/*/seed_*/*") if path.name != "provenance.json"]
-    return {str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest() for path in bodies}
+    bodies = [
+        path for path in results.glob("*/*/seed_*/*") if path.name != "provenance.json"
+    ]
+    return {
+        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in bodies
+    }
 
 
 def told(process: int) -> bytes:
     """Command line and environment of a process; nothing if it has gone."""
     try:
-        return b"".join(Path(f"/proc/{process}/{part}").read_bytes() for part in ("cmdline", "environ"))
+        return b"".join(
+            Path(f"/proc/{process}/{part}").read_bytes()
+            for part in ("cmdline", "environ")
+        )
     except OSError:
         return b""
 
@@ -302,8 +419,19 @@ def processes(results: Path) -> list[int]:
 
 
 def start(results: Path, *arguments: str) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'notebooks'}", "MARK": str(results)}
-    command = [sys.executable, "-m", "ciabook.studies.lab", *arguments, "--results", str(results)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'notebooks'}",
+        "MARK": str(results),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "ciabook.studies.lab",
+        *arguments,
+        "--results",
+        str(results),
+    ]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, env=environment, **silent)
 
@@ -316,7 +444,9 @@ def wait_until_gone(results: Path, seconds: float = 30) -> None:
     assert not processes(results)
 
 
-def killed_until_done(results: Path, arguments: list[str], kills: int, seed: int, within: float) -> None:
+def killed_until_done(
+    results: Path, arguments: list[str], kills: int, seed: int, within: float
+) -> None:
     """Starts a lab again and again, kills any of its processes at a random moment, and in the end lets it finish."""
     chance = random.Random(seed)
     for _ in range(kills):
@@ -346,7 +476,9 @@ def undisturbed(tmp_path_factory) -> dict[str, str]:
 
 
 def test_a_run_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path):
-    killed_until_done(tmp_path, ["exec", "smoke", "turn~qmix_cia~1"], kills=2, seed=4, within=6.0)
+    killed_until_done(
+        tmp_path, ["exec", "smoke", "turn~qmix_cia~1"], kills=2, seed=4, within=6.0
+    )
     found = digest(tmp_path)
     assert len(found) == 3 and found.items() <= undisturbed.items()
     assert not [path for path in files(tmp_path) if "/." in path]
@@ -354,7 +486,9 @@ def test_a_run_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path)
 
 def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path):
     """Command, scheduler, run step or kernel: the same command again is the whole recovery."""
-    killed_until_done(tmp_path, ["run", "smoke", "--jobs", "2"], kills=1, seed=1, within=14.0)
+    killed_until_done(
+        tmp_path, ["run", "smoke", "--jobs", "2"], kills=1, seed=1, within=14.0
+    )
     assert digest(tmp_path) == undisturbed
     assert not [path for path in files(tmp_path / "turn") if "/." in path]
 
@@ -366,7 +500,14 @@ def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
     while scheduler is None:
         assert running.poll() is None
         time.sleep(0.2)
-        scheduler = next((process for process in processes(tmp_path) if b"--snakefile" in told(process)), None)
+        scheduler = next(
+            (
+                process
+                for process in processes(tmp_path)
+                if b"--snakefile" in told(process)
+            ),
+            None,
+        )
     os.kill(scheduler, signal.SIGSTOP)
     running.kill()
     running.wait()
@@ -376,7 +517,13 @@ def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
 @pytest.mark.long
 def test_a_study_killed_often_is_what_it_would_have_been(undisturbed, tmp_path):
     for seed in range(4):
-        killed_until_done(tmp_path / str(seed), ["run", "smoke", "--jobs", "2"], kills=4, seed=seed, within=20.0)
+        killed_until_done(
+            tmp_path / str(seed),
+            ["run", "smoke", "--jobs", "2"],
+            kills=4,
+            seed=seed,
+            within=20.0,
+        )
         assert digest(tmp_path / str(seed)) == undisturbed
 
 
@@ -387,5 +534,7 @@ def test_two_labs_at_once_train_every_run_once(undisturbed, tmp_path):
     time.sleep(4)
     assert start(tmp_path, "run", "smoke", "--jobs", "2").wait() == 2
     assert first.wait() == 0 and digest(tmp_path) == undisturbed
-    times = [read_run(path).provenance["resumed"] for path in tmp_path.glob("turn/*/seed_*")]
+    times = [
+        read_run(path).provenance["resumed"] for path in tmp_path.glob("turn/*/seed_*")
+    ]
     assert times == [[]] * 4

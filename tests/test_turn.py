@@ -21,7 +21,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def board(agent0, agent1, apple, free=0, t=0, game=GAME) -> TurnState:
     """One game."""
-    state = game.placed(torch.tensor([[agent0, agent1]]), torch.tensor([apple]), torch.tensor([free]))
+    state = game.placed(
+        torch.tensor([[agent0, agent1]]), torch.tensor([apple]), torch.tensor([free])
+    )
     return state._replace(t=torch.tensor([t]))
 
 
@@ -37,7 +39,8 @@ def step(state, *actions, game=None):
     return (game or GAME).step(state, torch.tensor([actions]), generator())
 
 
-# ------------------------------------------------------------------------------------------------ rules
+# ------------------------------------------------------------------------------------------------
+# rules
 
 
 def test_an_episode_starts_in_opposite_corners_with_agent_0_free():
@@ -55,7 +58,8 @@ def test_an_episode_starts_in_opposite_corners_with_agent_0_free():
         (0, (LEFT, STAY), 0, [[2, 1], [3, 3]]),
         (0, (RIGHT, STAY), 0, [[2, 3], [3, 3]]),
         (0, (STAY, STAY), 0, [[2, 2], [3, 3]]),
-        (0, (EAT, STAY), 0, [[2, 2], [3, 3]]),  # eating where there is no apple costs nothing ...
+        # eating where there is no apple costs nothing ...
+        (0, (EAT, STAY), 0, [[2, 2], [3, 3]]),
         (0, (STAY, EAT), -1, [[2, 2], [3, 3]]),  # ... unless one is trapped
         (0, (STAY, UP), -1, [[2, 2], [3, 3]]),  # a trapped agent pays and does not move
         (0, (RIGHT, LEFT), -1, [[2, 3], [3, 3]]),
@@ -75,7 +79,9 @@ def test_moves_and_their_costs(free, actions, reward, after):
     assert result.info["eaten"].tolist() == [False]
 
 
-@pytest.mark.parametrize(("cell", "action"), [((0, 2), UP), ((4, 2), DOWN), ((2, 0), LEFT), ((2, 4), RIGHT)])
+@pytest.mark.parametrize(
+    ("cell", "action"), [((0, 2), UP), ((4, 2), DOWN), ((2, 0), LEFT), ((2, 4), RIGHT)]
+)
 def test_the_border_costs_one_and_holds(cell, action):
     result = step(board(cell, (3, 3), (1, 1)), action, STAY)
     assert result.rewards.tolist() == [-1]
@@ -100,7 +106,10 @@ def test_eating_pays_ten_and_passes_the_turn(free):
     assert result.info["eaten"].tolist() == [True]
     assert result.state.free.tolist() == [1 - free]
     assert agents(result.state) == [[list(cell) for cell in cells]]
-    assert Turn().global_state(result.state)[0, -2:].tolist() == [float(free == 1), float(free == 0)]
+    assert Turn().global_state(result.state)[0, -2:].tolist() == [
+        float(free == 1),
+        float(free == 0),
+    ]
 
 
 @pytest.mark.parametrize("illegal", [UP, DOWN, LEFT, RIGHT, EAT])
@@ -139,7 +148,8 @@ def test_the_time_limit_truncates_at_the_last_step_only(horizon):
     assert ended == [False] * (horizon - 1) + [True]
 
 
-# ------------------------------------------------------------------------------------------------ what is seen
+# ------------------------------------------------------------------------------------------------
+# what is seen
 
 
 @pytest.mark.parametrize(
@@ -170,51 +180,74 @@ def test_the_other_agent_is_seen_from_the_opposite_side():
 
 def test_every_window_of_the_board():
     game = Turn()
-    for agent, apple in product(CELLS, CELLS):  # also at the border: nothing wraps around
+    # also at the border: nothing wraps around
+    for agent, apple in product(CELLS, CELLS):
         window = game.observe(board(agent, (0, 0), apple))[0, 0, 9:].view(3, 3)
         for row, column in product((-1, 0, 1), repeat=2):
-            assert window[row + 1, column + 1].item() == (apple == (agent[0] + row, agent[1] + column))
+            assert window[row + 1, column + 1].item() == (
+                apple == (agent[0] + row, agent[1] + column)
+            )
 
 
 def test_observation_does_not_tell_whose_turn_it_is_or_the_time():
-    seen = [Turn().observe(board((2, 2), (3, 3), (2, 1), free, t)) for free in (0, 1) for t in (0, 99)]
+    seen = [
+        Turn().observe(board((2, 2), (3, 3), (2, 1), free, t))
+        for free in (0, 1)
+        for t in (0, 99)
+    ]
     assert all(torch.equal(seen[0], other) for other in seen)
 
 
 def test_state_is_four_one_hots():
     state = Turn().global_state(board((0, 1), (3, 2), (4, 4), free=1))[0]
     assert state.shape == (77,)
-    assert state.nonzero().flatten().tolist() == [4 * 5 + 4, 25 + 1, 50 + 3 * 5 + 2, 75 + 1]
+    assert state.nonzero().flatten().tolist() == [
+        4 * 5 + 4,
+        25 + 1,
+        50 + 3 * 5 + 2,
+        75 + 1,
+    ]
 
 
 def test_state_in_units():
     """Per agent its own cell, whether it is free, and the apple's cell; nothing else about the game changes."""
     units, state = Turn(units=True), board((0, 1), (3, 2), (4, 4), free=1)
     told = units.global_state(state)[0]
-    assert told.shape == (102,) == (units.spec.state_size,) and units.spec.unit_size == 51
+    assert (
+        told.shape == (102,) == (units.spec.state_size,) and units.spec.unit_size == 51
+    )
     assert told[:51].nonzero().flatten().tolist() == [1, 26 + 24]
     assert told[51:].nonzero().flatten().tolist() == [3 * 5 + 2, 25, 26 + 24]
     assert torch.equal(units.observe(state), Turn().observe(state))
-    assert (units.name, Turn().name) == ("turn_units", "turn") and GAMES["turn_units"]().units
+    assert (units.name, Turn().name) == ("turn_units", "turn") and GAMES[
+        "turn_units"
+    ]().units
 
 
 def test_all_actions_are_always_available():
-    assert Turn().available(Turn().reset(2, generator())).tolist() == [[[True] * 6] * 2] * 2
+    assert (
+        Turn().available(Turn().reset(2, generator())).tolist()
+        == [[[True] * 6] * 2] * 2
+    )
 
 
-# ------------------------------------------------------------------------------------------------ randomness
+# ------------------------------------------------------------------------------------------------
+# randomness
 
 
 def test_the_first_apple_is_uniform_over_all_cells():
     state = Turn().reset(10_000, generator(1))
-    assert chi_square(state.apple) < 51.2  # the 99.9 % quantile with 24 degrees of freedom
+    # the 99.9 % quantile with 24 degrees of freedom
+    assert chi_square(state.apple) < 51.2
     assert len(state.apple.unique()) == 25  # the agents' own cells too
 
 
 def test_the_next_apple_is_uniform_even_where_the_last_one_was():
     state = Turn().reset(10_000, generator(1))
     state = state._replace(apple=state.positions[:, 0])
-    result = Turn().step(state, torch.tensor([EAT, STAY]).expand(10_000, 2), generator(2))
+    result = Turn().step(
+        state, torch.tensor([EAT, STAY]).expand(10_000, 2), generator(2)
+    )
     assert result.info["eaten"].all()
     assert chi_square(result.state.apple) < 51.2
 
@@ -226,7 +259,9 @@ def chi_square(cells: torch.Tensor) -> float:
 
 
 def test_same_seed_same_episodes():
-    first, again, other = (trace(Turn(horizon=40), Uniform(), 5, generator(seed)) for seed in (3, 3, 4))
+    first, again, other = (
+        trace(Turn(horizon=40), Uniform(), 5, generator(seed)) for seed in (3, 3, 4)
+    )
     assert torch.equal(first.actions, again.actions)
     assert torch.equal(first.rewards, again.rewards)
     for mine, yours in zip(first.states, again.states, strict=True):
@@ -239,8 +274,11 @@ def test_a_game_does_not_notice_what_the_others_do():
     for actions_of_game_1 in ([EAT, STAY], [STAY, STAY]):
         rng = generator(5)
         state = game.reset(2, rng)
-        state = state._replace(apple=torch.zeros_like(state.apple))  # under agent 0 in both games
-        state = game.step(state, torch.tensor([[EAT, STAY], actions_of_game_1]), rng).state
+        # under agent 0 in both games
+        state = state._replace(apple=torch.zeros_like(state.apple))
+        state = game.step(
+            state, torch.tensor([[EAT, STAY], actions_of_game_1]), rng
+        ).state
         result = game.step(state, torch.tensor([[STAY, LEFT], actions_of_game_1]), rng)
         assert result.rewards[0] == 0
         assert agents(result.state)[0] == [[0, 0], [4, 3]]
@@ -249,7 +287,8 @@ def test_a_game_does_not_notice_what_the_others_do():
     assert found[0][1] != found[1][1]
 
 
-# ------------------------------------------------------------------------------------------------ other boards
+# ------------------------------------------------------------------------------------------------
+# other boards
 
 
 @pytest.mark.parametrize("size", [2, 3, 8])
@@ -282,22 +321,36 @@ def test_impossible_boards_are_refused(sizes, message):
 
 @pytest.mark.parametrize("actions", [[[6, STAY]], [[STAY, -1]]])
 def test_actions_out_of_range_are_refused(actions):
-    with pytest.raises(InvalidInputError, match=r"actions: expected values from 0 to 5, got 'values from -?\d to \d'"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"actions: expected values from 0 to 5, got 'values from -?\d to \d'",
+    ):
         Turn().step(board((0, 0), (4, 4), (1, 1)), torch.tensor(actions), generator())
 
 
-@pytest.mark.parametrize(("agent", "apple", "name"), [((0, 5), (0, 0), "positions"), ((0, 0), (-1, 0), "apple")])
+@pytest.mark.parametrize(
+    ("agent", "apple", "name"),
+    [((0, 5), (0, 0), "positions"), ((0, 0), (-1, 0), "apple")],
+)
 def test_places_outside_the_board_are_refused(agent, apple, name):
-    with pytest.raises(InvalidInputError, match=f"{name}: expected rows and columns from 0 to 4, got 'values from"):
+    with pytest.raises(
+        InvalidInputError,
+        match=f"{name}: expected rows and columns from 0 to 4, got 'values from",
+    ):
         board(agent, (4, 4), apple)
 
 
 @pytest.mark.parametrize("make", [torch.arange, np.arange])
 def test_places_and_cells_translate_into_each_other(make):
     game, cell = Turn(size=3), make(9)
-    state = TurnState(positions=cell[:, None] + 0 * cell[:2], apple=cell, free=0 * cell, t=0 * cell)
+    state = TurnState(
+        positions=cell[:, None] + 0 * cell[:2], apple=cell, free=0 * cell, t=0 * cell
+    )
     positions, apple = game.places(state)
     assert apple.tolist() == [[row, column] for row in range(3) for column in range(3)]
     assert positions[:, 0].tolist() == positions[:, 1].tolist() == apple.tolist()
     again = game.placed(positions, apple, state.free)
-    assert all(mine.tolist() == given.tolist() for mine, given in zip(again, state, strict=True))
+    assert all(
+        mine.tolist() == given.tolist()
+        for mine, given in zip(again, state, strict=True)
+    )

@@ -1,7 +1,8 @@
 """A program that answers like Blizzard's SC2_x64: its command line, its websocket, its protobuf; a toy battle inside.
 
-Needs `websockets` and `s2clientprotocol` (or `pys2clientprotocol`), which come with SMAC's requirements or the tests'.
-The file named by TOY_SC2_CRASH, if it is there, is deleted at the next long step, and the program dies like a crash.
+Needs `websockets` and `s2clientprotocol` (or `pys2clientprotocol`), which come with
+SMAC's requirements or the tests'. The file named by TOY_SC2_CRASH, if it is there, is
+deleted at the next long step, and the program dies like a crash.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from s2clientprotocol import raw_pb2, sc2api_pb2
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
-COLOSSUS, MARINE, ZEALOT, STALKER, ZERGLING, HYDRALISK = 4, 48, 73, 74, 105, 107  # Blizzard's numbers
+# Blizzard's numbers
+COLOSSUS, MARINE, ZEALOT, STALKER, ZERGLING, HYDRALISK = 4, 48, 73, 74, 105, 107
 TABLE = {  # hit points, shields, reach, damage
     COLOSSUS: (200, 150, 7.0, 20),
     MARINE: (45, 0, 5.0, 6),
@@ -24,7 +26,9 @@ TABLE = {  # hit points, shields, reach, damage
     ZERGLING: (35, 0, 0.1, 5),
     HYDRALISK: (80, 0, 5.0, 12),
 }
-TEAMS = {  # as the maps place them: the agents' types get numbers of their own there, in this order
+# as the maps place them: the agents' types get numbers of their own there, in this
+# order
+TEAMS = {
     "10m_vs_11m": ([(MARINE, 10)], [(MARINE, 11)]),
     "2c_vs_64zg": ([(COLOSSUS, 2)], [(ZERGLING, 64)]),
     "7sz": ([(STALKER, 7), (ZEALOT, 7)], [(STALKER, 7), (ZEALOT, 7)]),
@@ -34,7 +38,8 @@ TEAMS = {  # as the maps place them: the agents' types get numbers of their own 
 }
 OWN_TYPES = 1900
 MOVE, ATTACK = 16, 23  # abilities
-PACE, BODY, COOLDOWN = 0.14, 1.2, 15  # cells per tick, cells between centres of units that touch, ticks
+# cells per tick, cells between centres of units that touch, ticks
+PACE, BODY, COOLDOWN = 0.14, 1.2, 15
 
 
 class Battle:
@@ -53,7 +58,11 @@ class Battle:
                 points, shields = TABLE[kind][:2]
                 for index in range(count):
                     self.tags += 1
-                    unit = raw_pb2.Unit(tag=self.tags, owner=owner, unit_type=OWN_TYPES + group if owner == 1 else kind)
+                    unit = raw_pb2.Unit(
+                        tag=self.tags,
+                        owner=owner,
+                        unit_type=OWN_TYPES + group if owner == 1 else kind,
+                    )
                     unit.health = unit.health_max = points
                     unit.shield = unit.shield_max = shields
                     unit.pos.x = (9 if owner == 1 else 23) + 0.7 * (index % 3)
@@ -72,11 +81,17 @@ class Battle:
     def act(self, unit: raw_pb2.Unit, kind: int, order: Any) -> None:
         """Attack what is in reach, walk to what is not."""
         unit.weapon_cooldown = max(0, unit.weapon_cooldown - 1)
-        others = [other for other, _ in self.units.values() if other.owner != unit.owner]
+        others = [
+            other for other, _ in self.units.values() if other.owner != unit.owner
+        ]
         target = None
         if unit.owner == 2 and others:
             target = min(others, key=lambda other: apart(unit, other.pos))
-        elif order is not None and order.ability_id == ATTACK and order.target_unit_tag in self.units:
+        elif (
+            order is not None
+            and order.ability_id == ATTACK
+            and order.target_unit_tag in self.units
+        ):
             target = self.units[order.target_unit_tag][0]
         if target is None:
             if order is not None and order.ability_id == MOVE:
@@ -143,13 +158,19 @@ class Program:
     def game_info(self, _: Any, response: Any) -> None:
         raw = response.start_raw
         raw.map_size.x = raw.map_size.y = raw.playable_area.p1.x = 32
-        raw.playable_area.p0.x, raw.playable_area.p0.y, raw.playable_area.p1.y = 0, 8, 24
+        raw.playable_area.p0.x, raw.playable_area.p0.y, raw.playable_area.p1.y = (
+            0,
+            8,
+            24,
+        )
         raw.pathing_grid.bits_per_pixel, raw.pathing_grid.data = 1, b"\xff" * 128
         raw.terrain_height.bits_per_pixel, raw.terrain_height.data = 8, b"\x7f" * 1024
 
     def observation(self, _: Any, response: Any) -> None:
         response.observation.game_loop = self.battle.ticks
-        response.observation.raw_data.units.extend(unit for unit, _ in self.battle.units.values())
+        response.observation.raw_data.units.extend(
+            unit for unit, _ in self.battle.units.values()
+        )
 
     def action(self, request: Any, response: Any) -> None:
         for each in request.actions:
@@ -185,7 +206,8 @@ def main() -> None:
     def converse(socket: Any) -> None:
         while True:
             try:
-                request = sc2api_pb2.Request.FromString(socket.recv(decode=False))  # pysc2 sends frames of text
+                # pysc2 sends frames of text
+                request = sc2api_pb2.Request.FromString(socket.recv(decode=False))
             except ConnectionClosed:
                 return
             socket.send(program.answer(request).SerializeToString())

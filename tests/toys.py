@@ -11,8 +11,20 @@ from ciacore.learning.rollout import pad
 from ciacore.methods import assemble
 from ciacore.types import Episodes, Spec, Step, Utilities
 
-SMALL = {"batch": 4, "buffer": 16, "hidden_size": 8, "mixing_size": 4, "hypernetwork_size": 8, "target_interval": 5}
-SMALL |= {"env_steps": 60, "evaluation_interval": 20, "evaluation_games": 3, "epsilon_steps": 40}
+SMALL = {
+    "batch": 4,
+    "buffer": 16,
+    "hidden_size": 8,
+    "mixing_size": 4,
+    "hypernetwork_size": 8,
+    "target_interval": 5,
+}
+SMALL |= {
+    "env_steps": 60,
+    "evaluation_interval": 20,
+    "evaluation_games": 3,
+    "epsilon_steps": 40,
+}
 
 
 def small(**fields) -> Config:
@@ -24,7 +36,9 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def random_utilities(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Utilities:
+def random_utilities(
+    *shape: int, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Utilities:
     """Chosen utilities with a standard deviation of 2, so that QMIX's hidden units are on both sides of 0."""
     chosen = 2 * torch.randn(*shape, generator=rng(seed), dtype=dtype)
     return Utilities(chosen, chosen, torch.zeros(*shape, 1, dtype=dtype))
@@ -38,14 +52,16 @@ class StrollState(NamedTuple):
 class Stroll:
     """Two agents, 3 actions; each episode ends by its rules after 1..horizon steps; every step pays 1.
 
-    Whatever it shows or pays after its end is nonsense on purpose: nothing of it may reach the learner.
-    Action 2 is available at even times only.
+    Whatever it shows or pays after its end is nonsense on purpose: nothing of it may
+    reach the learner. Action 2 is available at even times only.
     """
 
     name = "stroll"
 
     def __init__(self, horizon: int = 6) -> None:
-        self.spec = Spec(2, 3, observation_size=4, state_size=5, unit_size=0, horizon=horizon)
+        self.spec = Spec(
+            2, 3, observation_size=4, state_size=5, unit_size=0, horizon=horizon
+        )
 
     def reset(self, n_games, rng) -> StrollState:
         length = torch.randint(1, self.spec.horizon + 1, (n_games,), generator=rng)
@@ -55,13 +71,22 @@ class Stroll:
         after = state._replace(t=state.t + 1)
         ended = after.t == state.length  # a single flash; later steps look alive again
         rewards = torch.where(after.t <= state.length, 1.0, 777.0)
-        return Step(after, rewards, ended, after.t >= self.spec.horizon, {"valid": after.t <= state.length})
+        return Step(
+            after,
+            rewards,
+            ended,
+            after.t >= self.spec.horizon,
+            {"valid": after.t <= state.length},
+        )
 
     def observe(self, state):
         return (1.0 + state.t)[:, None, None].expand(-1, 2, 4).contiguous()
 
     def global_state(self, state):
-        return torch.cat([state.length[:, None].float(), (1.0 + state.t)[:, None].expand(-1, 4)], dim=1)
+        return torch.cat(
+            [state.length[:, None].float(), (1.0 + state.t)[:, None].expand(-1, 4)],
+            dim=1,
+        )
 
     def available(self, state):
         allowed = torch.ones(len(state.t), 2, 3, dtype=torch.bool)
@@ -69,18 +94,26 @@ class Stroll:
         return allowed
 
 
-SPEC = Spec(n_agents=2, n_actions=3, observation_size=4, state_size=5, unit_size=0, horizon=8)
+SPEC = Spec(
+    n_agents=2, n_actions=3, observation_size=4, state_size=5, unit_size=0, horizon=8
+)
 
 
 def random_episodes(
-    lengths: list[int], spec: Spec = SPEC, seed: int = 0, gamma: float = 0.99, latents: int = 0
+    lengths: list[int],
+    spec: Spec = SPEC,
+    seed: int = 0,
+    gamma: float = 0.99,
+    latents: int = 0,
 ) -> Episodes:
     """Random episodes of the given lengths, padded to the longest of them; with one of `latents` latents each."""
     generator, batch, steps = rng(seed), len(lengths), max(lengths)
     shape = (batch, steps + 1, spec.n_agents)
     ended = torch.arange(steps) == torch.tensor(lengths).unsqueeze(1) - 1
     available = torch.rand(*shape, spec.n_actions, generator=generator) < 0.7
-    actions = torch.randint(spec.n_actions, (batch, steps, spec.n_agents), generator=generator)
+    actions = torch.randint(
+        spec.n_actions, (batch, steps, spec.n_agents), generator=generator
+    )
     available[:, :-1].scatter_(-1, actions.unsqueeze(-1), True)
     available[..., 0] |= ~available.any(-1)
     return pad(
@@ -91,11 +124,17 @@ def random_episodes(
         rewards=torch.randn(batch, steps, generator=generator),
         ended=ended,
         gamma=gamma,
-        context=torch.eye(latents)[torch.randint(latents, (batch,), generator=generator)] if latents else None,
+        context=torch.eye(latents)[
+            torch.randint(latents, (batch,), generator=generator)
+        ]
+        if latents
+        else None,
     )
 
 
-def learner(config: Config, spec: Spec = SPEC, seed: int = 0, device: str = "cpu") -> Learner:
+def learner(
+    config: Config, spec: Spec = SPEC, seed: int = 0, device: str = "cpu"
+) -> Learner:
     """A learner with networks fixed by the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -107,4 +146,7 @@ def learner(config: Config, spec: Spec = SPEC, seed: int = 0, device: str = "cpu
 
 def gradients(module: torch.nn.Module) -> dict[str, float]:
     """Largest absolute gradient entry of each parameter; None where no gradient arrived."""
-    return {name: None if p.grad is None else float(p.grad.abs().max()) for name, p in module.named_parameters()}
+    return {
+        name: None if p.grad is None else float(p.grad.abs().max())
+        for name, p in module.named_parameters()
+    }

@@ -13,8 +13,12 @@ ROLES = re.compile(r' role="(doc-biblioentry|doc-backlink)"')
 
 def repaired(page: str) -> str:
     """Toggles of the contents get a name, parameters of a signature are no list of definitions, old roles go."""
-    page = page.replace(NAMELESS, NAMELESS.replace("<summary>", '<summary aria-label="pages below">'))
-    page = ROLES.sub("", page).replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+    page = page.replace(
+        NAMELESS, NAMELESS.replace("<summary>", '<summary aria-label="pages below">')
+    )
+    page = ROLES.sub("", page).replace(
+        '<div role="list" class="citation-list">', '<div class="citation-list">'
+    )
     return SIGNATURE.sub(lambda sig: re.sub(r"<(/?)d[ld]>", r"<\1div>", sig[0]), page)
 
 

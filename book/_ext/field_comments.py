@@ -1,8 +1,9 @@
 """Two conventions of ciacore that Sphinx does not know, made visible on the API page.
 
-A NamedTuple or dataclass documents each field by the comment on its line: the fields become a list under the class, in
-place of the signature and the members that would repeat them. A game's card ends with a heading "References", which
-napoleon would tear out of the card.
+A NamedTuple or dataclass documents each field by the comment on its line: the fields
+become a list under the class, in place of the signature and the members that would
+repeat them. A game's card ends with a heading "References", which napoleon would tear
+out of the card.
 """
 
 import inspect
@@ -11,7 +12,8 @@ from dataclasses import is_dataclass
 
 from sphinx.util.rst import escape
 
-FIELD = re.compile(r"^    ([a-z]\w*): (.*?)(?: = (.*?))?(?:  # (.*))?$", re.M)  # name: kind = default  # comment
+# name: kind = default  # comment
+FIELD = re.compile(r"^    ([a-z]\w*): (.*?)(?: = (.*?))?(?:  # (.*))?$", re.M)
 
 
 def keep_card_whole(app, what, name, obj, options, lines):
@@ -20,7 +22,9 @@ def keep_card_whole(app, what, name, obj, options, lines):
 
 
 def is_record(what, obj):
-    return what in ("class", "exception") and (is_dataclass(obj) or hasattr(obj, "_fields"))
+    return what in ("class", "exception") and (
+        is_dataclass(obj) or hasattr(obj, "_fields")
+    )
 
 
 def list_fields(app, what, name, obj, options, lines):

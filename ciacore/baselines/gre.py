@@ -33,4 +33,6 @@ class GRE(nn.Module):
         self.coefficient = config.gre_coefficient
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
-        return weighted_mean(credit_entropy(temporal_credits(record, self.config)), record.weights)
+        return weighted_mean(
+            credit_entropy(temporal_credits(record, self.config)), record.weights
+        )

@@ -20,9 +20,16 @@ class Shuffle(Auxiliary):
         """
         super().__init__()
         if not config.mixer.startswith("shuffled_"):
-            refuse("mixer", "one that can be shuffled", config.mixer, 'Set mixer="shuffled_qmix".')
+            refuse(
+                "mixer",
+                "one that can be shuffled",
+                config.mixer,
+                'Set mixer="shuffled_qmix".',
+            )
 
-    def begin(self, mixer: nn.Module, target_mixer: nn.Module, rng: torch.Generator | None) -> None:
+    def begin(
+        self, mixer: nn.Module, target_mixer: nn.Module, rng: torch.Generator | None
+    ) -> None:
         """A new order."""
         keys = torch.rand(mixer.order.shape, generator=rng, device=mixer.order.device)
         mixer.order.copy_(keys.argsort())

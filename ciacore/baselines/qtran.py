@@ -16,14 +16,19 @@ from ciacore.types import Batch, Forward, Mixer, Spec
 class QTRAN(nn.Module):
     """L = L_td + opt · L_opt + nopt · L_nopt (Son et al. 2019, Eq. 5 to 8; PyMARL's qtran_base).
 
-    The joint value J(s, h, u) is learned by temporal differences. The mixer's Q_tot (a sum of utilities and V(s)) must
-    equal it at the greedy joint action (opt) and must not lie below it elsewhere (nopt); neither moves J.
+    The joint value J(s, h, u) is learned by temporal differences. The mixer's Q_tot (a
+    sum of utilities and V(s)) must equal it at the greedy joint action (opt) and must
+    not lie below it elsewhere (nopt); neither moves J.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
         size, E = config.hidden_size + spec.n_actions, config.mixing_size
-        self.n_actions, self.opt, self.nopt = spec.n_actions, config.qtran_opt, config.qtran_nopt
+        self.n_actions, self.opt, self.nopt = (
+            spec.n_actions,
+            config.qtran_opt,
+            config.qtran_nopt,
+        )
         self.action_encoding = mlp(size, size, size)
         self.joint_q = mlp(spec.state_size + size, E, E, 1)
 
@@ -39,10 +44,16 @@ class QTRAN(nn.Module):
         return self.joint_q(torch.cat([states, encoded], dim=-1)).squeeze(-1)
 
     def greedy_values(
-        self, agent: nn.Module, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
+        self,
+        agent: nn.Module,
+        mixer: Mixer,
+        batch: Batch,
+        greedy: Int[Tensor, "B slots K"],
     ) -> Float[Tensor, "B slots"]:
         """J of the greedy actions."""
-        return self.joint(batch.states, agent.unroll(batch.episodes, batch.inputs)[1], greedy)
+        return self.joint(
+            batch.states, agent.unroll(batch.episodes, batch.inputs)[1], greedy
+        )
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         episodes, states, hidden = record.episodes, record.states, record.hidden[:, :-1]

@@ -16,21 +16,31 @@ from ciacore.types import Batch, Forward, Mixer, Spec
 class Weighted(nn.Module):
     """L = mean of w (Q_tot - y)² + mean of (Q* - y)² (Rashid et al. 2020, Eq. 7, 9 and 10).
 
-    The targets y come from an unrestricted Q* with agents of its own; double Q never asks target agents and mixer.
+    The targets y come from an unrestricted Q* with agents of its own; double Q never
+    asks target agents and mixer.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
-        self.weighting, self.alpha = WEIGHTINGS[config.weighting], config.weighting_alpha
+        self.weighting, self.alpha = (
+            WEIGHTINGS[config.weighting],
+            config.weighting_alpha,
+        )
         self.central_agent = RecurrentAgent(spec, config)
         self.central_mixer = Central(spec, config)
 
     def greedy_values(
-        self, agent: nn.Module, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
+        self,
+        agent: nn.Module,
+        mixer: Mixer,
+        batch: Batch,
+        greedy: Int[Tensor, "B slots K"],
     ) -> Float[Tensor, "B slots"]:
         """Q* of the greedy actions."""
         values, _ = self.central_agent.unroll(batch.episodes, batch.inputs)
-        return self.central_mixer(utilities_of(values, greedy, batch.episodes.available), batch.states).q_tot
+        return self.central_mixer(
+            utilities_of(values, greedy, batch.episodes.available), batch.states
+        ).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         episodes = record.episodes
@@ -40,8 +50,12 @@ class Weighted(nn.Module):
         with torch.no_grad():
             w = torch.where(self.weighting(record), 1.0, self.alpha)
         return {
-            "td_loss": weighted_mean(w * (record.q_tot - record.targets) ** 2, record.weights),
-            "central_loss": weighted_mean((central - record.targets) ** 2, record.weights),
+            "td_loss": weighted_mean(
+                w * (record.q_tot - record.targets) ** 2, record.weights
+            ),
+            "central_loss": weighted_mean(
+                (central - record.targets) ** 2, record.weights
+            ),
         }
 
 

@@ -1,7 +1,8 @@
 """The words numpy and torch share, so that rules are written once and run in either.
 
-A few games on a CPU are played in numpy, where a small operation costs a quarter of torch's; many games, or games on a
-GPU, in torch. The generator that is passed in decides: a numpy generator gives numpy arrays, a torch one tensors.
+A few games on a CPU are played in numpy, where a small operation costs a quarter of
+torch's; many games, or games on a GPU, in torch. The generator that is passed in
+decides: a numpy generator gives numpy arrays, a torch one tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def library(array: Array) -> Any:
 def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
     """Uniform int64 from 0 to `high` - 1."""
     if isinstance(rng, np.random.Generator):
-        return (high * rng.random(shape)).astype(np.int64)  # half the time of rng.integers
+        # half the time of rng.integers
+        return (high * rng.random(shape)).astype(np.int64)
     return torch.randint(high, shape, generator=rng, device=rng.device)
 
 

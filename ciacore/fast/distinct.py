@@ -1,6 +1,7 @@
 """Rows that repeat: a network need see each of them only once.
 
-On a CPU the layers that look at single steps (the agents' first, those that write a mixer's weights) see them alone.
+On a CPU the layers that look at single steps (the agents' first, those that write a
+mixer's weights) see them alone.
 """
 
 from __future__ import annotations
@@ -41,16 +42,27 @@ def distinct(x: Tensor) -> Distinct:
     """
     rows = x.reshape(-1, x.shape[-1])
     if len(rows) and at_hand(x):
-        seen, numbers = rows.detach().numpy(), (rows.detach().float() @ multipliers(x.shape[-1])).numpy()
+        seen, numbers = (
+            rows.detach().numpy(),
+            (rows.detach().float() @ multipliers(x.shape[-1])).numpy(),
+        )
         values, index = np.unique(numbers.view(np.int64).ravel(), return_inverse=True)
         one = np.empty(len(values), np.int64)
         one[index] = np.arange(len(rows))  # a place of each
         if len(values) <= FEW * len(rows) and (seen[one].take(index, 0) == seen).all():
-            return Distinct(rows.index_select(0, torch.from_numpy(one)), torch.from_numpy(index).view(x.shape[:-1]))
+            return Distinct(
+                rows.index_select(0, torch.from_numpy(one)),
+                torch.from_numpy(index).view(x.shape[:-1]),
+            )
     return Distinct(rows, torch.arange(len(rows), device=x.device).view(x.shape[:-1]))
 
 
 @lru_cache
 def multipliers(size: int) -> Float[Tensor, "F 2"]:
     """Numbers between 0 and 1, such that hardly two sums of a few of them are alike."""
-    return (torch.arange(1, 2 * size + 1).double().sqrt() * 1.618033988749895).frac().float().view(size, 2)
+    return (
+        (torch.arange(1, 2 * size + 1).double().sqrt() * 1.618033988749895)
+        .frac()
+        .float()
+        .view(size, 2)
+    )

@@ -1,8 +1,9 @@
 """A GRU along whole sequences on a CPU, with its backward pass written out (Cho et al. 2014; torch.nn.GRU's gates).
 
-torch differentiates nn.GRU on a CPU step by step, in some thirty small operations each. Written out they are fewer,
-what a step needs stays in the core's cache, and they run in numpy, where a small operation costs half of torch's. On
-CUDA cuDNN does as much, and nn.GRU is used as it is.
+torch differentiates nn.GRU on a CPU step by step, in some thirty small operations each.
+Written out they are fewer, what a step needs stays in the core's cache, and they run in
+numpy, where a small operation costs half of torch's. On CUDA cuDNN does as much, and
+nn.GRU is used as it is.
 """
 
 from __future__ import annotations
@@ -16,28 +17,53 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-add, subtract, multiply, tanh, matmul = np.add, np.subtract, np.multiply, np.tanh, np.matmul
-HALVES = torch.tensor([1.0, 0.5, 0.5, 1.0])[:, None, None]  # of n, r, z, m: sigmoid(v) = 1/2 + 1/2 tanh(v/2)
+add, subtract, multiply, tanh, matmul = (
+    np.add,
+    np.subtract,
+    np.multiply,
+    np.tanh,
+    np.matmul,
+)
+# of n, r, z, m: sigmoid(v) = 1/2 + 1/2 tanh(v/2)
+HALVES = torch.tensor([1.0, 0.5, 0.5, 1.0])[:, None, None]
 
 
 class GRUSequence(Function):
     """h_1 .. h_T from h_0 = 0 and the inputs; at step t row i is told x[index[t, i]], so inputs may repeat.
 
-    r, z = sigmoid(W x + b + U h),  m = U_m h + c,  n = tanh(W_n x + b_n + r m),  h' = n + z (h - n)
+    r, z = sigmoid(W x + b + U h),  m = U_m h + c,  n = tanh(W_n x + b_n + r m),  h' = n
+    + z (h - n)
 
     with w [3, H, I] and b [3, H] for n, r, z; u [3, H, H] for r, z, m; c [H].
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Float[Tensor, "D I"], index: Int[Tensor, "T R"], w: Tensor, b: Tensor, u: Tensor, c: Tensor
+        ctx: Any,
+        x: Float[Tensor, "D I"],
+        index: Int[Tensor, "T R"],
+        w: Tensor,
+        b: Tensor,
+        u: Tensor,
+        c: Tensor,
     ) -> Float[Tensor, "T R H"]:
         """Gates are kept for the backward pass only, where there will be one."""
-        steps, kept, shape, halves = len(index), any(ctx.needs_input_grad), (index.shape[1], u.shape[-1]), HALVES.to(u)
+        steps, kept, shape, halves = (
+            len(index),
+            any(ctx.needs_input_grad),
+            (index.shape[1], u.shape[-1]),
+            HALVES.to(u),
+        )
         given = x.new_empty(3, len(x), u.shape[-1])
-        for gate, weight, bias in zip(given, w * halves[:3], b * halves[:3, 0], strict=True):
+        for gate, weight, bias in zip(
+            given, w * halves[:3], b * halves[:3, 0], strict=True
+        ):
             torch.addmm(bias, x, weight.t(), out=gate)
-        given, v, added = given.numpy(), (u * halves[1:]).mT.contiguous().numpy(), c.repeat(shape[0], 1).numpy()
+        given, v, added = (
+            given.numpy(),
+            (u * halves[1:]).mT.contiguous().numpy(),
+            c.repeat(shape[0], 1).numpy(),
+        )
         h, product = (x.new_empty(count, *shape).numpy() for count in (steps + 1, 3))
         gates, part = x.new_empty(steps if kept else 1, 4, *shape).numpy(), product[0]
         h[0] = 0
@@ -63,14 +89,21 @@ class GRUSequence(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Float[Tensor, "T R H"]) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "T R H"]
+    ) -> tuple[Tensor | None, ...]:
         """Backwards through time; `d` are the gradients before n, r, z and m, `dh` those at h'."""
         gates, hidden, x, index, w, u = ctx.saved_tensors
         h, v, gradient = hidden.numpy(), u.contiguous().numpy(), gradient.numpy()
         (dh, a, b), product = gates.new_zeros(2, 3, *h.shape[1:]).numpy()
-        d, du, outer, dc = torch.empty_like(gates[0]), *gates.new_zeros(2, *v.shape).numpy(), np.zeros_like(dh)
+        d, du, outer, dc = (
+            torch.empty_like(gates[0]),
+            *gates.new_zeros(2, *v.shape).numpy(),
+            np.zeros_like(dh),
+        )
         rows, (dn, dr, dz, dm), d_rzm = d[:3].flatten(0, 1), d.numpy(), d[1:].numpy()
-        places = (torch.arange(3)[:, None] * len(x) + index.unsqueeze(1)).flatten(1)  # [T, 3 R]: of rows in totals
+        # [T, 3 R]: of rows in totals
+        places = (torch.arange(3)[:, None] * len(x) + index.unsqueeze(1)).flatten(1)
         totals = u.new_zeros(3 * len(x), u.shape[-1])
         for t, (n, r, z, m) in reversed(list(enumerate(gates.numpy()))):
             add(dh, gradient[t], out=b)
@@ -96,4 +129,11 @@ class GRUSequence(Function):
         for part, weight in zip(parts, w, strict=True):
             dx.addmm_(part, weight)
         dw = torch.stack([part.t() @ x for part in parts])
-        return dx, None, dw, parts.sum(1), torch.from_numpy(du), torch.from_numpy(dc).sum(0)
+        return (
+            dx,
+            None,
+            dw,
+            parts.sum(1),
+            torch.from_numpy(du),
+            torch.from_numpy(dc).sum(0),
+        )

@@ -6,7 +6,8 @@ from ciacore.games.matrix import MatrixGame
 from ciacore.games.turn import Turn
 from ciacore.types import Game
 
-SCENARIOS = ("10m_vs_11m", "2c_vs_64zg", "7sz", "6h_vs_8z", "corridor", "3s5z_vs_3s6z")  # the paper's battles
+# the paper's battles
+SCENARIOS = ("10m_vs_11m", "2c_vs_64zg", "7sz", "6h_vs_8z", "corridor", "3s5z_vs_3s6z")
 
 
 def smax(scenario: str) -> Game:
@@ -25,7 +26,8 @@ def smac(scenario: str) -> Game:
 
 GAMES = {
     "turn": Turn,
-    "turn_units": partial(Turn, units=True),  # for Qatten: features per agent in the state
+    # for Qatten: features per agent in the state
+    "turn_units": partial(Turn, units=True),
     **{f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS},
     **{f"smac_{scenario}": partial(smac, scenario) for scenario in SCENARIOS},
 }

@@ -22,7 +22,8 @@ class MatrixGame(Checked):
     """A one-step game given by its payoff table.
 
     Story:
-        K agents choose one action each, at the same time, see nothing, and share one payoff.
+        K agents choose one action each, at the same time, see nothing, and share one
+        payoff.
     Agents and actions:
         As many agents as `payoff` has axes, as many actions as each axis is long.
     Observation, State:
@@ -38,7 +39,8 @@ class MatrixGame(Checked):
     Differences:
         None.
     References:
-        Claus & Boutilier (1998); the non-monotonic 3x3 game of Son et al. (2019, QTRAN), Table 1.
+        Claus & Boutilier (1998); the non-monotonic 3x3 game of Son et al. (2019,
+        QTRAN), Table 1.
     """
 
     name = "matrix"
@@ -46,16 +48,28 @@ class MatrixGame(Checked):
     def __init__(self, payoff: Float[Tensor, "..."] | list) -> None:
         """
         Args:
-            payoff: a table with one axis per agent, all equally long; nested lists will do.
+            payoff: a table with one axis per agent, all equally long; nested lists will
+                do.
 
         Raises:
-            InvalidInputError: fewer than two axes, axes of different lengths, or payoffs that are not finite.
+            InvalidInputError: fewer than two axes, axes of different lengths, or
+                payoffs that are not finite.
         """
         payoff = torch.as_tensor(payoff, dtype=torch.float32)
         if payoff.dim() < 2 or len(set(payoff.shape)) != 1 or not payoff.numel():
-            refuse("payoff", "a table with two or more axes of equal length", list(payoff.shape), "Use e.g. 3x3.")
+            refuse(
+                "payoff",
+                "a table with two or more axes of equal length",
+                list(payoff.shape),
+                "Use e.g. 3x3.",
+            )
         if not payoff.isfinite().all():
-            refuse("payoff", "finite numbers", payoff.tolist(), "Replace what is infinite or not a number.")
+            refuse(
+                "payoff",
+                "finite numbers",
+                payoff.tolist(),
+                "Replace what is infinite or not a number.",
+            )
         self.payoff = payoff
         self.spec = Spec(
             n_agents=payoff.dim(),
@@ -71,11 +85,19 @@ class MatrixGame(Checked):
         check_n_games(n_games)
         return MatrixState(torch.zeros(n_games, dtype=torch.int64, device=rng.device))
 
-    def advance(self, state: MatrixState, actions: Int[Tensor, "N K"], rng: torch.Generator) -> Step:
+    def advance(
+        self, state: MatrixState, actions: Int[Tensor, "N K"], rng: torch.Generator
+    ) -> Step:
         """Pays the joint action and ends every game."""
         over = torch.ones_like(state.t, dtype=torch.bool)
         rewards = self.payoff.to(actions.device)[actions.unbind(-1)]
-        return Step(MatrixState(state.t + 1), rewards, over, torch.zeros_like(over), {"valid": over})
+        return Step(
+            MatrixState(state.t + 1),
+            rewards,
+            over,
+            torch.zeros_like(over),
+            {"valid": over},
+        )
 
     def observe(self, state: MatrixState) -> Float[Tensor, "N K 1"]:
         """A constant."""

@@ -41,9 +41,15 @@ class RecurrentAgent(nn.Module):
         """Action values and hidden states along whole episodes, T+1 slots, whose `inputs` may be known already."""
         inputs = inputs or self.inputs(episodes)
         x = F.relu(self.fc_in(inputs.rows.float()))
-        hidden = GRUSequence.apply(x, inputs.index, *self.gates()) if at_hand(x) else self.gru(inputs.spread(x))[0]
+        hidden = (
+            GRUSequence.apply(x, inputs.index, *self.gates())
+            if at_hand(x)
+            else self.gru(inputs.spread(x))[0]
+        )
         hidden = hidden.unflatten(1, (-1, self.spec.n_agents))
-        return self.fc_out(hidden, episodes.context).transpose(0, 1), hidden.transpose(0, 1)
+        return self.fc_out(hidden, episodes.context).transpose(0, 1), hidden.transpose(
+            0, 1
+        )
 
     def gates(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The GRU's weights, as w, b, u and c of `ciacore.fast.gru`."""
@@ -53,7 +59,11 @@ class RecurrentAgent(nn.Module):
     def inputs(self, episodes: Episodes) -> Distinct:
         """[o_k, last action of k, one-hot k] [slots, B·K, I], in the type that stores observations."""
         parts = episodes.observations, self.last_actions(episodes)
-        return distinct(self.join(*(part.transpose(0, 1).contiguous() for part in parts)).flatten(1, 2))
+        return distinct(
+            self.join(*(part.transpose(0, 1).contiguous() for part in parts)).flatten(
+                1, 2
+            )
+        )
 
     def step(
         self,
@@ -67,10 +77,14 @@ class RecurrentAgent(nn.Module):
         hidden = torch.gru_cell(x.flatten(0, 1), hidden, *self.gru_weights())
         return self.fc_out(hidden.unflatten(0, observations.shape[:2]), context), hidden
 
-    def begin(self, n_games: int) -> tuple[Float[Tensor, "NK H"], Float[Tensor, "N K A"]]:
+    def begin(
+        self, n_games: int
+    ) -> tuple[Float[Tensor, "NK H"], Float[Tensor, "N K A"]]:
         """Hidden state and last actions at the start of N games: zeros."""
         hidden = self.identity.new_zeros(n_games * self.spec.n_agents, self.hidden_size)
-        return hidden, self.identity.new_zeros(n_games, self.spec.n_agents, self.spec.n_actions)
+        return hidden, self.identity.new_zeros(
+            n_games, self.spec.n_agents, self.spec.n_actions
+        )
 
     def one_hot(self, actions: Int[Tensor, "N K"]) -> Float[Tensor, "N K A"]:
         """What `step` is told of the actions taken."""
@@ -87,13 +101,17 @@ class RecurrentAgent(nn.Module):
 
     def join(self, observations: Tensor, last_actions: Tensor) -> Tensor:
         """[o_k, last action of k, one-hot k]."""
-        identity = self.identity.to(observations.dtype).expand(*observations.shape[:-2], -1, -1)
+        identity = self.identity.to(observations.dtype).expand(
+            *observations.shape[:-2], -1, -1
+        )
         return torch.cat([observations, last_actions, identity], dim=-1)
 
     def last_actions(self, episodes: Episodes) -> Tensor:
         """One-hot u_{t-1} [B, slots, K, A]; all zeros at t = 0 and after padding (where no action is available)."""
         filled = episodes.available[:, :-1].any(-1, keepdim=True)
-        taken = F.embedding(episodes.actions, self.choices.to(episodes.observations.dtype))
+        taken = F.embedding(
+            episodes.actions, self.choices.to(episodes.observations.dtype)
+        )
         return F.pad(taken * filled, (0, 0, 0, 0, 1, 0))
 
 
@@ -110,7 +128,10 @@ class SharedHead(nn.Linear):
 
     def in_numpy(self) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
         """The head as it is now, for play in numpy."""
-        weight, bias = self.weight.detach().numpy().T.copy(), self.bias.detach().numpy().copy()
+        weight, bias = (
+            self.weight.detach().numpy().T.copy(),
+            self.bias.detach().numpy().copy(),
+        )
         return lambda hidden, context: hidden @ weight + bias
 
 
@@ -123,30 +144,47 @@ class NumpyAgent:
     def __init__(self, agent: RecurrentAgent) -> None:
         self.spec, self.hidden_size = agent.spec, agent.hidden_size
         self.fc_out = agent.fc_out.in_numpy()
-        w_in, b_in = (part.detach().numpy().copy() for part in (agent.fc_in.weight.T, agent.fc_in.bias))
+        w_in, b_in = (
+            part.detach().numpy().copy()
+            for part in (agent.fc_in.weight.T, agent.fc_in.bias)
+        )
         self.w_in, identity = w_in[: -self.spec.n_agents], w_in[-self.spec.n_agents :]
         self.b_in = b_in + identity  # [K, H]
         w, b, u, c = (part.detach() for part in agent.gates())
-        from_x, from_h = (F.pad(part.mT, (0, 0, 0, 0, *gap)) for part, gap in ((w, (0, 1)), (u, (1, 0))))
+        from_x, from_h = (
+            F.pad(part.mT, (0, 0, 0, 0, *gap))
+            for part, gap in ((w, (0, 1)), (u, (1, 0)))
+        )
         self.w = (torch.cat([from_x, from_h], 1) * HALVES).numpy()
         self.b = (torch.cat([b, c[None]])[:, None] * HALVES).numpy()
         self.choices = np.eye(self.spec.n_actions, dtype=np.float32)
 
     def step(
-        self, observations: np.ndarray, last_actions: np.ndarray, hidden: np.ndarray, context: np.ndarray | None = None
+        self,
+        observations: np.ndarray,
+        last_actions: np.ndarray,
+        hidden: np.ndarray,
+        context: np.ndarray | None = None,
     ) -> tuple[Float[np.ndarray, "N K A"], Float[np.ndarray, "NK H"]]:
         """As `RecurrentAgent.step`: action values and the next hidden state."""
-        x = np.maximum(np.concatenate([observations, last_actions], -1) @ self.w_in + self.b_in, 0)
-        before = np.concatenate([x.reshape(hidden.shape), hidden], 1) @ self.w + self.b  # [4, NK, H]
+        x = np.maximum(
+            np.concatenate([observations, last_actions], -1) @ self.w_in + self.b_in, 0
+        )
+        # [4, NK, H]
+        before = np.concatenate([x.reshape(hidden.shape), hidden], 1) @ self.w + self.b
         r, z = 0.5 + 0.5 * np.tanh(before[1:3])
         n = np.tanh(before[0] + r * before[3])
         hidden = n + z * (hidden - n)
         return self.fc_out(hidden.reshape(*last_actions.shape[:2], -1), context), hidden
 
-    def begin(self, n_games: int) -> tuple[Float[np.ndarray, "NK H"], Float[np.ndarray, "N K A"]]:
+    def begin(
+        self, n_games: int
+    ) -> tuple[Float[np.ndarray, "NK H"], Float[np.ndarray, "N K A"]]:
         """Hidden state and last actions at the start of N games: zeros."""
         shape = (n_games, self.spec.n_agents, self.spec.n_actions)
-        return np.zeros((shape[0] * shape[1], self.hidden_size), np.float32), np.zeros(shape, np.float32)
+        return np.zeros((shape[0] * shape[1], self.hidden_size), np.float32), np.zeros(
+            shape, np.float32
+        )
 
     def one_hot(self, actions: Int[np.ndarray, "N K"]) -> Float[np.ndarray, "N K A"]:
         """What `step` is told of the actions taken."""

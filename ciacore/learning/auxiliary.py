@@ -19,12 +19,17 @@ class Auxiliary(nn.Module):
 
     def prepare(self) -> None:
         """Makes the optimizers, once the networks lie where they will be trained."""
-        self.optimizers = {name: adam(getattr(self, name), rate) for name, rate in self.learning_rates.items()}
+        self.optimizers = {
+            name: adam(getattr(self, name), rate)
+            for name, rate in self.learning_rates.items()
+        }
 
     def played(self, episodes: Episodes, rng: torch.Generator | None) -> None:
         """Called with every batch of episodes that was played to learn from."""
 
-    def begin(self, mixer: nn.Module, target_mixer: nn.Module, rng: torch.Generator | None) -> None:
+    def begin(
+        self, mixer: nn.Module, target_mixer: nn.Module, rng: torch.Generator | None
+    ) -> None:
         """Called before every update."""
 
     def reward(
@@ -37,7 +42,9 @@ class Auxiliary(nn.Module):
         """What is added to the team's reward, without gradient; `env_steps` of training have passed."""
         return 0.0
 
-    def learn(self, record: Forward, rng: torch.Generator | None) -> dict[str, Float[Tensor, ""]]:
+    def learn(
+        self, record: Forward, rng: torch.Generator | None
+    ) -> dict[str, Float[Tensor, ""]]:
         """Called after every update; returns its losses."""
         return {}
 
@@ -52,10 +59,14 @@ def adam(module: nn.Module, learning_rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(parameters, learning_rate, fused=True, capturable=on_gpu)
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""], clip: float | None = None) -> None:
+def descend(
+    optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""], clip: float | None = None
+) -> None:
     """One gradient step on `loss`, for the parameters of this optimizer alone; `clip` bounds their joint L2 norm."""
     parameters = optimizer.param_groups[0]["params"]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+    for parameter, gradient in zip(
+        parameters, torch.autograd.grad(loss, parameters), strict=True
+    ):
         parameter.grad = gradient
     if clip is not None:
         nn.utils.clip_grad_norm_(parameters, clip)

@@ -17,35 +17,55 @@ class Memory(NamedTuple):
 
     hidden: Float[Array, "NK H"]
     last_actions: Float[Array, "N K A"]  # one-hot, all zeros at the start
-    context: Float[Array, "N Z"]  # the latent of the episode; Z = 0 unless an explorer draws one
+    # the latent of the episode; Z = 0 unless an explorer draws one
+    context: Float[Array, "N Z"]
 
 
 class EpsilonGreedy(NamedTuple):
     """Plays a recurrent agent: greedy with probability 1 - epsilon, else uniform over the available actions."""
 
     agent: Any  # a RecurrentAgent, or a NumpyAgent
-    epsilon: float | Tensor  # a tensor where a CUDA graph is told a new value before each replay
+    # a tensor where a CUDA graph is told a new value before each replay
+    epsilon: float | Tensor
 
-    def begin(self, observations: Float[Array, "N K O"], states: Float[Array, "N S"], rng: Generator) -> Memory:
+    def begin(
+        self,
+        observations: Float[Array, "N K O"],
+        states: Float[Array, "N S"],
+        rng: Generator,
+    ) -> Memory:
         """The memory at the start of N games."""
-        return Memory(*self.agent.begin(len(observations)), context=observations[:, 0, :0])
+        return Memory(
+            *self.agent.begin(len(observations)), context=observations[:, 0, :0]
+        )
 
     def act(
-        self, observations: Float[Array, "N K O"], available: Bool[Array, "N K A"], memory: Memory, rng: Generator
+        self,
+        observations: Float[Array, "N K O"],
+        available: Bool[Array, "N K A"],
+        memory: Memory,
+        rng: Generator,
     ) -> tuple[Int[Array, "N K"], Memory]:
         """One action per agent, and the memory for the next step."""
-        values, hidden = self.agent.step(observations, memory.last_actions, memory.hidden, memory.context)
+        values, hidden = self.agent.step(
+            observations, memory.last_actions, memory.hidden, memory.context
+        )
         actions = epsilon_greedy(values, available, self.epsilon, rng)
         return actions, Memory(hidden, self.agent.one_hot(actions), memory.context)
 
 
-def epsilon_greedy_alone(plain: EpsilonGreedy, auxiliaries: Any, config: Config, numpy: bool, learning: bool) -> Any:
+def epsilon_greedy_alone(
+    plain: EpsilonGreedy, auxiliaries: Any, config: Config, numpy: bool, learning: bool
+) -> Any:
     """The explorer of most methods: nothing but epsilon-greedy."""
     return plain
 
 
 def epsilon_greedy(
-    action_values: Float[Array, "N K A"], available: Bool[Array, "N K A"], epsilon: float | Tensor, rng: Generator
+    action_values: Float[Array, "N K A"],
+    available: Bool[Array, "N K A"],
+    epsilon: float | Tensor,
+    rng: Generator,
 ) -> Int[Array, "N K"]:
     """argmax of the values, or of noise where an agent explores; unavailable actions never."""
     where = library(action_values).where

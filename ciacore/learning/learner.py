@@ -17,8 +17,9 @@ from ciacore.types import Batch, Episodes, Forward
 class Learner:
     """Value decomposition by temporal differences (Liu et al. 2023, Eq. 1 and 7; PyMARL's learner).
 
-    Holds the online networks (agent, mixer, backbone, loss terms), target copies of the first three, one optimizer over
-    all of these, and the auxiliaries with optimizers of their own.
+    Holds the online networks (agent, mixer, backbone, loss terms), target copies of the
+    first three, one optimizer over all of these, and the auxiliaries with optimizers of
+    their own.
     """
 
     def __init__(
@@ -39,26 +40,40 @@ class Learner:
         self.auxiliaries = nn.ModuleDict(auxiliaries)
         for part in auxiliaries.values():
             part.prepare()
-        self.env_steps = torch.zeros((), device=self.parameters[0].device)  # of training so far
+        # of training so far
+        self.env_steps = torch.zeros((), device=self.parameters[0].device)
 
     def forward(self, episodes: Episodes) -> Forward:
         """The online pass over a batch, with its targets."""
         agent, mixer = self.online["agent"], self.online["mixer"]
         batch = Batch(episodes, agent.inputs(episodes), mixer_states(episodes))
         action_values, hidden = agent.unroll(episodes, batch.inputs)
-        utilities = utilities_of(action_values[:, :-1], episodes.actions, episodes.available[:, :-1])
+        utilities = utilities_of(
+            action_values[:, :-1], episodes.actions, episodes.available[:, :-1]
+        )
         states = batch.states[:, :-1]
         mixing = mixing_at(mixer, states)
         q_tot, penalty = mixing(utilities)
         with torch.no_grad():
-            backbone, target_agent, target_mixer = (self.target[name] for name in ("backbone", "agent", "mixer"))
-            double_q = self.config.double_q  # the online agents choose; else the target agents do, who also judge
-            choosing = action_values if double_q else target_agent.unroll(episodes, batch.inputs)[0]
+            backbone, target_agent, target_mixer = (
+                self.target[name] for name in ("backbone", "agent", "mixer")
+            )
+            # the online agents choose; else the target agents do, who also judge
+            double_q = self.config.double_q
+            choosing = (
+                action_values
+                if double_q
+                else target_agent.unroll(episodes, batch.inputs)[0]
+            )
             greedy = greedy_actions(choosing, episodes.available)
-            greedy_values = backbone.greedy_values(target_agent, target_mixer, batch, greedy)
+            greedy_values = backbone.greedy_values(
+                target_agent, target_mixer, batch, greedy
+            )
             rewards = episodes.rewards
             for part in self.auxiliaries.values():
-                rewards = rewards + part.reward(episodes, action_values, hidden, self.env_steps)
+                rewards = rewards + part.reward(
+                    episodes, action_values, hidden, self.env_steps
+                )
         return Forward(
             episodes=episodes,
             action_values=action_values,
@@ -74,7 +89,9 @@ class Learner:
             weights=episodes.weights,
         )
 
-    def update(self, episodes: Episodes, rng: torch.Generator | None = None) -> dict[str, Tensor]:
+    def update(
+        self, episodes: Episodes, rng: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """One gradient step on the backbone's losses + sum of coefficient · term; then the auxiliaries learn.
 
         Args:
@@ -95,9 +112,13 @@ class Learner:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         self.optimizer.step()
-        losses = {name: value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
+        losses = {name: value.detach() for name, value in losses.items()} | {
+            "loss": loss.detach()
+        }
         for name, part in self.auxiliaries.items():
-            losses |= {f"{name}_{key}": value for key, value in part.learn(record, rng).items()}
+            losses |= {
+                f"{name}_{key}": value for key, value in part.learn(record, rng).items()
+            }
         return losses | {"gradient_norm": norm}
 
     def played(self, episodes: Episodes, rng: torch.Generator | None = None) -> None:
@@ -109,23 +130,37 @@ class Learner:
         """Makes the target networks equal to the online ones."""
         with torch.no_grad():
             for name, module in self.target.items():
-                for copied, value in zip(module.parameters(), self.online[name].parameters(), strict=True):
+                for copied, value in zip(
+                    module.parameters(), self.online[name].parameters(), strict=True
+                ):
                     copied.copy_(value)
         for part in self.auxiliaries.values():
             part.copy_target()
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """All optimizers, by name."""
-        own = {f"{name}/{key}": one for name, part in self.auxiliaries.items() for key, one in part.optimizers.items()}
+        own = {
+            f"{name}/{key}": one
+            for name, part in self.auxiliaries.items()
+            for key, one in part.optimizers.items()
+        }
         return {"learner": self.optimizer, **own}
 
 
-def make_optimizer(parameters: list[nn.Parameter], config: Config) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: list[nn.Parameter], config: Config
+) -> torch.optim.Optimizer:
     """RMSprop as published, or Adam with torch's defaults (published for 6h_vs_8z and corridor).
 
     All parameters are stepped together; on CUDA the step may be captured in a graph.
     """
-    how = {"lr": config.learning_rate, "foreach": True, "capturable": any(p.is_cuda for p in parameters)}
+    how = {
+        "lr": config.learning_rate,
+        "foreach": True,
+        "capturable": any(p.is_cuda for p in parameters),
+    }
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, **how)
-    return torch.optim.RMSprop(parameters, alpha=config.rmsprop_smoothing, eps=config.rmsprop_epsilon, **how)
+    return torch.optim.RMSprop(
+        parameters, alpha=config.rmsprop_smoothing, eps=config.rmsprop_epsilon, **how
+    )

@@ -18,32 +18,48 @@ from ciacore.types import Array, EpisodeLost, Episodes, Game, Generator
 class Policy(Protocol):
     """Chooses actions from observations and a memory of its own.
 
-    If the memory at the start has a `context` [N, Z], a latent the agents were told, it is kept with the episodes.
+    If the memory at the start has a `context` [N, Z], a latent the agents were told, it
+    is kept with the episodes.
     """
 
     def begin(self, observations: Array, states: Array, rng: Generator) -> Any: ...
 
-    def act(self, observations: Array, available: Array, memory: Any, rng: Generator) -> tuple[Array, Any]: ...
+    def act(
+        self, observations: Array, available: Array, memory: Any, rng: Generator
+    ) -> tuple[Array, Any]: ...
 
 
-def play(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float) -> Episodes:
+def play(
+    game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float
+) -> Episodes:
     """N whole episodes, as many side by side as the game can; one that a crash took is played again.
 
     Args:
-        rng: a torch generator, or a numpy one where game and policy can play in numpy; the episodes are tensors.
-        gamma: discount per step; 0 is stored where an episode ended, by its rules or by the time limit (as published).
+        rng: a torch generator, or a numpy one where game and policy can play in numpy;
+            the episodes are tensors.
+        gamma: discount per step; 0 is stored where an episode ended, by its rules or by
+            the time limit (as published).
     """
     most, parts = game.spec.at_once or n_games, []
     for first in range(0, n_games, most):
         while len(parts) * most <= first:
             with suppress(EpisodeLost):
-                parts.append(play_together(game, policy, min(most, n_games - first), rng, gamma))
-    return parts[0] if len(parts) == 1 else Episodes(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+                parts.append(
+                    play_together(game, policy, min(most, n_games - first), rng, gamma)
+                )
+    return (
+        parts[0]
+        if len(parts) == 1
+        else Episodes(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+    )
 
 
 @torch.no_grad()
-@np.errstate(over="ignore", invalid="ignore")  # networks that diverge: the losses tell, in numpy as in torch
-def play_together(game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float) -> Episodes:
+# networks that diverge: the losses tell, in numpy as in torch
+@np.errstate(over="ignore", invalid="ignore")
+def play_together(
+    game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float
+) -> Episodes:
     """Plays N episodes side by side to the horizon; what lies behind an episode's end comes back as padding."""
     spec, state = game.spec, game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
@@ -64,23 +80,39 @@ def play_together(game: Game, policy: Policy, n_games: int, rng: Generator, gamm
             if bool(over.all()):
                 break
     *seen, passed = zip(*slots, strict=True)
-    states = in_time([game.global_state(state) for state in (joined(passed) if spec.in_numpy else passed)], len(passed))
+    states = in_time(
+        [
+            game.global_state(state)
+            for state in (joined(passed) if spec.in_numpy else passed)
+        ],
+        len(passed),
+    )
     observations, available = map(in_time, seen)
     actions, rewards, ended = map(in_time, zip(*moves, strict=True))
     observations, states = observations.to(spec.dtype), states.to(spec.dtype)
     facts = tensor(context), tensor(won)
-    episodes = pad(observations, states, actions, available, rewards.float(), ended, gamma, *facts)
+    episodes = pad(
+        observations, states, actions, available, rewards.float(), ended, gamma, *facts
+    )
     return lengthened(episodes, spec.horizon)
 
 
 def joined(states: tuple[Any, ...]) -> list[Any]:
     """Steps of N games as one state of many more games, which need be looked at only once."""
-    return [type(states[0])(*map(library(states[0][0]).concatenate, zip(*states, strict=True)))]
+    return [
+        type(states[0])(
+            *map(library(states[0][0]).concatenate, zip(*states, strict=True))
+        )
+    ]
 
 
 def in_time(parts: list[Array] | tuple[Array, ...], steps: int = 0) -> Tensor:
     """Steps of [N, ...] as a tensor [N, T, ...]; joined, since stacking takes numpy three times as long."""
-    return tensor(library(parts[0]).concatenate(parts)).unflatten(0, (steps or len(parts), -1)).transpose(0, 1)
+    return (
+        tensor(library(parts[0]).concatenate(parts))
+        .unflatten(0, (steps or len(parts), -1))
+        .transpose(0, 1)
+    )
 
 
 def pad(

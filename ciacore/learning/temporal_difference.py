@@ -17,14 +17,22 @@ class TemporalDifference(nn.Module):
         super().__init__()
 
     def greedy_values(
-        self, agent: nn.Module, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
+        self,
+        agent: nn.Module,
+        mixer: Mixer,
+        batch: Batch,
+        greedy: Int[Tensor, "B slots K"],
     ) -> Float[Tensor, "B slots"]:
         """Q_tot of the greedy actions."""
         values, _ = agent.unroll(batch.episodes, batch.inputs)
-        return mixer(utilities_of(values, greedy, batch.episodes.available), batch.states).q_tot
+        return mixer(
+            utilities_of(values, greedy, batch.episodes.available), batch.states
+        ).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         return {
             "td_loss": td_loss(record.q_tot, record.targets, record.weights),
-            "penalty": batch_mean(record.penalty.expand_as(record.weights), record.weights),
+            "penalty": batch_mean(
+                record.penalty.expand_as(record.weights), record.weights
+            ),
         }

@@ -21,5 +21,8 @@ class Central(nn.Module):
         self.value = mlp(S, E, 1)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
-        q_tot = (self.central(torch.cat([state, utilities.chosen], dim=-1)) + self.value(state)).squeeze(-1)
+        q_tot = (
+            self.central(torch.cat([state, utilities.chosen], dim=-1))
+            + self.value(state)
+        ).squeeze(-1)
         return Mixed(q_tot, q_tot.new_zeros(()))

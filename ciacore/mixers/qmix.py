@@ -17,13 +17,19 @@ from ciacore.types import Mixed, Spec, Utilities
 class QMIX(nn.Module):
     """Q_tot = W2(s) · ELU(W1(s) q + b1(s)) + V(s) with W1, W2 >= 0 (Rashid et al. 2018, Fig. 2).
 
-    Non-negative weights make Q_tot monotone in every utility, which is sufficient for IGM. At a fixed state it is also
-    convex in the utilities, so it represents fewer functions than the monotone ones.
+    Non-negative weights make Q_tot monotone in every utility, which is sufficient for
+    IGM. At a fixed state it is also convex in the utilities, so it represents fewer
+    functions than the monotone ones.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
-        S, K, E, H = spec.state_size, spec.n_agents, config.mixing_size, config.hypernetwork_size
+        S, K, E, H = (
+            spec.state_size,
+            spec.n_agents,
+            config.mixing_size,
+            config.hypernetwork_size,
+        )
         self.shape = (K, E)
         self.hyper_w1 = hypernetwork(S, H, K * E)
         self.hyper_b1 = nn.Linear(S, E)
@@ -34,7 +40,10 @@ class QMIX(nn.Module):
         return self.at(state)(utilities)
 
     def credits(
-        self, utilities: Utilities, state: Float[Tensor, "... S"], derivative: str = "exact"
+        self,
+        utilities: Utilities,
+        state: Float[Tensor, "... S"],
+        derivative: str = "exact",
     ) -> Float[Tensor, "... K"]:
         """Credits in closed form; arguments as for `QMIXAt.credits`."""
         return self.at(state).credits(utilities, derivative)
@@ -42,7 +51,10 @@ class QMIX(nn.Module):
     def at(self, state: Float[Tensor, "... S"]) -> QMIXAt:
         """The mixing function that the state writes; for states that repeat, written once each."""
         once = distinct(state)
-        w1, b1, w2, v = (net(once.rows) for net in (self.hyper_w1, self.hyper_b1, self.hyper_w2, self.value))
+        w1, b1, w2, v = (
+            net(once.rows)
+            for net in (self.hyper_w1, self.hyper_b1, self.hyper_w2, self.value)
+        )
         w1, b1, w2, v = (once.spread(part) for part in (w1.abs(), b1, w2.abs(), v))
         return QMIXAt(w1.unflatten(-1, self.shape), b1, w2, v.squeeze(-1))
 
@@ -60,16 +72,20 @@ class QMIXAt(NamedTuple):
         q_tot = (F.elu(self.z(utilities)) * self.w2).sum(-1) + self.v
         return Mixed(q_tot, q_tot.new_zeros(()))
 
-    def credits(self, utilities: Utilities, derivative: str = "exact") -> Float[Tensor, "... K"]:
+    def credits(
+        self, utilities: Utilities, derivative: str = "exact"
+    ) -> Float[Tensor, "... K"]:
         """x_k = sum_e W1[k, e] W2[e] ELU'(z_e), in closed form (Liu et al. 2023, Eq. 2 and footnote 3).
 
         Args:
-            derivative: for z < 0, "exact" takes ELU'(z) = exp(z), "published" exp(ELU(z)), as the CIA and GRE code
-                does; it never falls below 1/e, so published credits are never smaller than the exact ones.
+            derivative: for z < 0, "exact" takes ELU'(z) = exp(z), "published"
+                exp(ELU(z)), as the CIA and GRE code does; it never falls below 1/e, so
+                published credits are never smaller than the exact ones.
         """
         z = self.z(utilities)
         exponent = F.elu(z) if derivative == "published" else z
-        slope = F.hardtanh(exponent, -float("inf"), 0).exp()  # 1 for z >= 0; clamp takes four times as long
+        # 1 for z >= 0; clamp takes four times as long
+        slope = F.hardtanh(exponent, -float("inf"), 0).exp()
         return (self.w1 * (slope * self.w2).unsqueeze(-2)).sum(-1)
 
     def z(self, utilities: Utilities) -> Float[Tensor, "... E"]:

@@ -19,15 +19,18 @@ POSITIVE = 1e-10  # keeps weights above 0
 class QPLEX(nn.Module):
     """Q_tot = sum_k (w_k Q_k + v_k) + sum_k (lambda_k - 1) sg[w_k (Q_k - max Q_k)] (Wang et al. 2021, Eq. 8 to 11).
 
-    w_k > 0 and v_k come from the state, the importance lambda_k > 0 from the state and the joint action. In value this
-    is sum_k (w_k max Q_k + v_k) plus advantages <= 0, so the greedy joint action is the tuple of greedy actions. As in
-    the published code no gradient flows through the advantages, so an agent's credit is w_k, not lambda_k w_k.
+    w_k > 0 and v_k come from the state, the importance lambda_k > 0 from the state and
+    the joint action. In value this is sum_k (w_k max Q_k + v_k) plus advantages <= 0,
+    so the greedy joint action is the tuple of greedy actions. As in the published code
+    no gradient flows through the advantages, so an agent's credit is w_k, not lambda_k
+    w_k.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
         """
         Raises:
-            InvalidInputError: Qatten is asked for and the state has no block of features per agent.
+            InvalidInputError: Qatten is asked for and the state has no block of
+                features per agent.
         """
         super().__init__()
         self.weights = WEIGHTS[config.qplex_weights](spec, config)
@@ -38,7 +41,9 @@ class QPLEX(nn.Module):
 
     def at(self, state: Float[Tensor, "... S"]) -> QPLEXAt:
         """The mixing function that the state writes."""
-        return QPLEXAt(*self.weights(state), lambda actions: self.importance(state, actions))
+        return QPLEXAt(
+            *self.weights(state), lambda actions: self.importance(state, actions)
+        )
 
 
 class QPLEXAt(NamedTuple):
@@ -47,13 +52,17 @@ class QPLEXAt(NamedTuple):
     w: Float[Tensor, "... K"]
     v: Float[Tensor, "... K"]
     penalty: Float[Tensor, "..."]
-    importance: Callable[[Tensor], Tensor]  # one-hot joint actions [..., K, A] -> lambda [..., K]
+    # one-hot joint actions [..., K, A] -> lambda [..., K]
+    importance: Callable[[Tensor], Tensor]
 
     def __call__(self, utilities: Utilities) -> Mixed:
         """Q_tot."""
         value = (self.w * utilities.chosen + self.v).sum(-1)
         advantages = (self.w * (utilities.chosen - utilities.greedy)).detach()
-        return Mixed(value + ((self.importance(utilities.actions) - 1) * advantages).sum(-1), self.penalty)
+        return Mixed(
+            value + ((self.importance(utilities.actions) - 1) * advantages).sum(-1),
+            self.penalty,
+        )
 
 
 class Importance(nn.Module):
@@ -61,13 +70,20 @@ class Importance(nn.Module):
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
-        S, K, A, J = spec.state_size, spec.n_agents, spec.n_actions, config.qplex_kernels
+        S, K, A, J = (
+            spec.state_size,
+            spec.n_agents,
+            spec.n_actions,
+            config.qplex_kernels,
+        )
         self.shape = (J, K)
         self.key = nn.Linear(S, J)
         self.agents = nn.Linear(S, J * K)
         self.actions = nn.Linear(S + K * A, J * K)
 
-    def forward(self, state: Float[Tensor, "... S"], actions: Float[Tensor, "... K A"]) -> Float[Tensor, "... K"]:
+    def forward(
+        self, state: Float[Tensor, "... S"], actions: Float[Tensor, "... K A"]
+    ) -> Float[Tensor, "... K"]:
         joint = torch.cat([state, actions.flatten(-2)], dim=-1)
         key = self.key(state).abs() + POSITIVE
         gates = self.agents(state).sigmoid() * self.actions(joint).sigmoid()
@@ -79,11 +95,19 @@ class DMAQ(nn.Module):
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
-        self.weight = hypernetwork(spec.state_size, config.hypernetwork_size, spec.n_agents)
-        self.value = hypernetwork(spec.state_size, config.hypernetwork_size, spec.n_agents)
+        self.weight = hypernetwork(
+            spec.state_size, config.hypernetwork_size, spec.n_agents
+        )
+        self.value = hypernetwork(
+            spec.state_size, config.hypernetwork_size, spec.n_agents
+        )
 
     def forward(self, state: Float[Tensor, "... S"]) -> tuple[Tensor, Tensor, Tensor]:
-        return self.weight(state).abs() + POSITIVE, self.value(state), state.new_zeros(())
+        return (
+            self.weight(state).abs() + POSITIVE,
+            self.value(state),
+            state.new_zeros(()),
+        )
 
 
 class Unweighted(nn.Module):
@@ -101,8 +125,9 @@ class Unweighted(nn.Module):
 class Qatten(nn.Module):
     """w_k = sum over heads of softmax_k(query(s) · key(unit k) / sqrt(E)), v_k = value(s) / K (Yang et al. 2020).
 
-    The weights add up to the number of heads at every step. The penalty keeps the unscaled logits small. The first
-    K · unit_size numbers of the state are the agents' features.
+    The weights add up to the number of heads at every step. The penalty keeps the
+    unscaled logits small. The first K · unit_size numbers of the state are the agents'
+    features.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
@@ -110,11 +135,17 @@ class Qatten(nn.Module):
         S, K, U, E = spec.state_size, spec.n_agents, spec.unit_size, config.mixing_size
         if not 0 < K * U <= S:
             cure = 'Use qplex_weights="dmaq", or a game whose state has them, e.g. Turn(units=True).'
-            refuse("qplex_weights", "dmaq, as this game's state does not begin with features per agent", "qatten", cure)
+            refuse(
+                "qplex_weights",
+                "dmaq, as this game's state does not begin with features per agent",
+                "qatten",
+                cure,
+            )
         self.shape, self.coefficient = (K, U), config.qplex_penalty
         heads, H = range(config.qplex_heads), config.hypernetwork_size
         self.query = nn.ModuleList(
-            nn.Sequential(nn.Linear(S, H), nn.ReLU(), nn.Linear(H, E, bias=False)) for _ in heads
+            nn.Sequential(nn.Linear(S, H), nn.ReLU(), nn.Linear(H, E, bias=False))
+            for _ in heads
         )
         self.key = nn.ModuleList(nn.Linear(U, E, bias=False) for _ in heads)
         self.value = hypernetwork(S, E, 1)
@@ -123,10 +154,17 @@ class Qatten(nn.Module):
         n_agents, unit_size = self.shape
         units = state[..., : n_agents * unit_size].unflatten(-1, self.shape)
         pairs = zip(self.query, self.key, strict=True)
-        logits = torch.stack([(query(state).unsqueeze(-2) * key(units)).sum(-1) for query, key in pairs])  # [H, ..., K]
+        # [H, ..., K]
+        logits = torch.stack(
+            [(query(state).unsqueeze(-2) * key(units)).sum(-1) for query, key in pairs]
+        )
         attention = (logits / self.key[0].out_features ** 0.5).softmax(-1)
         penalty = self.coefficient * (logits**2).mean(-1).sum(0)
-        return attention.sum(0) + POSITIVE, self.value(state).expand_as(logits[0]) / n_agents, penalty
+        return (
+            attention.sum(0) + POSITIVE,
+            self.value(state).expand_as(logits[0]) / n_agents,
+            penalty,
+        )
 
 
 WEIGHTS = {"dmaq": DMAQ, "unweighted": Unweighted, "qatten": Qatten}

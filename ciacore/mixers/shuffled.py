@@ -15,7 +15,8 @@ from ciacore.types import Mixed, Spec, Utilities
 class Shuffled(nn.Module):
     """Q_tot = f(P q; s): utilities reach the mixer f in another order; state and agents stay as they are.
 
-    `order` is P: the identity unless someone writes to it (`ciacore.baselines.qmix_rs`, while learning); never stored.
+    `order` is P: the identity unless someone writes to it (`ciacore.baselines.qmix_rs`,
+    while learning); never stored.
     """
 
     def __init__(self, mixer: Any, spec: Spec, config: Config) -> None:
@@ -24,5 +25,10 @@ class Shuffled(nn.Module):
         self.register_buffer("order", torch.arange(spec.n_agents), persistent=False)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
-        chosen, greedy = utilities.chosen[..., self.order], utilities.greedy[..., self.order]
-        return self.mixer(Utilities(chosen, greedy, utilities.actions[..., self.order, :]), state)
+        chosen, greedy = (
+            utilities.chosen[..., self.order],
+            utilities.greedy[..., self.order],
+        )
+        return self.mixer(
+            Utilities(chosen, greedy, utilities.actions[..., self.order, :]), state
+        )

@@ -36,16 +36,23 @@ def work_folder(folder: Path) -> Path:
 def locked(folder: Path) -> Iterator[Path]:
     """Holds a run's work folder; the system lets go of it when the process ends, however it ends.
 
-    What a killed process left half-written is swept away; a complete run takes its work folder with it.
+    What a killed process left half-written is swept away; a complete run takes its work
+    folder with it.
 
     Raises:
-        InvalidInputError: another process is at work on this run, or the folder cannot be made.
+        InvalidInputError: another process is at work on this run, or the folder cannot
+            be made.
     """
     work = work_folder(folder)
     try:
         handle = acquire(work)
     except OSError as error:
-        refuse("results", "a folder that can be written", f"{work} ({error.strerror})", "Choose another folder.")
+        refuse(
+            "results",
+            "a folder that can be written",
+            f"{work} ({error.strerror})",
+            "Choose another folder.",
+        )
     with handle:
         sweep(work, NAME, "lock")
         try:
@@ -83,7 +90,9 @@ def acquire(work: Path) -> Any:
         work.mkdir(parents=True, exist_ok=True)
         try:
             handle = open(work / "lock", "a+")
-        except FileNotFoundError:  # another process has just finished and removed the folder
+        except (
+            FileNotFoundError
+        ):  # another process has just finished and removed the folder
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +105,12 @@ def acquire(work: Path) -> Any:
             owner = handle.read().strip() or "unknown"
             handle.close()
             cure = "Wait for it, stop it, or choose another folder."
-            refuse("results", "a run that no other process is training", f"{work} held by process {owner}", cure)
+            refuse(
+                "results",
+                "a run that no other process is training",
+                f"{work} held by process {owner}",
+                cure,
+            )
         with suppress(FileNotFoundError):  # removed before we had it
             if os.path.samestat(os.fstat(handle.fileno()), os.stat(work / "lock")):
                 handle.truncate(0)
@@ -106,9 +120,13 @@ def acquire(work: Path) -> Any:
         handle.close()
 
 
-def write_checkpoint(work: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def write_checkpoint(
+    work: Path, facts: dict[str, Any], tensors: dict[str, Tensor]
+) -> None:
     """Replaces the checkpoint of a work folder: one file, sealed with sha256, renamed into place when it is whole."""
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    held = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()
+    }
     body = format_tensors(held, {"facts": json.dumps(facts)})
     head = b"%s %d %s\n" % (MAGIC, FORMAT, hashlib.sha256(body).hexdigest().encode())
     with open(work / f"{NAME}.part", "wb") as file:
@@ -131,17 +149,37 @@ def read_checkpoint(work: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | No
     cure = f"Remove {work} to train this run from its start."
     head, _, body = path.read_bytes().partition(b"\n")
     if not head.startswith(MAGIC + b" ") or len(head.split()) != 4:
-        refuse("checkpoint", "a checkpoint of ciacore", str(path), f"The file is foreign. {cure}")
+        refuse(
+            "checkpoint",
+            "a checkpoint of ciacore",
+            str(path),
+            f"The file is foreign. {cure}",
+        )
     found, digest = head.split()[2:]
     if found != b"%d" % FORMAT:
         got = f"format {found.decode(errors='replace')} in {path}"
-        refuse("checkpoint", f"format {FORMAT}", got, f"Resume it with the version of ciacore that wrote it. {cure}")
+        refuse(
+            "checkpoint",
+            f"format {FORMAT}",
+            got,
+            f"Resume it with the version of ciacore that wrote it. {cure}",
+        )
     if hashlib.sha256(body).hexdigest().encode() != digest:
-        refuse("checkpoint", "the recorded sha256", str(path), f"The file was truncated or changed. {cure}")
+        refuse(
+            "checkpoint",
+            "the recorded sha256",
+            str(path),
+            f"The file was truncated or changed. {cure}",
+        )
     try:
         return json.loads(metadata(body)["facts"]), parse_tensors(body)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        refuse("checkpoint", "safetensors", f"{path} ({error})", f"The file is foreign. {cure}")
+        refuse(
+            "checkpoint",
+            "safetensors",
+            f"{path} ({error})",
+            f"The file is foreign. {cure}",
+        )
 
 
 def metadata(body: bytes) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Many seeds on one GPU: whole iterations as parallel branches of one CUDA graph. Nothing else here knows of graphs.
 
-Every seed stays a `Training` of its own, made of plain modules. What an iteration does on the device (play, insertion,
-sampling, update) is recorded once per seed, each on a stream of its own, and replayed as one graph; the host only sets
-epsilon, counts, and reads returns and losses back once per evaluation.
+Every seed stays a `Training` of its own, made of plain modules. What an iteration does
+on the device (play, insertion, sampling, update) is recorded once per seed, each on a
+stream of its own, and replayed as one graph; the host only sets epsilon, counts, and
+reads returns and losses back once per evaluation.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import torch
 from ciacore.training import Training
 from ciacore.types import Game
 
-WARM_UP = 3  # updates before the capture, so that optimizer states, gradients and library handles exist
+# updates before the capture, so that optimizer states, gradients and library handles
+# exist
+WARM_UP = 3
 
 
 def capturable(game: Game, device: torch.device) -> bool:
@@ -63,7 +66,12 @@ class Lockstep:
     def replay(self, name: str, work: Callable[[Training], None]) -> None:
         """The work of every seed as one graph, captured the first time."""
         if name not in self.graphs:
-            rngs = [rng for training in self.trainings for rng in training.rngs.values() if rng.device.type == "cuda"]
+            rngs = [
+                rng
+                for training in self.trainings
+                for rng in training.rngs.values()
+                if rng.device.type == "cuda"
+            ]
             self.graphs[name] = Replayed(lambda: self.each(work), rngs)
         self.graphs[name].replay()
 
@@ -71,7 +79,9 @@ class Lockstep:
 class Replayed:
     """A function on the device, recorded once (nothing is computed then) and replayed as often as wanted."""
 
-    def __init__(self, work: Callable[[], None], rngs: Sequence[torch.Generator]) -> None:
+    def __init__(
+        self, work: Callable[[], None], rngs: Sequence[torch.Generator]
+    ) -> None:
         torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()
         for rng in rngs:

@@ -1,7 +1,8 @@
 """Many seeds on one CPU: a process and a core for each.
 
-A worker (`python -m ciacore.runtime.worker`) is told through its standard input what to train, and answers with a line of JSON
-per iteration. A worker whose parent is gone cannot answer, keeps a checkpoint and ends.
+A worker (`python -m ciacore.runtime.worker`) is told through its standard input what to
+train, and answers with a line of JSON per iteration. A worker whose parent is gone
+cannot answer, keeps a checkpoint and ends.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from ciacore.config import Config
 from ciacore.methods import named
 from ciacore.types import Game, InvalidInputError
 
-ERRORS = {kind.__name__: kind for kind in (InvalidInputError, FloatingPointError, MemoryError)}
+ERRORS = {
+    kind.__name__: kind for kind in (InvalidInputError, FloatingPointError, MemoryError)
+}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
@@ -32,12 +35,14 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 def one_core() -> Iterator[None]:
     """One thread for torch, so that a result does not depend on what else runs; and freed memory is kept for reuse.
 
-    An update asks for memory in large pieces, which glibc would give back and fetch again each time, page by page.
+    An update asks for memory in large pieces, which glibc would give back and fetch
+    again each time, page by page.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl does not
+        # glibc has it, musl does not
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
             mallopt(M_MMAP_THRESHOLD, 1 << 30)
             mallopt(M_TRIM_THRESHOLD, 1 << 30)
@@ -49,13 +54,18 @@ def one_core() -> Iterator[None]:
 
 def cores() -> int:
     """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
 def portable(config: Config, game: Game) -> bool:
     """Whether the game, and the parts that the Config names, can be handed to another process.
 
-    What a notebook or script defines cannot: it lies in `__main__`, and every process has its own.
+    What a notebook or script defines cannot: it lies in `__main__`, and every process
+    has its own.
     """
     try:
         return b"__main__" not in pickle.dumps((game, type(game), list(named(config))))
@@ -64,11 +74,17 @@ def portable(config: Config, game: Game) -> bool:
 
 
 def train_in_processes(
-    config: Config, game: Game, seeds: Sequence[int], results: Path, workers: int, progress: Callable[..., None]
+    config: Config,
+    game: Game,
+    seeds: Sequence[int],
+    results: Path,
+    workers: int,
+    progress: Callable[..., None],
 ) -> dict[int, Exception]:
     """Trains every seed in a process of its own, `workers` at a time, and returns the errors of those that failed.
 
-    A failed seed does not stop the others. When this process is interrupted, the workers keep checkpoints and end.
+    A failed seed does not stop the others. When this process is interrupted, the
+    workers keep checkpoints and end.
     """
     waiting, errors, done = list(seeds), {}, dict.fromkeys(seeds, 0)
     with selectors.DefaultSelector() as running:
@@ -76,12 +92,16 @@ def train_in_processes(
             while waiting or running.get_map():
                 while waiting and len(running.get_map()) < workers:
                     worker = Worker(config, game, waiting.pop(0), results)
-                    running.register(worker.process.stdout, selectors.EVENT_READ, worker)
+                    running.register(
+                        worker.process.stdout, selectors.EVENT_READ, worker
+                    )
                 for key, _ in running.select():
                     worker = key.data
                     for message in worker.read():
                         done[worker.seed] = message.pop("env_steps")
-                        progress(sum(done.values()), len(seeds) * config.env_steps, **message)
+                        progress(
+                            sum(done.values()), len(seeds) * config.env_steps, **message
+                        )
                     if worker.ended:
                         running.unregister(worker.process.stdout)
                         worker.process.stdout.close()
@@ -98,7 +118,10 @@ class Worker:
 
     def __init__(self, config: Config, game: Game, seed: int, results: Path) -> None:
         self.seed, self.error, self.ended, self.rest = seed, None, False, b""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        }
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [
@@ -112,8 +135,15 @@ class Worker:
             env=environment,
         )
         parts = list(named(config))
-        order = {"config": config, "game": game, "seed": seed, "results": str(results), "parts": parts}
-        with suppress(BrokenPipeError), self.process.stdin as pipe:  # if it ended early, `read` finds out why
+        order = {
+            "config": config,
+            "game": game,
+            "seed": seed,
+            "results": str(results),
+            "parts": parts,
+        }
+        # if it ended early, `read` finds out why
+        with suppress(BrokenPipeError), self.process.stdin as pipe:
             pipe.write(pickle.dumps(order))  # from parent to child, never a file
 
     def read(self) -> list[dict[str, Any]]:
@@ -127,7 +157,9 @@ class Worker:
         if not data:
             self.ended, code = True, self.process.wait()
             if code and self.error is None:
-                self.error = RuntimeError(f"seed {self.seed}: its process ended with exit code {code}. Train it again.")
+                self.error = RuntimeError(
+                    f"seed {self.seed}: its process ended with exit code {code}. Train it again."
+                )
         return [message for message in messages if "error" not in message]
 
     def told(self, error: str, message: str, traceback: str) -> Exception:

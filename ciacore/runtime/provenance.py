@@ -24,7 +24,9 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
         "commit": git("rev-parse", "HEAD"),
         "dirty": dirty(),
         "numerics": NUMERICS,
-        "lock_sha256": hashlib.sha256(LOCK.read_bytes()).hexdigest() if LOCK.is_file() else None,
+        "lock_sha256": hashlib.sha256(LOCK.read_bytes()).hexdigest()
+        if LOCK.is_file()
+        else None,
         "versions": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -43,7 +45,14 @@ def now() -> str:
 def git(*arguments: str) -> str | None:
     """What git says about the repository this file lies in; None where there is no repository or no git."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -51,8 +60,18 @@ def git(*arguments: str) -> str | None:
 
 def dirty() -> list[str] | None:
     """Files of library, training notebook and env/ that differ from the commit; None where there is no repository."""
-    status = git("status", "--porcelain", "--untracked-files=all", "--", "ciacore", "notebooks/train.ipynb", "env")
-    return None if status is None else [line[2:].strip() for line in status.splitlines()]
+    status = git(
+        "status",
+        "--porcelain",
+        "--untracked-files=all",
+        "--",
+        "ciacore",
+        "notebooks/train.ipynb",
+        "env",
+    )
+    return (
+        None if status is None else [line[2:].strip() for line in status.splitlines()]
+    )
 
 
 def installed_version(name: str) -> str | None:
@@ -67,6 +86,16 @@ def cpu_model() -> str:
     """The processor's name, as exactly as the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    facts = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
-    named = [facts[key] for key in ("model name", "cpu family", "model") if key in facts]
+    facts = dict(
+        reversed(
+            [
+                [part.strip() for part in line.split(":", 1)]
+                for line in lines
+                if ":" in line
+            ]
+        )
+    )
+    named = [
+        facts[key] for key in ("model name", "cpu family", "model") if key in facts
+    ]
     return " / ".join(named) or platform.processor() or platform.machine()

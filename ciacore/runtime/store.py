@@ -21,7 +21,8 @@ from ciacore.types import InvalidInputError, refuse
 
 FORMAT = 1  # raised whenever the meaning of a file changes
 WEIGHTS = "weights.safetensors"
-BODY = ("config.json", "metrics.json", WEIGHTS)  # what provenance.json seals with sha256
+# what provenance.json seals with sha256
+BODY = ("config.json", "metrics.json", WEIGHTS)
 
 
 class Run(NamedTuple):
@@ -30,8 +31,10 @@ class Run(NamedTuple):
     config: Config
     game: str
     seed: int
-    metrics: dict[str, list]  # one entry per evaluation in each list; `episode_return` holds a list of returns
-    weights: dict[str, Tensor]  # final online networks; none where only the metrics were kept
+    # one entry per evaluation in each list; `episode_return` holds a list of returns
+    metrics: dict[str, list]
+    # final online networks; none where only the metrics were kept
+    weights: dict[str, Tensor]
     provenance: dict[str, Any]
 
 
@@ -44,16 +47,27 @@ def check_free(folder: Path) -> None:
     """Refuses a run folder that exists already or cannot be made, before any time is spent on training; makes nothing.
 
     Raises:
-        InvalidInputError: the folder exists, or the nearest folder above it that exists cannot be written.
+        InvalidInputError: the folder exists, or the nearest folder above it that exists
+            cannot be written.
     """
     if folder.exists():
-        refuse("results", "a folder without this run", str(folder), "Choose another folder or move that run away.")
+        refuse(
+            "results",
+            "a folder without this run",
+            str(folder),
+            "Choose another folder or move that run away.",
+        )
     place = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        refuse("results", "a folder that can be written", f"{place} ({error.strerror})", "Choose another folder.")
+        refuse(
+            "results",
+            "a folder that can be written",
+            f"{place} ({error.strerror})",
+            "Choose another folder.",
+        )
 
 
 def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
@@ -63,11 +77,23 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
         InvalidInputError: the folder exists, or its parent cannot be written.
     """
     check_free(folder)
-    spec = {"format": FORMAT, "game": run.game, "seed": run.seed, "config": run.config.to_dict()}
+    spec = {
+        "format": FORMAT,
+        "game": run.game,
+        "seed": run.seed,
+        "config": run.config.to_dict(),
+    }
     body = {"config.json": format_json(spec), "metrics.json": format_json(run.metrics)}
     if run.weights:
-        body[WEIGHTS] = format_weights({name: value.contiguous() for name, value in run.weights.items()})
-    seal = {**run.provenance, "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}}
+        body[WEIGHTS] = format_weights(
+            {name: value.contiguous() for name, value in run.weights.items()}
+        )
+    seal = {
+        **run.provenance,
+        "sha256": {
+            name: hashlib.sha256(data).hexdigest() for name, data in body.items()
+        },
+    }
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=work or folder.parent))
     try:
@@ -88,16 +114,30 @@ def read_run(folder: str | Path) -> Run:
     """Reads a run after checking every file against its seal; nothing in it is executed.
 
     Raises:
-        InvalidInputError: the folder or a file is missing, truncated, changed, foreign or of another format.
+        InvalidInputError: the folder or a file is missing, truncated, changed, foreign
+            or of another format.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        refuse("run", "a run folder", str(folder), "Train it first, or correct the path.")
-    seal = parse_json(folder / "provenance.json", read_bytes(folder / "provenance.json"))
+        refuse(
+            "run", "a run folder", str(folder), "Train it first, or correct the path."
+        )
+    seal = parse_json(
+        folder / "provenance.json", read_bytes(folder / "provenance.json")
+    )
     digests = seal.get("sha256") if isinstance(seal, dict) else None
     if not isinstance(digests, dict):
-        refuse("run", "a provenance.json with sha256 digests", str(folder), "This is not a run of ciacore.")
-    body = {name: read_bytes(folder / name) for name in BODY if name != WEIGHTS or name in digests}
+        refuse(
+            "run",
+            "a provenance.json with sha256 digests",
+            str(folder),
+            "This is not a run of ciacore.",
+        )
+    body = {
+        name: read_bytes(folder / name)
+        for name in BODY
+        if name != WEIGHTS or name in digests
+    }
     for name, data in body.items():
         if hashlib.sha256(data).hexdigest() != digests.get(name):
             cure = "It was damaged or edited: retrain it."
@@ -105,33 +145,68 @@ def read_run(folder: str | Path) -> Run:
     spec = parse_json(folder / "config.json", body["config.json"])
     found = spec.get("format") if isinstance(spec, dict) else None
     if found != FORMAT:
-        refuse("run", f"format {FORMAT}", f"{found} in {folder}", "Read it with the version of ciacore that wrote it.")
+        refuse(
+            "run",
+            f"format {FORMAT}",
+            f"{found} in {folder}",
+            "Read it with the version of ciacore that wrote it.",
+        )
     try:
         config, game, seed = Config(**spec["config"]), spec["game"], spec["seed"]
         weights = parse_weights(body[WEIGHTS]) if WEIGHTS in body else {}
     except SafetensorError as error:
-        refuse("run", "safetensors", f"{folder / WEIGHTS} ({error})", "The file is foreign: retrain it.")
+        refuse(
+            "run",
+            "safetensors",
+            f"{folder / WEIGHTS} ({error})",
+            "The file is foreign: retrain it.",
+        )
     except (KeyError, TypeError, InvalidInputError) as error:
         cure = "Read it with the version of ciacore that wrote it."
-        refuse("run", "a config this version knows", f"{folder / 'config.json'} ({error})", cure)
-    return Run(config, game, seed, parse_json(folder / "metrics.json", body["metrics.json"]), weights, seal)
+        refuse(
+            "run",
+            "a config this version knows",
+            f"{folder / 'config.json'} ({error})",
+            cure,
+        )
+    return Run(
+        config,
+        game,
+        seed,
+        parse_json(folder / "metrics.json", body["metrics.json"]),
+        weights,
+        seal,
+    )
 
 
-def read_runs(results: str | Path, game: str, methods: Iterable[str]) -> dict[str, list[Run]]:
+def read_runs(
+    results: str | Path, game: str, methods: Iterable[str]
+) -> dict[str, list[Run]]:
     """All runs of some methods, in order of their seeds.
 
     Raises:
-        InvalidInputError: a method has no run, a run is damaged, lies in another's place, or has another Config.
+        InvalidInputError: a method has no run, a run is damaged, lies in another's
+            place, or has another Config.
     """
     found = {}
     for method in methods:
         folders = list((Path(results) / game / method).glob("seed_*"))
         for folder in folders:
             if not folder.name[5:].isdecimal():
-                refuse("results", "run folders named seed_<number>", str(folder), "Rename it or move it away.")
+                refuse(
+                    "results",
+                    "run folders named seed_<number>",
+                    str(folder),
+                    "Rename it or move it away.",
+                )
         folders.sort(key=lambda path: int(path.name[5:]))
         if not folders:
-            refuse("results", f"runs of {method} on {game}", str(results), "Train it with notebooks/train.ipynb.")
+            refuse(
+                "results",
+                f"runs of {method} on {game}",
+                str(results),
+                "Train it with notebooks/train.ipynb.",
+            )
         found[method] = [read_run(folder) for folder in folders]
         for folder, run in zip(folders, found[method], strict=True):
             check_place(folder, run, found[method][0])
@@ -143,16 +218,29 @@ def check_place(folder: Path, run: Run, first: Run) -> None:
     name = "/".join(folder.parts[-3:])
     own = "/".join(run_folder("", run.game, run.config.method, run.seed).parts)
     if name != own:
-        refuse("results", f"the run {name}", f"{own} in its place", "Move it back to where it was written.")
+        refuse(
+            "results",
+            f"the run {name}",
+            f"{own} in its place",
+            "Move it back to where it was written.",
+        )
     if run.config.but(env_steps=1) != first.config.but(env_steps=1):
         cure = 'Give a variation a name of its own, e.g. config.but(method="qmix_cia_strong", ...).'
-        refuse("results", f"runs of one Config in {folder.parent}", f"another one in {folder.name}", cure)
+        refuse(
+            "results",
+            f"runs of one Config in {folder.parent}",
+            f"another one in {folder.name}",
+            cure,
+        )
 
 
 def format_json(value: Any) -> bytes:
     """JSON as it is written here: readable, a list of numbers on one line, no NaN."""
     if isinstance(value, dict):
-        rows = [f"  {json.dumps(key)}: {json.dumps(item, allow_nan=False)}" for key, item in value.items()]
+        rows = [
+            f"  {json.dumps(key)}: {json.dumps(item, allow_nan=False)}"
+            for key, item in value.items()
+        ]
         return ("{\n" + ",\n".join(rows) + "\n}\n").encode()
     return json.dumps(value, allow_nan=False).encode()
 
@@ -162,7 +250,12 @@ def parse_json(path: Path, data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:
-        refuse("run", "valid JSON", str(path), "The file is truncated or foreign: retrain the run.")
+        refuse(
+            "run",
+            "valid JSON",
+            str(path),
+            "The file is truncated or foreign: retrain the run.",
+        )
 
 
 def read_bytes(path: Path) -> bytes:
@@ -170,4 +263,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        refuse("run", f"the file {path}", error.strerror, "The run is incomplete: retrain it.")
+        refuse(
+            "run",
+            f"the file {path}",
+            error.strerror,
+            "The run is incomplete: retrain it.",
+        )

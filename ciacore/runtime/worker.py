@@ -26,10 +26,18 @@ def main() -> int:
     seed = order.pop("seed")
     try:
         train(**order, seeds=[seed], progress=progress)
-    except (BrokenPipeError, KeyboardInterrupt, InterruptedError):  # a checkpoint is kept
+    except (
+        BrokenPipeError,
+        KeyboardInterrupt,
+        InterruptedError,
+    ):  # a checkpoint is kept
         return 1
     except Exception as error:
-        told = {"error": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+        told = {
+            "error": type(error).__name__,
+            "message": str(error),
+            "traceback": traceback.format_exc(),
+        }
         answers.write(json.dumps(told) + "\n")
         return 1
     return 0

@@ -1,8 +1,9 @@
 """Part of `make bench`: what the face of the battles costs beside raw SMAX, and what an update costs, on one core.
 
-Raw SMAX is `jit(vmap(step_env))`, called once per step from Python. The face adds SMAC's observations, state, available
-actions, rewards and ends. Both step 32 battles with random available actions, drawn outside the measured time, and take
-turns. Medians of 5 rounds go to book/results/bench/battles.json.
+Raw SMAX is `jit(vmap(step_env))`, called once per step from Python. The face adds
+SMAC's observations, state, available actions, rewards and ends. Both step 32 battles
+with random available actions, drawn outside the measured time, and take turns. Medians
+of 5 rounds go to book/results/bench/battles.json.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ONE_CORE = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}  # read when JAX starts
+# read when JAX starts
+ONE_CORE = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
 os.environ |= ONE_CORE
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
@@ -35,7 +37,9 @@ GAMES, ROUNDS, UPDATES = 32, 5, 5
 
 def drawn(available: torch.Tensor) -> torch.Tensor:
     """An available action per agent, [N, K]."""
-    return torch.multinomial(available.flatten(0, 1).float(), 1).view(available.shape[:2])
+    return torch.multinomial(available.flatten(0, 1).float(), 1).view(
+        available.shape[:2]
+    )
 
 
 def face(game: Smax, steps: int) -> Callable[[], float]:
@@ -48,7 +52,11 @@ def face(game: Smax, steps: int) -> Callable[[], float]:
             begin = time.perf_counter()
             step = game.advance(state, actions, torch.Generator())
             state = step.state
-            _ = game.observe(state).shape, game.global_state(state).shape, game.available(state).any()
+            _ = (
+                game.observe(state).shape,
+                game.global_state(state).shape,
+                game.available(state).any(),
+            )
             seconds += time.perf_counter() - begin
         return seconds
 
@@ -67,7 +75,12 @@ def raw(game: Smax, steps: int) -> Callable[[], float]:
         (_, state), seconds = begin_all(keys), 0.0
         for _ in range(steps):
             available = choices(state)
-            actions = {a: jnp.asarray(drawn(torch.tensor(available[a].tolist())[:, None])[:, 0]) for a in env.agents}
+            actions = {
+                a: jnp.asarray(
+                    drawn(torch.tensor(available[a].tolist())[:, None])[:, 0]
+                )
+                for a in env.agents
+            }
             begin = time.perf_counter()
             _, state, *rest = step_all(keys, state, actions)
             jax.block_until_ready((state, rest))
@@ -84,8 +97,16 @@ def rates(game: Smax, steps: int) -> dict[str, float]:
         work()  # compiles
     rounds = [{name: work() for name, work in works.items()} for _ in range(ROUNDS)]
     middle = {name: statistics.median(each[name] for each in rounds) for name in works}
-    per_second = {f"{name}_per_s": round(GAMES * steps / seconds) for name, seconds in middle.items()}
-    return {**per_second, "face_over_raw": round(statistics.median(e["raw"] / e["face"] for e in rounds), 3)}
+    per_second = {
+        f"{name}_per_s": round(GAMES * steps / seconds)
+        for name, seconds in middle.items()
+    }
+    return {
+        **per_second,
+        "face_over_raw": round(
+            statistics.median(e["raw"] / e["face"] for e in rounds), 3
+        ),
+    }
 
 
 def updates(game: Smax) -> dict[str, float]:
@@ -93,9 +114,14 @@ def updates(game: Smax) -> dict[str, float]:
     found = {}
     for method in ("qmix", "qmix_cia"):
         config = METHODS[method]
-        learner = make_learner(config, game.spec, torch.Generator().manual_seed(0), torch.device("cpu"))
+        learner = make_learner(
+            config, game.spec, torch.Generator().manual_seed(0), torch.device("cpu")
+        )
         batch = random_batch(game.spec, config)
-        times = [milliseconds(lambda learner=learner, batch=batch: learner.update(batch)) for _ in range(UPDATES + 1)]
+        times = [
+            milliseconds(lambda learner=learner, batch=batch: learner.update(batch))
+            for _ in range(UPDATES + 1)
+        ]
         found[f"{method}_update_ms"] = round(statistics.median(times[1:]), 1)
     return found
 
@@ -113,7 +139,13 @@ def main() -> None:
         rows[name] = {**rates(game, options.steps), **updates(game)}
         print(name, rows[name], flush=True)
     facts = {**provenance("cpu"), "finished": now()}
-    result = {"games": GAMES, "steps": options.steps, "rounds": ROUNDS, "scenarios": rows, "provenance": facts}
+    result = {
+        "games": GAMES,
+        "steps": options.steps,
+        "rounds": ROUNDS,
+        "scenarios": rows,
+        "provenance": facts,
+    }
     keep(options.out, result)
 
 

@@ -1,7 +1,7 @@
 """`make gpu`: seeds trained together on a GPU, beside one seed on a core of the same machine.
 
-Writes book/results/bench/gpu.json with its provenance. Times are medians of iterations: an episode of Turn and an
-update per seed, evaluations left out on both sides.
+Writes book/results/bench/gpu.json with its provenance. Times are medians of iterations:
+an episode of Turn and an update per seed, evaluations left out on both sides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ SEEDS = (1, 2, 5, 10, 20)
 def row(times: list[float], seeds: int) -> dict[str, float]:
     """Milliseconds per iteration of all seeds, and the environment steps per second of all together."""
     ms = statistics.median(times)
-    return {"seeds": seeds, "ms": round(ms, 2), "env_steps_per_s": round(seeds * 1000 * Turn().spec.horizon / ms, 1)}
+    return {
+        "seeds": seeds,
+        "ms": round(ms, 2),
+        "env_steps_per_s": round(seeds * 1000 * Turn().spec.horizon / ms, 1),
+    }
 
 
 def on_a_core(config: Config, rounds: int) -> dict[str, float]:
@@ -37,17 +41,31 @@ def on_a_core(config: Config, rounds: int) -> dict[str, float]:
     training = Training(config, Turn(), 1, torch.device("cpu"))
     while not training.clock.updates:
         training.iterate()
-    return row([milliseconds(lambda: training.act_and_learn(True)) for _ in range(rounds)], 1)
+    return row(
+        [milliseconds(lambda: training.act_and_learn(True)) for _ in range(rounds)], 1
+    )
 
 
-def lockstep(config: Config, seeds: int, rounds: int, device: torch.device) -> dict[str, float]:
+def lockstep(
+    config: Config, seeds: int, rounds: int, device: torch.device
+) -> dict[str, float]:
     """Seeds on a GPU as branches of one graph, and the most memory that they took there."""
-    together = Lockstep([Training(config, Turn(), seed, device, in_numpy=False) for seed in range(1, seeds + 1)])
+    together = Lockstep(
+        [
+            Training(config, Turn(), seed, device, in_numpy=False)
+            for seed in range(1, seeds + 1)
+        ]
+    )
     torch.cuda.reset_peak_memory_stats()
     while not together.graphs:
         together.iterate()
-    works = [milliseconds(lambda: together.replay("iteration", learn), device) for _ in range(rounds)]
-    return row(works, seeds) | {"peak_mb": round(torch.cuda.max_memory_allocated() / 1e6, 1)}
+    works = [
+        milliseconds(lambda: together.replay("iteration", learn), device)
+        for _ in range(rounds)
+    ]
+    return row(works, seeds) | {
+        "peak_mb": round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    }
 
 
 def learn(training: Training) -> None:
@@ -63,21 +81,36 @@ def measure(methods: list[str], rounds: int) -> dict[str, Any]:
         with one_core():
             core = on_a_core(config, rounds)
         rows = [lockstep(config, seeds, rounds, device) for seeds in SEEDS]
-        found[method] = [{**one, "times one core": one["env_steps_per_s"] / core["env_steps_per_s"]} for one in rows]
+        found[method] = [
+            {**one, "times one core": one["env_steps_per_s"] / core["env_steps_per_s"]}
+            for one in rows
+        ]
         print(method, core, *found[method], sep="\n  ")
-    facts = {**provenance(device), "started": began, "finished": now(), "cores": cores(), "rounds": rounds}
+    facts = {
+        **provenance(device),
+        "started": began,
+        "finished": now(),
+        "cores": cores(),
+        "rounds": rounds,
+    }
     return {"gpu": found, "provenance": facts}
 
 
 def main() -> int:
     """Measures, prints, and writes the file whole or not at all. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", nargs="*", default=["qmix", "qmix_cia"], choices=METHODS)
-    parser.add_argument("--rounds", type=int, default=60, help="iterations timed per method")
+    parser.add_argument(
+        "--methods", nargs="*", default=["qmix", "qmix_cia"], choices=METHODS
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=60, help="iterations timed per method"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        parser.error("this machine has no NVIDIA GPU that torch can use; speed on a CPU is `make bench`.")
+        parser.error(
+            "this machine has no NVIDIA GPU that torch can use; speed on a CPU is `make bench`."
+        )
     keep(options.out, measure(options.methods, options.rounds))
     return 0
 

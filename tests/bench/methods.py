@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python -m bench.methods
 
-Writes book/results/bench/methods.json. All methods take turns, iteration by iteration, on one core, so that whatever
-slows the machine slows them alike.
+Writes book/results/bench/methods.json. All methods take turns, iteration by iteration,
+on one core, so that whatever slows the machine slows them alike.
 """
 
 from __future__ import annotations
@@ -36,12 +36,16 @@ def iteration(training: Training) -> tuple[float, float]:
     config, rng = training.config, training.rngs["learning"]
     start = time.perf_counter()
     policy = training.policy(1.0, learning=True)  # as at the start of a training
-    episodes = play(training.game, policy, config.n_games, training.rngs["play"], config.gamma)
+    episodes = play(
+        training.game, policy, config.n_games, training.rngs["play"], config.gamma
+    )
     training.replay.insert(episodes)
     training.learner.played(episodes, rng)
     between = time.perf_counter()
     if int(training.replay.inserted) >= config.batch:
-        training.learner.update(training.replay.sample(config.batch, training.rngs["replay"]), rng)
+        training.learner.update(
+            training.replay.sample(config.batch, training.rngs["replay"]), rng
+        )
     return between - start, time.perf_counter() - between
 
 
@@ -61,7 +65,9 @@ def flops(training: Training, batch: Episodes) -> int:
 
     recurrence.matmul = product
     try:
-        with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
+        with FlopCounterMode(
+            display=False, custom_mapping={torch.ops.aten.addmm_: in_place}
+        ) as counter:
             training.learner.update(batch, training.rngs["learning"])
     finally:
         recurrence.matmul = np.matmul
@@ -72,7 +78,10 @@ def measure(rounds: int) -> dict[str, Any]:
     """A row per method, and where they come from."""
     began = now()
     with one_core():
-        trainings = {name: Training(config, Turn(), 1, torch.device("cpu")) for name, config in METHODS.items()}
+        trainings = {
+            name: Training(config, Turn(), 1, torch.device("cpu"))
+            for name, config in METHODS.items()
+        }
         for training in trainings.values():
             for _ in range(WARM_UP):
                 iteration(training)
@@ -81,12 +90,16 @@ def measure(rounds: int) -> dict[str, Any]:
             for name, training in trainings.items():
                 times[name].append(iteration(training))
         counted = {
-            name: flops(training, training.replay.sample(training.config.batch, training.rngs["replay"]))
+            name: flops(
+                training,
+                training.replay.sample(training.config.batch, training.rngs["replay"]),
+            )
             for name, training in trainings.items()
         }
         facts = provenance("cpu")
     medians = {
-        name: [1000 * statistics.median(part) for part in zip(*pairs, strict=True)] for name, pairs in times.items()
+        name: [1000 * statistics.median(part) for part in zip(*pairs, strict=True)]
+        for name, pairs in times.items()
     }
     rows = [
         {
@@ -98,17 +111,24 @@ def measure(rounds: int) -> dict[str, Any]:
         }
         for name in trainings
     ]
-    return {"rows": rows, "provenance": {**facts, "started": began, "finished": now(), "rounds": rounds}}
+    return {
+        "rows": rows,
+        "provenance": {**facts, "started": began, "finished": now(), "rounds": rounds},
+    }
 
 
 def main() -> None:
     """Measures, prints, and writes the file whole or not at all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=30, help="iterations timed per method")
+    parser.add_argument(
+        "--rounds", type=int, default=30, help="iterations timed per method"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "methods.json")
     options = parser.parse_args()
     result = measure(options.rounds)
-    print(f"{'method':12}{'play ms':>10}{'update ms':>11}{'ratio':>8}{'counted':>9}{'quotient':>10}")
+    print(
+        f"{'method':12}{'play ms':>10}{'update ms':>11}{'ratio':>8}{'counted':>9}{'quotient':>10}"
+    )
     for row in result["rows"]:
         numbers = f"{row['play_ms']:10.2f}{row['update_ms']:11.2f}{row['ratio']:8.2f}{row['counted']:9.2f}"
         print(f"{row['method']:12}{numbers}{row['ratio'] / row['counted']:10.2f}")

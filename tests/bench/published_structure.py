@@ -1,9 +1,11 @@
 """The baseline of the speed figures: the structure of the published PyMARL-style loop, written anew from a description.
 
-One game in Python; every step becomes a dictionary that a store of tensors converts; online and target agents are
-unrolled with a GRUCell step by step; evaluation games follow one another. tests/test_bench.py holds the arithmetic to
-the recorded numbers. As in the published loop, acting and the target pass record graphs that nobody differentiates,
-which costs about a tenth. No straw man: everything else that is computed is needed.
+One game in Python; every step becomes a dictionary that a store of tensors converts;
+online and target agents are unrolled with a GRUCell step by step; evaluation games
+follow one another. tests/test_bench.py holds the arithmetic to the recorded numbers. As
+in the published loop, acting and the target pass record graphs that nobody
+differentiates, which costs about a tenth. No straw man: everything else that is
+computed is needed.
 """
 
 from __future__ import annotations
@@ -18,10 +20,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-GAMMA, CLIP, TARGET_INTERVAL, EVALUATION_GAMES, BUFFER, ALPHA = 0.99, 10.0, 200, 32, 5_000, 0.02
+GAMMA, CLIP, TARGET_INTERVAL, EVALUATION_GAMES, BUFFER, ALPHA = (
+    0.99,
+    10.0,
+    200,
+    32,
+    5_000,
+    0.02,
+)
 
-FIELDS = "n_agents n_actions observation state horizon hidden mixing hypernetwork"  # K, A, O, S, N, widths of networks
-Sizes = namedtuple("Sizes", FIELDS, defaults=(2, 6, 18, 77, 100, 64, 32, 64))  # defaults: Turn
+# K, A, O, S, N, widths of networks
+FIELDS = "n_agents n_actions observation state horizon hidden mixing hypernetwork"
+# defaults: Turn
+Sizes = namedtuple("Sizes", FIELDS, defaults=(2, 6, 18, 77, 100, 64, 32, 64))
 
 
 class PythonTurn:
@@ -91,11 +102,25 @@ class EpisodeStore(dict[str, Tensor]):
 
     def __init__(self, sizes: Sizes, n_episodes: int) -> None:
         K, A, slots = sizes.n_agents, sizes.n_actions, (n_episodes, sizes.horizon + 1)
-        scheme = {"state": ((sizes.state,), torch.float32), "obs": ((K, sizes.observation), torch.float32)}
-        scheme |= {"actions": ((K, 1), torch.int64), "avail_actions": ((K, A), torch.int32)}
+        scheme = {
+            "state": ((sizes.state,), torch.float32),
+            "obs": ((K, sizes.observation), torch.float32),
+        }
+        scheme |= {
+            "actions": ((K, 1), torch.int64),
+            "avail_actions": ((K, A), torch.int32),
+        }
         scheme |= {"reward": ((1,), torch.float32), "terminated": ((1,), torch.uint8)}
-        scheme |= {"actions_onehot": ((K, A), torch.float32), "filled": ((1,), torch.int64)}
-        super().__init__({name: torch.zeros(*slots, *shape, dtype=dtype) for name, (shape, dtype) in scheme.items()})
+        scheme |= {
+            "actions_onehot": ((K, A), torch.float32),
+            "filled": ((1,), torch.int64),
+        }
+        super().__init__(
+            {
+                name: torch.zeros(*slots, *shape, dtype=dtype)
+                for name, (shape, dtype) in scheme.items()
+            }
+        )
 
     def write(self, t: int, values: dict[str, Any], mark_filled: bool = True) -> None:
         """Converts one step's values and writes them to slot t of every episode; actions also as one-hot."""
@@ -103,7 +128,9 @@ class EpisodeStore(dict[str, Tensor]):
             self["filled"][:, t] = 1
         for name, value in values.items():
             target = self[name][:, t]
-            value = value if torch.is_tensor(value) else torch.from_numpy(np.asarray(value))
+            value = (
+                value if torch.is_tensor(value) else torch.from_numpy(np.asarray(value))
+            )
             target.copy_(value.view_as(target))
             if name == "actions":
                 self["actions_onehot"][:, t].zero_().scatter_(-1, target, 1.0)
@@ -113,18 +140,29 @@ class Replay:
     """A ring of episodes."""
 
     def __init__(self, sizes: Sizes, capacity: int, rng: np.random.RandomState) -> None:
-        self.store, self.capacity, self.rng = EpisodeStore(sizes, capacity), capacity, rng
+        self.store, self.capacity, self.rng = (
+            EpisodeStore(sizes, capacity),
+            capacity,
+            rng,
+        )
         self.index = self.count = 0
 
     def insert(self, episode: EpisodeStore) -> None:
         """Keeps one episode, in place of the oldest if the ring is full."""
         for name, value in episode.items():
             self.store[name][self.index] = value[0]
-        self.index, self.count = (self.index + 1) % self.capacity, min(self.count + 1, self.capacity)
+        self.index, self.count = (
+            (self.index + 1) % self.capacity,
+            min(self.count + 1, self.capacity),
+        )
 
     def sample(self, batch: int) -> dict[str, Tensor]:
         """`batch` different episodes, cut to the longest of them; all in order where there are no more."""
-        rows = slice(batch) if self.count == batch else self.rng.choice(self.count, batch, replace=False)
+        rows = (
+            slice(batch)
+            if self.count == batch
+            else self.rng.choice(self.count, batch, replace=False)
+        )
         longest = int(self.store["filled"][rows].sum(1).max())
         return {name: value[rows][:, :longest] for name, value in self.store.items()}
 
@@ -135,7 +173,9 @@ class Controller(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes, self.hidden = sizes, torch.zeros(0)
-        self.fc_in = nn.Linear(sizes.observation + sizes.n_actions + sizes.n_agents, sizes.hidden)
+        self.fc_in = nn.Linear(
+            sizes.observation + sizes.n_actions + sizes.n_agents, sizes.hidden
+        )
         self.gru = nn.GRUCell(sizes.hidden, sizes.hidden)
         self.fc_out = nn.Linear(sizes.hidden, sizes.n_actions)
 
@@ -148,21 +188,31 @@ class Controller(nn.Module):
         batch, n_agents, _ = observations.shape
         last = torch.zeros_like(one_hot[:, t]) if t == 0 else one_hot[:, t - 1]
         identity = torch.eye(n_agents).unsqueeze(0).expand(batch, -1, -1)
-        parts = [part.reshape(batch * n_agents, -1) for part in (observations, last, identity)]
+        parts = [
+            part.reshape(batch * n_agents, -1)
+            for part in (observations, last, identity)
+        ]
         self.hidden = self.gru(F.relu(self.fc_in(torch.cat(parts, dim=1))), self.hidden)
         return self.fc_out(self.hidden).view(batch, n_agents, -1)
 
     def unroll(self, store: dict[str, Tensor]) -> Tensor:
         """Action values [B, T+1, K, A] of whole episodes, one slot after the other."""
         self.init_hidden(len(store["obs"]))
-        return torch.stack([self(store, t) for t in range(store["obs"].shape[1])], dim=1)
+        return torch.stack(
+            [self(store, t) for t in range(store["obs"].shape[1])], dim=1
+        )
 
-    def select_actions(self, store: dict[str, Tensor], t: int, epsilon: float) -> Tensor:
+    def select_actions(
+        self, store: dict[str, Tensor], t: int, epsilon: float
+    ) -> Tensor:
         """Epsilon-greedy actions [B, K] at slot t; every agent explores on its own. Records a graph, as published."""
         values, available = self(store, t).clone(), store["avail_actions"][:, t]
         values[available == 0] = -float("inf")
         explores = (torch.rand(values.shape[:2]) < epsilon).long()
-        return explores * Categorical(available.float()).sample() + (1 - explores) * values.max(dim=2)[1]
+        return (
+            explores * Categorical(available.float()).sample()
+            + (1 - explores) * values.max(dim=2)[1]
+        )
 
 
 class QMixer(nn.Module):
@@ -171,16 +221,22 @@ class QMixer(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         S, E, H = sizes.state, sizes.mixing, sizes.hypernetwork
-        self.hyper_w1 = nn.Sequential(nn.Linear(S, H), nn.ReLU(), nn.Linear(H, sizes.n_agents * E))
+        self.hyper_w1 = nn.Sequential(
+            nn.Linear(S, H), nn.ReLU(), nn.Linear(H, sizes.n_agents * E)
+        )
         self.hyper_b1 = nn.Linear(S, E)
         self.hyper_w2 = nn.Sequential(nn.Linear(S, H), nn.ReLU(), nn.Linear(H, E))
         self.value = nn.Sequential(nn.Linear(S, E), nn.ReLU(), nn.Linear(E, 1))
 
-    def layers(self, utilities: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def layers(
+        self, utilities: Tensor, states: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """For M = B·T rows: W1 [M, K, E], ELU(z) [M, 1, E], W2 [M, E, 1]."""
         n_agents, rows = utilities.shape[-1], states.reshape(-1, states.shape[-1])
         w1 = torch.abs(self.hyper_w1(rows)).view(len(rows), n_agents, -1)
-        z = torch.bmm(utilities.reshape(-1, 1, n_agents), w1) + self.hyper_b1(rows).unsqueeze(1)
+        z = torch.bmm(utilities.reshape(-1, 1, n_agents), w1) + self.hyper_b1(
+            rows
+        ).unsqueeze(1)
         return w1, F.elu(z), torch.abs(self.hyper_w2(rows)).unsqueeze(2)
 
     def forward(self, utilities: Tensor, states: Tensor) -> Tensor:
@@ -198,24 +254,48 @@ class QMixer(nn.Module):
 class Learner:
     """Double Q-learning of the joint value, with or without (`alpha` None) the CIA loss."""
 
-    def __init__(self, controller: Controller, mixer: QMixer, alpha: float | None) -> None:
-        self.controller, self.mixer, self.alpha, self.copied_at = controller, mixer, alpha, 0
-        self.target_controller, self.target_mixer = copy.deepcopy(controller), copy.deepcopy(mixer)
-        self.identity = None if alpha is None else nn.Linear(controller.sizes.horizon, controller.sizes.n_agents)
-        self.parameters = list(nn.ModuleList([controller, mixer, self.identity]).parameters())
-        self.optimizer = torch.optim.RMSprop(self.parameters, lr=5e-4, alpha=0.99, eps=1e-5)
+    def __init__(
+        self, controller: Controller, mixer: QMixer, alpha: float | None
+    ) -> None:
+        self.controller, self.mixer, self.alpha, self.copied_at = (
+            controller,
+            mixer,
+            alpha,
+            0,
+        )
+        self.target_controller, self.target_mixer = (
+            copy.deepcopy(controller),
+            copy.deepcopy(mixer),
+        )
+        self.identity = (
+            None
+            if alpha is None
+            else nn.Linear(controller.sizes.horizon, controller.sizes.n_agents)
+        )
+        self.parameters = list(
+            nn.ModuleList([controller, mixer, self.identity]).parameters()
+        )
+        self.optimizer = torch.optim.RMSprop(
+            self.parameters, lr=5e-4, alpha=0.99, eps=1e-5
+        )
 
     def train(self, batch: dict[str, Tensor], episode: int) -> dict[str, Tensor]:
         """One gradient step; then the target copy, if it is due."""
         mask, states = batch["filled"][:, :-1].float(), batch["state"][:, :-1]
         mask[:, 1:] = mask[:, 1:] * (1 - batch["terminated"][:, :-2].float())
         values = self.controller.unroll(batch)
-        chosen = torch.gather(values[:, :-1], dim=3, index=batch["actions"][:, :-1]).squeeze(3)
-        error = (self.mixer(chosen, states) - self.targets(batch, values).detach()) * mask
+        chosen = torch.gather(
+            values[:, :-1], dim=3, index=batch["actions"][:, :-1]
+        ).squeeze(3)
+        error = (
+            self.mixer(chosen, states) - self.targets(batch, values).detach()
+        ) * mask
         loss = td_loss = (error**2).sum() / mask.sum()
         losses = {"td_loss": td_loss}
         if self.identity is not None:
-            losses["cl_loss"] = self.contrastive_loss(self.mixer.get_grad(chosen.detach(), states))
+            losses["cl_loss"] = self.contrastive_loss(
+                self.mixer.get_grad(chosen.detach(), states)
+            )
             loss = td_loss + self.alpha * losses["cl_loss"]
         self.optimizer.zero_grad()
         loss.backward()
@@ -225,22 +305,33 @@ class Learner:
             self.target_controller.load_state_dict(self.controller.state_dict())
             self.target_mixer.load_state_dict(self.mixer.state_dict())
             self.copied_at = episode
-        return {name: value.detach() for name, value in {**losses, "loss": loss, "grad_norm": norm}.items()}
+        return {
+            name: value.detach()
+            for name, value in {**losses, "loss": loss, "grad_norm": norm}.items()
+        }
 
     def targets(self, batch: dict[str, Tensor], values: Tensor) -> Tensor:
         """y = r + 0.99 (1 - terminated) · the target networks' value of the online agents' greedy actions."""
         online = values[:, 1:].clone().detach()
         online[batch["avail_actions"][:, 1:] == 0] = -9_999_999.0
         greedy = online.max(dim=3, keepdim=True)[1]
-        following = torch.gather(self.target_controller.unroll(batch)[:, 1:], dim=3, index=greedy).squeeze(3)
+        following = torch.gather(
+            self.target_controller.unroll(batch)[:, 1:], dim=3, index=greedy
+        ).squeeze(3)
         following = self.target_mixer(following, batch["state"][:, 1:])
-        return batch["reward"][:, :-1] + GAMMA * (1 - batch["terminated"][:, :-1].float()) * following
+        return (
+            batch["reward"][:, :-1]
+            + GAMMA * (1 - batch["terminated"][:, :-1].float()) * following
+        )
 
     def contrastive_loss(self, credits: Tensor) -> Tensor:
         """Cross entropy over the columns: which agent's credits, padded with zeros, belong to identity k?"""
         batch, steps, n_agents = credits.shape
         padding = credits.new_zeros(batch, n_agents, self.identity.in_features - steps)
-        similarities = self.identity(torch.cat([credits.transpose(1, 2), padding], dim=2))  # [B, agent, identity]
+        # [B, agent, identity]
+        similarities = self.identity(
+            torch.cat([credits.transpose(1, 2), padding], dim=2)
+        )
         rows = similarities.transpose(1, 2).reshape(-1, n_agents)
         return F.cross_entropy(rows, torch.arange(n_agents).repeat(batch))
 
@@ -248,16 +339,35 @@ class Learner:
 class Published:
     """QMIX or QMIX(CIA) on Turn: one game, one gradient step per episode."""
 
-    def __init__(self, seed: int, cia: bool, horizon: int = 100, batch: int = 32) -> None:
-        torch.manual_seed(seed)  # as published, torch's global generator initialises and explores
+    def __init__(
+        self, seed: int, cia: bool, horizon: int = 100, batch: int = 32
+    ) -> None:
+        # as published, torch's global generator initialises and explores
+        torch.manual_seed(seed)
         rng = np.random.RandomState(seed)  # apples and samples share a stream
-        self.sizes, self.batch, self.env_steps, self.episodes = Sizes(horizon=horizon), batch, 0, 0
-        self.game, self.replay = PythonTurn(rng, horizon), Replay(self.sizes, BUFFER, rng)
-        self.learner = Learner(Controller(self.sizes), QMixer(self.sizes), ALPHA if cia else None)
+        self.sizes, self.batch, self.env_steps, self.episodes = (
+            Sizes(horizon=horizon),
+            batch,
+            0,
+            0,
+        )
+        self.game, self.replay = (
+            PythonTurn(rng, horizon),
+            Replay(self.sizes, BUFFER, rng),
+        )
+        self.learner = Learner(
+            Controller(self.sizes), QMixer(self.sizes), ALPHA if cia else None
+        )
 
     def play(self, epsilon: float) -> tuple[EpisodeStore, float]:
         """One episode, step by step, and its return."""
-        controller, store, t, total, ended = self.learner.controller, EpisodeStore(self.sizes, 1), 0, 0.0, False
+        controller, store, t, total, ended = (
+            self.learner.controller,
+            EpisodeStore(self.sizes, 1),
+            0,
+            0.0,
+            False,
+        )
         self.game.reset()
         controller.init_hidden(1)
         while not ended:
@@ -265,22 +375,40 @@ class Published:
             actions = controller.select_actions(store, t, epsilon)
             reward, ended, info = self.game.step(actions[0])
             terminated = ended != info.get("episode_limit", False)
-            store.write(t, {"actions": actions, "reward": [reward], "terminated": [terminated]}, mark_filled=False)
+            store.write(
+                t,
+                {"actions": actions, "reward": [reward], "terminated": [terminated]},
+                mark_filled=False,
+            )
             total, t = total + reward, t + 1
         store.write(t, self.observed())
-        store.write(t, {"actions": controller.select_actions(store, t, epsilon)}, mark_filled=False)
+        store.write(
+            t,
+            {"actions": controller.select_actions(store, t, epsilon)},
+            mark_filled=False,
+        )
         return store, total
 
     def observed(self) -> dict[str, Any]:
         """What the store needs before a step."""
-        available = [self.game.get_avail_agent_actions(agent) for agent in range(self.sizes.n_agents)]
-        return {"state": self.game.get_state(), "avail_actions": available, "obs": self.game.get_obs()}
+        available = [
+            self.game.get_avail_agent_actions(agent)
+            for agent in range(self.sizes.n_agents)
+        ]
+        return {
+            "state": self.game.get_state(),
+            "avail_actions": available,
+            "obs": self.game.get_obs(),
+        }
 
     def rollout(self) -> float:
         """Plays one training episode and keeps it; returns its return."""
         store, total = self.play(max(0.05, 1.0 - 0.95 * self.env_steps / 50_000))
         self.replay.insert(store)
-        self.env_steps, self.episodes = self.env_steps + self.sizes.horizon, self.episodes + 1
+        self.env_steps, self.episodes = (
+            self.env_steps + self.sizes.horizon,
+            self.episodes + 1,
+        )
         return total
 
     def update(self) -> dict[str, Tensor]:

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def git(*arguments: str) -> str:
     """What git prints, "" where it fails."""
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def main() -> int:
@@ -35,12 +37,20 @@ def main() -> int:
     ]
     command = [sys.executable, "-m", "pytest", "-m", "", "--durations=10", *arguments]
     lines = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as pytest:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as pytest:
         for line in pytest.stdout or ():
             print(line, end="", flush=True)
             lines.append(line.rstrip())
-    starts = [index for index, line in enumerate(lines) if line.startswith("=") and "slowest" in line]
-    report.write_text("\n".join([*header, "", *lines[starts[-1] if starts else -1 :]]) + "\n")
+    starts = [
+        index
+        for index, line in enumerate(lines)
+        if line.startswith("=") and "slowest" in line
+    ]
+    report.write_text(
+        "\n".join([*header, "", *lines[starts[-1] if starts else -1 :]]) + "\n"
+    )
     print(f"Written: {report.relative_to(ROOT)}")
     return pytest.returncode
 

@@ -32,7 +32,14 @@ SIZES = {
     "corridor": Sizes(6, 30, 156, 282, 5, 400, 1280),
     "3s5z_vs_3s6z": Sizes(8, 15, 136, 230, 7, 170, 1670),
 }
-SEVEN = {"n_agents": 14, "n_enemies": 14, "limit": 200, "a_race": "P", "b_race": "P", "unit_type_bits": 2}
+SEVEN = {
+    "n_agents": 14,
+    "n_enemies": 14,
+    "limit": 200,
+    "a_race": "P",
+    "b_race": "P",
+    "unit_type_bits": 2,
+}
 
 
 def check_installation() -> None:
@@ -47,13 +54,20 @@ def check_installation() -> None:
         refuse("smac", "SMAC of github.com/oxwhirl/smac", "no such package", HELP)
     if not (Path(next(iter(smac.__path__))) / "env").is_dir():
         got = "the package smac of PyPI, which is SMAC3, an optimiser"
-        refuse("smac", "SMAC of github.com/oxwhirl/smac", got, f"Uninstall that; {HELP}")
+        refuse(
+            "smac", "SMAC of github.com/oxwhirl/smac", got, f"Uninstall that; {HELP}"
+        )
     place = Path(os.environ.get("SC2PATH", "~/StarCraftII")).expanduser()
     if not place.is_dir():
         refuse("SC2PATH", "the folder of StarCraft II", str(place), HELP)
     builds = sorted(path.name for path in (place / "Versions").glob("Base*"))
     if BUILD not in builds:
-        refuse("SC2PATH", f"StarCraft II {VERSION} (Versions/{BUILD})", ", ".join(builds) or "no version", HELP)
+        refuse(
+            "SC2PATH",
+            f"StarCraft II {VERSION} (Versions/{BUILD})",
+            ", ".join(builds) or "no version",
+            HELP,
+        )
 
 
 def starcraft(scenario: str) -> Any:
@@ -62,11 +76,26 @@ def starcraft(scenario: str) -> Any:
     from smac.env.starcraft2.maps import smac_maps
 
     if scenario not in smac_maps.map_param_registry:
-        smac_maps.map_param_registry[scenario] = {**SEVEN, "map_type": "stalkers_and_zealots"}
-        setattr(smac_maps, scenario, type(scenario, (smac_maps.SMACMap,), {"filename": scenario}))
-    maps = Path(os.environ.get("SC2PATH", "~/StarCraftII")).expanduser() / "Maps" / "SMAC_Maps"
+        smac_maps.map_param_registry[scenario] = {
+            **SEVEN,
+            "map_type": "stalkers_and_zealots",
+        }
+        setattr(
+            smac_maps,
+            scenario,
+            type(scenario, (smac_maps.SMACMap,), {"filename": scenario}),
+        )
+    maps = (
+        Path(os.environ.get("SC2PATH", "~/StarCraftII")).expanduser()
+        / "Maps"
+        / "SMAC_Maps"
+    )
     if not (maps / f"{scenario}.SC2Map").is_file():
-        whose = "It comes with the authors' code, github.com/liushunyu/CIA." if scenario == "7sz" else HELP
+        whose = (
+            "It comes with the authors' code, github.com/liushunyu/CIA."
+            if scenario == "7sz"
+            else HELP
+        )
         refuse("scenario", f"its map in {maps}", f"no {scenario}.SC2Map", whose)
     return StarCraft2Env(
         map_name=scenario, difficulty="7", state_last_action=True, obs_last_action=False, reward_win=200,

@@ -1,7 +1,8 @@
 """Battles as they went: who stood where, whom each attacked, what the agents were credited with; and tactics in them.
 
-python -m ciabook.battles.recording scripted SCENARIO PLAYER FILE [--battles 4]    a scripted player of ciabook.battles.scripted_players
-python -m ciabook.battles.recording trained RUN FILE [--battles 4]                 the team of a run folder, acting greedily
+python -m ciabook.battles.recording scripted SCENARIO PLAYER FILE [--battles 4]    a
+scripted player of ciabook.battles.scripted_players python -m ciabook.battles.recording
+trained RUN FILE [--battles 4]                 the team of a run folder, acting greedily
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Recording(NamedTuple):
     positions: np.ndarray  # [B, T+1, U, 2], cells
     health: np.ndarray  # [B, T+1, U], hit points and shields; 0: dead
     cooldowns: np.ndarray  # [B, T+1, U], seconds until the weapon is ready
-    targets: np.ndarray  # [B, T+1, U], whom each unit was told to attack in the step before; -1: nobody
+    # [B, T+1, U], whom each unit was told to attack in the step before; -1: nobody
+    targets: np.ndarray
     actions: np.ndarray  # [B, T, K]
     rewards: np.ndarray  # [B, T]
     credits: np.ndarray  # [B, T, K]; no agents where the player has none
@@ -46,7 +48,12 @@ class Recording(NamedTuple):
 
 def write_recording(path: Path, recording: Recording) -> None:
     """A compressed file of plain arrays, whole or not at all."""
-    small = {"positions": np.float16, "health": np.float16, "cooldowns": np.float16, "credits": np.float16}
+    small = {
+        "positions": np.float16,
+        "health": np.float16,
+        "cooldowns": np.float16,
+        "credits": np.float16,
+    }
     arrays = {
         name: np.asarray(value).astype(small.get(name, value.dtype))
         for name, value in recording._asdict().items()
@@ -55,7 +62,11 @@ def write_recording(path: Path, recording: Recording) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with open(part, "wb") as file:
-        np.savez_compressed(file, facts=np.array(json.dumps({"format": FORMAT, **recording.facts})), **arrays)
+        np.savez_compressed(
+            file,
+            facts=np.array(json.dumps({"format": FORMAT, **recording.facts})),
+            **arrays,
+        )
     os.replace(part, path)
 
 
@@ -85,7 +96,11 @@ class Watched:
 
     def __init__(self, game: Any) -> None:
         self.game, self.name, self.spec = game, game.name, game.spec
-        self.observe, self.global_state, self.available = game.observe, game.global_state, game.available
+        self.observe, self.global_state, self.available = (
+            game.observe,
+            game.global_state,
+            game.available,
+        )
         self.seen: list[Any] = []
 
     def reset(self, n_games: int, rng: Any) -> Any:
@@ -110,17 +125,26 @@ class Scripted:
     def begin(self, observations: Any, states: Any, rng: Any) -> None:
         """No memory."""
 
-    def act(self, observations: Any, available: Any, memory: None, rng: Any) -> tuple[Any, None]:
+    def act(
+        self, observations: Any, available: Any, memory: None, rng: Any
+    ) -> tuple[Any, None]:
         """From the units as they stand."""
         return self.player(self.watched.seen[-1], available, rng), None
 
 
-def recorded(watched: Watched, episodes: Any, credits: np.ndarray | None, facts: dict[str, Any]) -> Recording:
+def recorded(
+    watched: Watched, episodes: Any, credits: np.ndarray | None, facts: dict[str, Any]
+) -> Recording:
     """What was noted while these episodes were played."""
     lengths = episodes.weights.sum(1).long().numpy()
     steps, n_agents = int(lengths.max()), episodes.actions.shape[-1]
-    units = [np.stack([np.asarray(part) for part in parts], 1) for parts in zip(*watched.seen, strict=True)]
-    positions, health, alive, cooldowns, targets, _ = (values[:, : steps + 1] for values in units)
+    units = [
+        np.stack([np.asarray(part) for part in parts], 1)
+        for parts in zip(*watched.seen, strict=True)
+    ]
+    positions, health, alive, cooldowns, targets, _ = (
+        values[:, : steps + 1] for values in units
+    )
     empty = np.zeros((len(lengths), steps, 0), np.float32)
     return Recording(
         positions=positions,
@@ -133,7 +157,12 @@ def recorded(watched: Watched, episodes: Any, credits: np.ndarray | None, facts:
         lengths=lengths.astype(np.int16),
         won=episodes.won.numpy(),
         walkable=np.asarray(watched.game.smax._env.walkable[0]),
-        facts={"scenario": watched.game.scenario, "n_agents": n_agents, **facts, "provenance": provenance("cpu")},
+        facts={
+            "scenario": watched.game.scenario,
+            "n_agents": n_agents,
+            **facts,
+            "provenance": provenance("cpu"),
+        },
     )
 
 
@@ -150,7 +179,9 @@ def record_scripted(scenario: str, player: str, battles: int, seed: int) -> Reco
     watched = Watched(Smax(scenario))
     rng = torch.Generator().manual_seed(seed)
     episodes = play(watched, Scripted(watched, PLAYERS[player]), battles, rng, 0.99)
-    return recorded(watched, episodes, None, {"player": player, "seed": seed, "finished": now()})
+    return recorded(
+        watched, episodes, None, {"player": player, "seed": seed, "finished": now()}
+    )
 
 
 def record_trained(run: Path, battles: int, seed: int) -> Recording:
@@ -167,20 +198,37 @@ def record_trained(run: Path, battles: int, seed: int) -> Recording:
     stored = read_run(run)
     scenario = stored.game.removeprefix("smax_")
     if scenario not in SCENARIOS:
-        refuse("run", "a run of a battle", stored.game, "Name a run folder below smax_<scenario>.")
+        refuse(
+            "run",
+            "a run of a battle",
+            stored.game,
+            "Name a run folder below smax_<scenario>.",
+        )
     watched = Watched(Smax(scenario))
     players = team(stored, watched.game)
     episodes = greedy_episodes(players, watched, battles, seed)
-    facts = {"player": stored.config.method, "run": f"{stored.game}/{stored.config.method}/seed_{stored.seed}"}
-    facts |= {"env_steps": stored.metrics["env_steps"][-1], "seed": seed, "finished": now()}
+    facts = {
+        "player": stored.config.method,
+        "run": f"{stored.game}/{stored.config.method}/seed_{stored.seed}",
+    }
+    facts |= {
+        "env_steps": stored.metrics["env_steps"][-1],
+        "seed": seed,
+        "finished": now(),
+    }
     return recorded(watched, episodes, along(players, episodes).credits.numpy(), facts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="recording", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="recording", description=__doc__.splitlines()[0]
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, names in {"scripted": ("scenario", "player"), "trained": ("run",)}.items():
+    for verb, names in {
+        "scripted": ("scenario", "player"),
+        "trained": ("run",),
+    }.items():
         sub = verbs.add_parser(verb)
         for name in (*names, "file"):
             sub.add_argument(name)

@@ -44,11 +44,15 @@ def with_networks(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
     Raises:
         InvalidInputError: a method has none.
     """
-    kept = {method: [run for run in group if run.weights] for method, group in runs.items()}
+    kept = {
+        method: [run for run in group if run.weights] for method, group in runs.items()
+    }
     for method, group in kept.items():
         if not group:
             cure = "Take results that keep weights, or train the method again."
-            refuse("runs", "a run with weights for every method", f"none of {method}", cure)
+            refuse(
+                "runs", "a run with weights for every method", f"none of {method}", cure
+            )
     return kept
 
 
@@ -60,8 +64,12 @@ def team(run: Run, game: Game) -> Team:
 def greedy_episodes(team: Team, game: Game, n_games: int, seed: int) -> Episodes:
     """Episodes without exploration."""
     plain = EpsilonGreedy(team.parts.agent, 0.0)
-    explorer = EXPLORERS[team.config.explorer](plain, team.parts.auxiliaries, team.config, False, False)
-    return play(game, explorer, n_games, torch.Generator().manual_seed(seed), team.config.gamma)
+    explorer = EXPLORERS[team.config.explorer](
+        plain, team.parts.auxiliaries, team.config, False, False
+    )
+    return play(
+        game, explorer, n_games, torch.Generator().manual_seed(seed), team.config.gamma
+    )
 
 
 def along(team: Team, episodes: Episodes, derivative: str = "exact") -> Along:
@@ -71,8 +79,13 @@ def along(team: Team, episodes: Episodes, derivative: str = "exact") -> Along:
         derivative: "exact", or "published" for QMIX's closed form with its slip.
     """
     latents = team.config.latent_size
-    if latents and episodes.context.shape[-1] != latents:  # another team's episodes: none of the latents is drawn
-        episodes = episodes._replace(context=episodes.rewards.new_full((len(episodes.rewards), latents), 1 / latents))
+    # another team's episodes: none of the latents is drawn
+    if latents and episodes.context.shape[-1] != latents:
+        episodes = episodes._replace(
+            context=episodes.rewards.new_full(
+                (len(episodes.rewards), latents), 1 / latents
+            )
+        )
     elif not latents:
         episodes = episodes._replace(context=episodes.context[:, :0])
     with torch.no_grad():
@@ -92,14 +105,18 @@ def concatenated(batches: Sequence[Episodes]) -> Episodes:
     return Episodes(*(torch.cat(fields) for fields in zip(*held, strict=True)))
 
 
-# -------------------------------------------------------------------------------- distances of credits
+# --------------------------------------------------------------------------------
+# distances of credits
 
 
-def credit_distribution(credits: Float[Tensor, "... K"], normalised: bool = False) -> Float[Tensor, "... K"]:
+def credit_distribution(
+    credits: Float[Tensor, "... K"], normalised: bool = False
+) -> Float[Tensor, "... K"]:
     """d_t = softmax over agents of the credits of a step (Liu et al. 2023, Eq. 9).
 
     Args:
-        normalised: divide by the mean credit of each step beforehand, so that inflated credits do not look more peaked.
+        normalised: divide by the mean credit of each step beforehand, so that inflated
+            credits do not look more peaked.
     """
     if normalised:
         credits = credits / credits.abs().mean(-1, keepdim=True).clamp(min=1e-12)
@@ -113,24 +130,29 @@ def kl_matrix(
     table = np.zeros((len(distributions),) * 2)
     for i, p in enumerate(distributions):
         for j, q in enumerate(distributions):
-            divergence = (p * (p.clamp(min=1e-30).log() - q.clamp(min=1e-30).log())).sum(-1)
+            divergence = (
+                p * (p.clamp(min=1e-30).log() - q.clamp(min=1e-30).log())
+            ).sum(-1)
             table[i, j] = float((divergence * weights).sum() / weights.sum())
     return table
 
 
-# -------------------------------------------------------------------------------- can credits be told apart
+# -------------------------------------------------------------------------------- can
+# credits be told apart
 
 
 def retrieval_accuracy(credits: Float[Tensor, "B T K"]) -> float:
     """How often an episode's temporal credits are handed back to their owner; chance is 1 / K.
 
-    The mean temporal credits of each agent over half of the episodes stand for it; in the other half every agent's
-    credits go to the agent whose mean is nearest. Both halves serve as both.
+    The mean temporal credits of each agent over half of the episodes stand for it; in
+    the other half every agent's credits go to the agent whose mean is nearest. Both
+    halves serve as both.
     """
     x = credits.transpose(1, 2)  # [B, K, T]
     halves, right = (x[::2], x[1::2]), []
     for known, asked in (halves, halves[::-1]):
-        distance = torch.cdist(asked, known.mean(0).expand(len(asked), -1, -1))  # [B, K asked, K known]
+        # [B, K asked, K known]
+        distance = torch.cdist(asked, known.mean(0).expand(len(asked), -1, -1))
         right.append((distance.argmin(-1) == torch.arange(x.shape[1])).double().mean())
     return float(torch.stack(right).mean())
 
@@ -138,13 +160,16 @@ def retrieval_accuracy(credits: Float[Tensor, "B T K"]) -> float:
 def identified(credits: Float[Tensor, "B T K"], ridge: float = 0.01) -> float:
     """How often an identity finds its agent's credits among those of one episode, as CIA asks; chance is 1 / K.
 
-    Unlike `retrieval_accuracy` it compares the agents of an episode with each other, so that what they share does not
-    count, and it looks for the best identities: over half of the episodes w_k is fitted by least squares, so that
-    w_k . (x_k - x_j) is 1 for every other agent j. In the other half w_k . x_j must be largest for j = k. No network is
+    Unlike `retrieval_accuracy` it compares the agents of an episode with each other, so
+    that what they share does not count, and it looks for the best identities: over half
+    of the episodes w_k is fitted by least squares, so that w_k . (x_k - x_j) is 1 for
+    every other agent j. In the other half w_k . x_j must be largest for j = k. No
+    network is
     changed: this is how well the CIA loss could be solved with the credits as they are.
 
     Args:
-        ridge: what keeps w_k small, in units of the mean square of a difference at a step.
+        ridge: what keeps w_k small, in units of the mean square of a difference at a
+            step.
     """
     x, right = credits.transpose(1, 2).double(), []  # [B, K, T]
     halves, agents = (x[::2], x[1::2]), range(x.shape[1])
@@ -166,7 +191,8 @@ def relative_difference(credits: Float[Tensor, "B T K"]) -> float:
     return float((span / credits.mean(-1).clamp(min=1e-12)).mean())
 
 
-# -------------------------------------------------------------------------------- do agents act differently
+# -------------------------------------------------------------------------------- do
+# agents act differently
 
 
 def common_histories(episodes: Episodes, agent: int) -> Episodes:
@@ -182,15 +208,20 @@ def common_histories(episodes: Episodes, agent: int) -> Episodes:
 class Difference(NamedTuple):
     """How differently the agents of a team act on common histories."""
 
-    jensen_shannon: float  # mean over pairs, of the softmax of standardised values, divided by log 2: between 0 and 1
-    disagreement: float  # share of steps and pairs with different greedy actions: of the policies as they are played
+    # mean over pairs, of the softmax of standardised values, divided by log 2: between
+    # 0 and 1
+    jensen_shannon: float
+    # share of steps and pairs with different greedy actions: of the policies as they
+    # are played
+    disagreement: float
 
 
 def behavioural_difference(team: Team, episodes: Episodes) -> Difference:
     """Averages over the histories of all agents, over real steps, and over pairs of agents.
 
-    Utilities have no unit of their own (a mixer may scale them at will), so before the softmax each agent's values at a
-    step get mean 0 and standard deviation 1 over the available actions.
+    Utilities have no unit of their own (a mixer may scale them at will), so before the
+    softmax each agent's values at a step get mean 0 and standard deviation 1 over the
+    available actions.
     """
     n_agents, distances, apart = episodes.actions.shape[-1], [], []
     weights = episodes.weights
@@ -202,26 +233,44 @@ def behavioural_difference(team: Team, episodes: Episodes) -> Difference:
         for i in range(n_agents):
             for j in range(i + 1, n_agents):
                 middle = (p[:, :, i] + p[:, :, j]) / 2
-                divergence = (entropy(middle) - (entropy(p[:, :, i]) + entropy(p[:, :, j])) / 2) / math.log(2)
+                divergence = (
+                    entropy(middle) - (entropy(p[:, :, i]) + entropy(p[:, :, j])) / 2
+                ) / math.log(2)
                 distances.append(float((divergence * weights).sum() / weights.sum()))
-                other = (values[:, :, i].argmax(-1) != values[:, :, j].argmax(-1)).float()
+                other = (
+                    values[:, :, i].argmax(-1) != values[:, :, j].argmax(-1)
+                ).float()
                 apart.append(float((other * weights).sum() / weights.sum()))
     return Difference(float(np.mean(distances)), float(np.mean(apart)))
 
 
-def measured(runs: Sequence[Run], game: Game, episodes: int, shared: int = 4) -> list[dict[str, Any]]:
+def measured(
+    runs: Sequence[Run], game: Game, episodes: int, shared: int = 4
+) -> list[dict[str, Any]]:
     """Both ends of the paper's chain (Liu et al. 2023, Fig. 1b) and the return, a row per network.
 
-    Every network is asked about the same pool: the first `shared` of the greedy `episodes` of each.
+    Every network is asked about the same pool: the first `shared` of the greedy
+    `episodes` of each.
     """
     teams = [team(run, game) for run in runs]
-    own = [greedy_episodes(one, game, episodes, seed=run.seed) for one, run in zip(teams, runs, strict=True)]
+    own = [
+        greedy_episodes(one, game, episodes, seed=run.seed)
+        for one, run in zip(teams, runs, strict=True)
+    ]
     pool = concatenated(
-        [batch._replace(**{name: field[:shared] for name, field in batch._asdict().items()}) for batch in own]
+        [
+            batch._replace(
+                **{name: field[:shared] for name, field in batch._asdict().items()}
+            )
+            for batch in own
+        ]
     )
     rows = []
     for run, one, batch in zip(runs, teams, own, strict=True):
-        credits, difference = along(one, pool).credits, behavioural_difference(one, pool)
+        credits, difference = (
+            along(one, pool).credits,
+            behavioural_difference(one, pool),
+        )
         rows.append(
             {
                 "method": run.config.method,
@@ -237,7 +286,9 @@ def measured(runs: Sequence[Run], game: Game, episodes: int, shared: int = 4) ->
     return rows
 
 
-def standardised(values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]) -> Float[Tensor, "... A"]:
+def standardised(
+    values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]
+) -> Float[Tensor, "... A"]:
     """Mean 0 and standard deviation 1 over the available actions; 0 where all are alike."""
     count = available.sum(-1, keepdim=True).clamp(min=1)
     centred = (values - (values * available).sum(-1, keepdim=True) / count) * available
@@ -250,8 +301,13 @@ def entropy(p: Float[Tensor, "... A"]) -> Float[Tensor, "..."]:
     return -(p * p.clamp(min=1e-30).log()).sum(-1)
 
 
-def visits(cells: Int[Tensor, "B T K 2"], size: int) -> Float[np.ndarray, "K size size"]:
+def visits(
+    cells: Int[Tensor, "B T K 2"], size: int
+) -> Float[np.ndarray, "K size size"]:
     """Share of steps that each agent spends on each cell of a board."""
     flat = cells[..., 0] * size + cells[..., 1]
-    counts = [np.bincount(flat[..., k].flatten().numpy(), minlength=size**2) for k in range(flat.shape[-1])]
+    counts = [
+        np.bincount(flat[..., k].flatten().numpy(), minlength=size**2)
+        for k in range(flat.shape[-1])
+    ]
     return np.stack([count.reshape(size, size) / count.sum() for count in counts])

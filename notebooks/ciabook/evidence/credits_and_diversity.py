@@ -1,7 +1,8 @@
 """Do distinct credits cause diverse agents? One backbone, three things done to its credits, all networks measured.
 
-make study STUDY=cause ARGS="--results runs/cause"    trains them: the book's runs of this length keep no weights
-python -m ciabook.evidence.credits_and_diversity runs/cause                    asks all networks about the same episodes: book/results/cause.json
+make study STUDY=cause ARGS="--results runs/cause"    trains them: the book's runs of
+this length keep no weights python -m ciabook.evidence.credits_and_diversity runs/cause
+asks all networks about the same episodes: book/results/cause.json
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from ciacore.runtime.store import WEIGHTS, read_runs
 from ciacore.types import InvalidInputError
 
 RESULT = Path(__file__).resolve().parents[3] / "book" / "results" / "cause.json"
-ARMS = tuple(dict.fromkeys(entry.config.method for entry in find("cause")))  # from alike to distinct
+# from alike to distinct
+ARMS = tuple(dict.fromkeys(entry.config.method for entry in find("cause")))
 EPISODES = 32  # greedy ones behind a network's return
 SHARED = 4  # of them in the pool that all networks are asked about
 
@@ -29,7 +31,9 @@ SHARED = 4  # of them in the pool that all networks are asked about
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="cause", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, help="a results folder whose runs of the study have weights")
+    parser.add_argument(
+        "runs", type=Path, help="a results folder whose runs of the study have weights"
+    )
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
     began, game = now(), Turn()

@@ -47,16 +47,31 @@ class Fitted(nn.Module):
         if config.backbone == "qtran":
             self.backbone = QTRAN(spec, config)
         if config.backbone == "weighted":
-            self.own_values, self.central = nn.Parameter(0.1 * torch.randn(self.shape)), MIXERS["central"](spec, config)
+            self.own_values, self.central = (
+                nn.Parameter(0.1 * torch.randn(self.shape)),
+                MIXERS["central"](spec, config),
+            )
 
     def table(
-        self, values: Tensor, mixer: Mixer, joint: Int[Tensor, "J K"], state: Tensor, available: Tensor
+        self,
+        values: Tensor,
+        mixer: Mixer,
+        joint: Int[Tensor, "J K"],
+        state: Tensor,
+        available: Tensor,
     ) -> Tensor:
         """The mixer's value of every joint action, [J]."""
-        return mixer(utilities_of(values.expand(len(joint), *self.shape), joint, available), state).q_tot
+        return mixer(
+            utilities_of(values.expand(len(joint), *self.shape), joint, available),
+            state,
+        ).q_tot
 
     def forward(
-        self, joint: Int[Tensor, "J K"], payoff: Float[Tensor, "J"], state: Tensor, available: Tensor
+        self,
+        joint: Int[Tensor, "J K"],
+        payoff: Float[Tensor, "J"],
+        state: Tensor,
+        available: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The losses of the backbone, with the payoff as the target, and the table that greedy agents maximise."""
         q_tot = self.table(self.values, self.mixer, joint, state, available)
@@ -66,15 +81,28 @@ class Fitted(nn.Module):
         is_best = (joint == best).all(-1)
         if self.config.backbone == "qtran":
             hidden = torch.zeros(*joint.shape, self.config.hidden_size)
-            value = self.backbone.joint(state[:, None], hidden[:, None], joint[:, None])[:, 0]
+            value = self.backbone.joint(
+                state[:, None], hidden[:, None], joint[:, None]
+            )[:, 0]
             gap = q_tot - value.detach()
             opt, nopt = (is_best * gap**2).sum(), (gap.clamp(max=0) ** 2).mean()
-            return ((value - payoff) ** 2).mean() + self.config.qtran_opt * opt + self.config.qtran_nopt * nopt, q_tot
+            return (
+                ((value - payoff) ** 2).mean()
+                + self.config.qtran_opt * opt
+                + self.config.qtran_nopt * nopt,
+                q_tot,
+            )
         central = self.table(self.own_values, self.central, joint, state, available)
         best_value = (is_best * central).sum()
-        good = q_tot < payoff if self.config.weighting == "optimistic" else is_best | (payoff > best_value)
+        good = (
+            q_tot < payoff
+            if self.config.weighting == "optimistic"
+            else is_best | (payoff > best_value)
+        )
         w = torch.where(good, 1.0, self.config.weighting_alpha)
-        return (w.detach() * (q_tot - payoff) ** 2).mean() + ((central - payoff) ** 2).mean(), q_tot
+        return (w.detach() * (q_tot - payoff) ** 2).mean() + (
+            (central - payoff) ** 2
+        ).mean(), q_tot
 
 
 class Fit(NamedTuple):
@@ -86,7 +114,9 @@ class Fit(NamedTuple):
     greedy: tuple[int, ...]  # what each agent's utilities prefer
 
 
-def fit(method: str, games: Sequence[MatrixGame], seeds: Sequence[int], steps: int) -> list[list[Fit]]:
+def fit(
+    method: str, games: Sequence[MatrixGame], seeds: Sequence[int], steps: int
+) -> list[list[Fit]]:
     """Adam on all cells at once, for every game from one random start per seed; all side by side, each for itself.
 
     Raises:
@@ -94,18 +124,30 @@ def fit(method: str, games: Sequence[MatrixGame], seeds: Sequence[int], steps: i
     """
     shapes = sorted({tuple(game.payoff.shape) for game in games})
     if len(shapes) != 1:
-        refuse("games", "games of one size", shapes, "Fit games of different sizes one after the other.")
+        refuse(
+            "games",
+            "games of one size",
+            shapes,
+            "Fit games of different sizes one after the other.",
+        )
     config, starts = METHODS[method].but(hypernetwork_size=0, hidden_size=16), []
     for seed in [seed for _ in games for seed in seeds]:
         torch.manual_seed(seed)
         starts.append(Fitted(config, games[0]))
     parameters, _ = stack_module_state(starts)
     joint, _, state, available = every_joint_action(games[0])
-    payoffs = torch.stack([every_joint_action(game)[1] for game in games for _ in seeds])
-    every = vmap(lambda own, payoff: functional_call(starts[0], own, (joint, payoff, state, available)))
+    payoffs = torch.stack(
+        [every_joint_action(game)[1] for game in games for _ in seeds]
+    )
+    every = vmap(
+        lambda own, payoff: functional_call(
+            starts[0], own, (joint, payoff, state, available)
+        )
+    )
     optimizer = torch.optim.Adam(parameters.values(), 0.03, fused=True)
     for _ in range(steps):
-        losses, _ = every(parameters, payoffs)  # [games · seeds], and tables [games · seeds, J]
+        # [games · seeds], and tables [games · seeds, J]
+        losses, _ = every(parameters, payoffs)
         optimizer.zero_grad()
         losses.sum().backward()
         optimizer.step()
@@ -118,7 +160,16 @@ def fit(method: str, games: Sequence[MatrixGame], seeds: Sequence[int], steps: i
     ]
 
 
-def outcome(values: Float[Tensor, "K A"], table: Float[Tensor, "A A"], payoff: Float[Tensor, "A A"]) -> Fit:
+def outcome(
+    values: Float[Tensor, "K A"],
+    table: Float[Tensor, "A A"],
+    payoff: Float[Tensor, "A A"],
+) -> Fit:
     """What fitted utilities and the table of their joint values are worth."""
     greedy = tuple(values.argmax(-1).tolist())
-    return Fit(float(((table - payoff) ** 2).mean()), bool(payoff[greedy] == payoff.max()), table, greedy)
+    return Fit(
+        float(((table - payoff) ** 2).mean()),
+        bool(payoff[greedy] == payoff.max()),
+        table,
+        greedy,
+    )

@@ -18,16 +18,30 @@ def restored(run: Run, spec: Spec) -> Parts:
         spec: of the game it was trained on.
 
     Raises:
-        InvalidInputError: the run was kept without weights, or they do not fit a game of these sizes.
+        InvalidInputError: the run was kept without weights, or they do not fit a game
+            of these sizes.
     """
     if not run.weights:
         cure = "Weights are kept for the first seeds only: take one of those, or train this run again."
-        refuse("run", "a run with weights", f"{run.game}/{run.config.method}/seed_{run.seed} without", cure)
+        refuse(
+            "run",
+            "a run with weights",
+            f"{run.game}/{run.config.method}/seed_{run.seed} without",
+            cure,
+        )
     with torch.random.fork_rng(devices=[]):
         parts = assemble(spec, run.config)
-    groups = {name: nn.ModuleDict(part) if isinstance(part, dict) else part for name, part in parts._asdict().items()}
+    groups = {
+        name: nn.ModuleDict(part) if isinstance(part, dict) else part
+        for name, part in parts._asdict().items()
+    }
     try:
         nn.ModuleDict(groups).load_state_dict(run.weights)
     except RuntimeError as error:
-        refuse("spec", f"that of the game of this run, {run.game}", spec, str(error).splitlines()[-1].strip())
+        refuse(
+            "spec",
+            f"that of the game of this run, {run.game}",
+            spec,
+            str(error).splitlines()[-1].strip(),
+        )
     return parts

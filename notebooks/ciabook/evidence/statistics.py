@@ -30,7 +30,8 @@ def mean(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."] | np.float
 def iqm(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."] | np.floating:
     """The interquartile mean over runs: the mean without the lowest and highest quarter (Agarwal et al. 2021).
 
-    As many runs are cut at each end as fit whole into a quarter, so fewer than four runs give the plain mean.
+    As many runs are cut at each end as fit whole into a quarter, so fewer than four
+    runs give the plain mean.
     """
     cut = len(scores) // 4
     return np.sort(scores, axis=0)[cut : len(scores) - cut].mean(0)
@@ -45,22 +46,31 @@ def bootstrap(
 ) -> Interval:
     """A percentile-bootstrap interval of a statistic over runs; the runs are resampled, with replacement.
 
-    With one game this is the stratified bootstrap of Agarwal et al. (2021), whose strata are the games.
+    With one game this is the stratified bootstrap of Agarwal et al. (2021), whose
+    strata are the games.
 
     Args:
         statistic: maps [runs, ...] to [...], e.g. `mean` or `iqm`.
         level: coverage, e.g. 0.5 for the paper's band or 0.95.
-        samples: resamples; seed: of their generator, so that a figure never changes by itself.
+        samples: resamples; seed: of their generator, so that a figure never changes by
+            itself.
 
     Raises:
         InvalidInputError: no runs, or a level outside (0, 1).
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 0 or len(scores) == 0:
-        refuse("scores", "at least one run", scores.shape, "Pass an array with runs on its first axis.")
+        refuse(
+            "scores",
+            "at least one run",
+            scores.shape,
+            "Pass an array with runs on its first axis.",
+        )
     if not 0 < level < 1:
         refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
-    drawn = np.random.default_rng(seed).integers(len(scores), size=(samples, len(scores)))
+    drawn = np.random.default_rng(seed).integers(
+        len(scores), size=(samples, len(scores))
+    )
     values = np.stack([statistic(scores[rows]) for rows in drawn])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Interval(statistic(scores), low, high)
@@ -71,7 +81,9 @@ def aggregate_iqm(scores: Float[ndarray, "runs games"]) -> float:
     return float(iqm(np.ravel(scores)))
 
 
-def probability_of_improvement(ours: Float[ndarray, "runs games"], theirs: Float[ndarray, "others games"]) -> float:
+def probability_of_improvement(
+    ours: Float[ndarray, "runs games"], theirs: Float[ndarray, "others games"]
+) -> float:
     """How likely a run of ours beats one of theirs on a game drawn at random; ties count half (Agarwal et al. 2021)."""
     difference = ours[:, None] - theirs[None]
     return float(((difference > 0) + 0.5 * (difference == 0)).mean((0, 1)).mean())
@@ -87,21 +99,34 @@ def stratified(
     """A percentile-bootstrap interval of a statistic of several games; runs are resampled within each game.
 
     Args:
-        statistic: maps one array per group to a number, e.g. `aggregate_iqm`, or `probability_of_improvement` of two.
+        statistic: maps one array per group to a number, e.g. `aggregate_iqm`, or
+            `probability_of_improvement` of two.
         groups: scores [runs, games] of a method each, of the same games.
 
     Raises:
-        InvalidInputError: a group without runs or games, groups of other games, or a level outside (0, 1).
+        InvalidInputError: a group without runs or games, groups of other games, or a
+            level outside (0, 1).
     """
     groups = tuple(np.asarray(group, dtype=np.float64) for group in groups)
-    if any(group.ndim != 2 or group.size == 0 for group in groups) or len({group.shape[1] for group in groups}) != 1:
+    if (
+        any(group.ndim != 2 or group.size == 0 for group in groups)
+        or len({group.shape[1] for group in groups}) != 1
+    ):
         shapes = [list(group.shape) for group in groups]
-        refuse("groups", "arrays [runs, games] of the same games", shapes, "Stack one column per game.")
+        refuse(
+            "groups",
+            "arrays [runs, games] of the same games",
+            shapes,
+            "Stack one column per game.",
+        )
     if not 0 < level < 1:
         refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
     rng, values = np.random.default_rng(seed), np.empty(samples)
     for index in range(samples):
-        drawn = [group[rng.integers(len(group), size=group.shape), np.arange(group.shape[1])] for group in groups]
+        drawn = [
+            group[rng.integers(len(group), size=group.shape), np.arange(group.shape[1])]
+            for group in groups
+        ]
         values[index] = statistic(*drawn)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(np.float64(statistic(*groups)), low, high)
@@ -113,13 +138,18 @@ class Shift(NamedTuple):
     value: float  # the median of all pairwise differences
     low: float
     high: float
-    coverage: float  # of the interval, exactly; below the level that was asked for where so few runs cannot reach it
+    # of the interval, exactly; below the level that was asked for where so few runs
+    # cannot reach it
+    coverage: float
 
 
-def shift(ours: Float[ndarray, "runs"], theirs: Float[ndarray, "others"], level: float = 0.95) -> Shift:
+def shift(
+    ours: Float[ndarray, "runs"], theirs: Float[ndarray, "others"], level: float = 0.95
+) -> Shift:
     """The interval that inverts the test of Mann and Whitney (1947), after Hodges and Lehmann (1963).
 
-    It assumes runs that are independent and two distributions that differ by a shift, and nothing about their form.
+    It assumes runs that are independent and two distributions that differ by a shift,
+    and nothing about their form.
 
     Raises:
         InvalidInputError: a group without runs, or a level outside (0, 1).
@@ -127,12 +157,19 @@ def shift(ours: Float[ndarray, "runs"], theirs: Float[ndarray, "others"], level:
     ours, theirs = (np.asarray(group, dtype=np.float64) for group in (ours, theirs))
     if ours.ndim != 1 or theirs.ndim != 1 or not ours.size or not theirs.size:
         shapes = [list(group.shape) for group in (ours, theirs)]
-        refuse("groups", "two lists of at least one number", shapes, "Give one number per run.")
+        refuse(
+            "groups",
+            "two lists of at least one number",
+            shapes,
+            "Give one number per run.",
+        )
     if not 0 < level < 1:
         refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
     ways = placements(len(ours), len(theirs))
-    tails = 2 * np.cumsum(ways) / ways.sum()  # both tails, were the k + 1 smallest and largest differences cut
-    outside = int((tails <= 1 - level).sum())  # how many may be cut at each end, plus one
+    # both tails, were the k + 1 smallest and largest differences cut
+    tails = 2 * np.cumsum(ways) / ways.sum()
+    # how many may be cut at each end, plus one
+    outside = int((tails <= 1 - level).sum())
     cut = max(outside - 1, 0)
     differences = np.sort((ours[:, None] - theirs[None]).ravel())
     return Shift(
@@ -148,7 +185,9 @@ def placements(m: int, n: int) -> ndarray:
     ways = np.zeros((m + 1, n + 1, m * n + 1))
     ways[:, 0, 0] = ways[0, :, 0] = 1
     for i in range(1, m + 1):
-        for j in range(1, n + 1):  # the largest of all is one of the first group, above all j, or one of the second
+        # the largest of all is one of the first group, above all j, or one of the
+        # second
+        for j in range(1, n + 1):
             ways[i, j] = ways[i, j - 1]
             ways[i, j, j:] += ways[i - 1, j, : m * n + 1 - j]
     return ways[m, n]
@@ -169,11 +208,19 @@ def wilson(share: Share, level: float = 0.95) -> Interval:
     """
     hits, runs = share
     if not 0 <= hits <= runs or runs < 1:
-        refuse("share", "hits between 0 and the number of runs, which is at least 1", [hits, runs], "Count again.")
+        refuse(
+            "share",
+            "hits between 0 and the number of runs, which is at least 1",
+            [hits, runs],
+            "Count again.",
+        )
     if not 0 < level < 1:
         refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
     z, p = NormalDist().inv_cdf((1 + level) / 2), hits / runs
-    middle, half = p + z * z / (2 * runs), z * sqrt(p * (1 - p) / runs + z * z / (4 * runs * runs))
+    middle, half = (
+        p + z * z / (2 * runs),
+        z * sqrt(p * (1 - p) / runs + z * z / (4 * runs * runs)),
+    )
     low, high = ((middle + side) / (1 + z * z / runs) for side in (-half, half))
     return Interval(*map(np.float64, (p, max(low, 0.0), min(high, 1.0))))
 
@@ -186,20 +233,27 @@ def share_difference(ours: Share, theirs: Share, level: float = 0.95) -> Interva
     """
     (p, p_low, p_high), (q, q_low, q_high) = wilson(ours, level), wilson(theirs, level)
     difference = p - q
-    return Interval(difference, difference - hypot(p - p_low, q_high - q), difference + hypot(p_high - p, q - q_low))
+    return Interval(
+        difference,
+        difference - hypot(p - p_low, q_high - q),
+        difference + hypot(p_high - p, q - q_low),
+    )
 
 
 def fisher_exact(ours: Share, theirs: Share) -> float:
     """How often chance deals this many hits to two groups at least as unevenly (Fisher 1935, two-sided)."""
     hits = ours.hits + theirs.hits
-    ways = [comb(ours.runs, k) * comb(theirs.runs, hits - k) for k in range(hits + 1)]  # of k of them being ours
+    # of k of them being ours
+    ways = [comb(ours.runs, k) * comb(theirs.runs, hits - k) for k in range(hits + 1)]
     return sum(each for each in ways if each <= ways[ours.hits]) / sum(ways)
 
 
 class Trend(NamedTuple):
     """Whether runs rise from group to group."""
 
-    share: float  # of the pairs from two groups, those whose run of the later group is above; 0.5 where nothing rises
+    # of the pairs from two groups, those whose run of the later group is above; 0.5
+    # where nothing rises
+    share: float
     p: float  # how often chance deals the runs to the groups with at least this share
 
 
@@ -207,7 +261,8 @@ def trend(*groups: ndarray, shuffles: int = 9_999, seed: int = 0) -> Trend:
     """The test of ordered groups of Terpstra (1952) and Jonckheere (1954), one-sided, by shuffling; ties count half.
 
     Args:
-        groups: [runs] of any number each, in the order in which they are expected to rise.
+        groups: [runs] of any number each, in the order in which they are expected to
+            rise.
         shuffles: of all runs over the groups; seed: of their generator.
 
     Raises:
@@ -215,12 +270,18 @@ def trend(*groups: ndarray, shuffles: int = 9_999, seed: int = 0) -> Trend:
     """
     sizes = [np.size(group) for group in groups]
     if len(sizes) < 2 or not all(sizes):
-        refuse("groups", "at least two, with runs in each", sizes, "Leave out groups without runs.")
+        refuse(
+            "groups",
+            "at least two, with runs in each",
+            sizes,
+            "Leave out groups without runs.",
+        )
     label = np.repeat(np.arange(len(sizes)), sizes)
     earlier, later = np.nonzero(label[:, None] < label[None])
     values = np.concatenate([np.asarray(group, dtype=np.float64) for group in groups])
     dealt = np.random.default_rng(seed).permuted(np.tile(values, (shuffles, 1)), axis=1)
-    dealt = np.concatenate([values[None], dealt])  # the order as it is counts as one, so that no chance is 0
+    # the order as it is counts as one, so that no chance is 0
+    dealt = np.concatenate([values[None], dealt])
     share = (0.5 + 0.5 * np.sign(dealt[:, later] - dealt[:, earlier])).mean(1)
     return Trend(float(share[0]), float((share >= share[0]).mean()))
 
@@ -230,7 +291,8 @@ class Band(NamedTuple):
 
     low: ndarray
     high: ndarray
-    coverage: float  # the chance of one more run at each point, exactly, if it is of the same kind
+    # the chance of one more run at each point, exactly, if it is of the same kind
+    coverage: float
 
 
 def prediction_band(scores: Float[ndarray, "runs ..."]) -> Band:
@@ -249,34 +311,45 @@ def mcnemar_exact(only_ours: int, only_theirs: int) -> float:
     """The exact two-sided test of McNemar (1947): of the pairs that differ, how many differ in one direction?
 
     Args:
-        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in which only theirs does.
+        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in
+            which only theirs does.
 
     Returns:
-        The chance of a split at least as uneven where both directions are equally likely; 1 where no pair differs.
+        The chance of a split at least as uneven where both directions are equally
+        likely; 1 where no pair differs.
     """
     differ, fewer = only_ours + only_theirs, min(only_ours, only_theirs)
     tail = sum(comb(differ, k) for k in range(fewer + 1)) / 2**differ
     return min(1.0, 2 * tail)
 
 
-def paired_difference_bound(only_ours: int, only_theirs: int, pairs: int, level: float = 0.95) -> float:
+def paired_difference_bound(
+    only_ours: int, only_theirs: int, pairs: int, level: float = 0.95
+) -> float:
     """The upper end of the one-sided score interval of Tango (1998) for a difference of paired shares, ours - theirs.
 
-    The end is the largest difference d whose score test is not rejected:
-    (only_ours - only_theirs - pairs d) / sqrt(pairs (2 q + d (1 - d))) = -z, where q is the most likely share of pairs
-    in which only theirs shows the trait, given d.
+    The end is the largest difference d whose score test is not rejected: (only_ours -
+    only_theirs - pairs d) / sqrt(pairs (2 q + d (1 - d))) = -z, where q is the most
+    likely share of pairs in which only theirs shows the trait, given d.
 
     Args:
-        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in which only theirs does.
+        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in
+            which only theirs does.
         pairs: all pairs.
-        level: of the one-sided interval; 0.975 gives the upper end of the two-sided 95 % interval.
+        level: of the one-sided interval; 0.975 gives the upper end of the two-sided 95
+            % interval.
 
     Raises:
         InvalidInputError: counts below 0, or more pairs that differ than there are.
     """
     counts = (only_ours, only_theirs, pairs)
     if min(only_ours, only_theirs) < 0 or pairs < 1 or only_ours + only_theirs > pairs:
-        refuse("pairs", "counts of at least 0 that add up to at most all pairs", counts, "Count every pair once.")
+        refuse(
+            "pairs",
+            "counts of at least 0 that add up to at most all pairs",
+            counts,
+            "Count every pair once.",
+        )
     z = NormalDist().inv_cdf(level)
     observed = only_ours - only_theirs
 
@@ -285,7 +358,9 @@ def paired_difference_bound(only_ours: int, only_theirs: int, pairs: int, level:
         c = -only_theirs * d * (1 - d)
         q = (sqrt(max(b * b - 8 * pairs * c, 0.0)) - b) / (4 * pairs)
         variance = pairs * (2 * q + d * (1 - d))
-        return (observed - pairs * d) / sqrt(variance) if variance > 0 else -float("inf")
+        return (
+            (observed - pairs * d) / sqrt(variance) if variance > 0 else -float("inf")
+        )
 
     low, high = observed / pairs, 1.0
     for _ in range(60):
@@ -297,7 +372,9 @@ def paired_difference_bound(only_ours: int, only_theirs: int, pairs: int, level:
 def holm(p_values: dict[str, float]) -> dict[str, float]:
     """The p-values of a family, corrected by Holm (1979): each may be compared with the level of the whole family."""
     corrected, largest = {}, 0.0
-    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+    for rank, (name, p) in enumerate(
+        sorted(p_values.items(), key=lambda item: item[1])
+    ):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p))
         corrected[name] = largest
     return {name: corrected[name] for name in p_values}
@@ -307,17 +384,22 @@ def cochran_armitage(shown: ndarray, runs: ndarray, scores: ndarray) -> float:
     """The trend of shares along scores, as a standard normal z (Cochran 1954; Armitage 1955).
 
     Args:
-        shown: [groups] how many of each group show the trait; runs: [groups] how many there are.
+        shown: [groups] how many of each group show the trait; runs: [groups] how many
+            there are.
         scores: [groups] what the trend runs along, e.g. the logarithm of a dose.
     """
-    shown, runs, scores = (np.asarray(part, dtype=np.float64) for part in (shown, runs, scores))
+    shown, runs, scores = (
+        np.asarray(part, dtype=np.float64) for part in (shown, runs, scores)
+    )
     share = shown.sum() / runs.sum()
     centred = scores - (runs * scores).sum() / runs.sum()
     variance = share * (1 - share) * (runs * centred**2).sum()
     return float((centred * shown).sum() / sqrt(variance)) if variance > 0 else 0.0
 
 
-def paired_trend(shown: ndarray, scores: ndarray, shuffles: int = 99_999, seed: int = 0) -> float:
+def paired_trend(
+    shown: ndarray, scores: ndarray, shuffles: int = 99_999, seed: int = 0
+) -> float:
     """The two-sided chance of a `cochran_armitage` trend as strong, by shuffling the groups within every seed.
 
     Args:
@@ -325,7 +407,10 @@ def paired_trend(shown: ndarray, scores: ndarray, shuffles: int = 99_999, seed: 
         scores: [groups] what the trend runs along.
         shuffles: of every seed's runs over the groups; seed: of their generator.
     """
-    shown, scores = np.asarray(shown, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    shown, scores = (
+        np.asarray(shown, dtype=np.float64),
+        np.asarray(scores, dtype=np.float64),
+    )
     centred = scores - scores.mean()
     rng, observed, strong = np.random.default_rng(seed), abs((shown @ centred).sum()), 1
     for _ in range(shuffles):

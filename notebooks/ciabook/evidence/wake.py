@@ -1,6 +1,7 @@
 """What wakes a team? The rule of the experiment, fixed before its first run: who is asleep, who is compared, and how.
 
-The rule in words is book/rules/what_wakes_a_team.md. This file is the same rule as the code that will apply it.
+The rule in words is book/rules/what_wakes_a_team.md. This file is the same rule as the
+code that will apply it.
 """
 
 from __future__ import annotations
@@ -18,24 +19,34 @@ from ciabook.evidence.statistics import holm, mcnemar_exact, paired_difference_b
 from ciacore.runtime.store import Run, read_runs
 from ciacore.types import refuse
 
-ASLEEP = 0.5  # share of greedy episodes that return exactly 0, from which on a team is asleep
+# share of greedy episodes that return exactly 0, from which on a team is asleep
+ASLEEP = 0.5
 WINDOW = 5  # evaluations that are looked at: the last 40,000 env steps of a run
 TORN = (0.3, 0.7)  # a team with such a share of zeros ...
-LOSING = -10.0  # ... that returns less than this on average is neither asleep nor awake: unclear
+# ... that returns less than this on average is neither asleep nor awake: unclear
+LOSING = -10.0
 UNCLEAR = 0.25  # share of unclear teams above which an arm gets no verdict
 LEVEL = 0.05  # of the whole family of tests
 MARGIN = 0.15  # a difference of shares that counts as none
 
 CREDIT_CONTROLS = ("permuted", "frozen", "equaliser", "scale", "noise")
-EXPLORATION_OR_OPTIMISATION = ("one_layer", "epsilon_200k", "epsilon_end", "adam", "optimistic")
-LATE = ("epsilon_200k", "cia_late")  # trained to 350,000 env steps and compared with QMIX there
+EXPLORATION_OR_OPTIMISATION = (
+    "one_layer",
+    "epsilon_200k",
+    "epsilon_end",
+    "adam",
+    "optimistic",
+)
+# trained to 350,000 env steps and compared with QMIX there
+LATE = ("epsilon_200k", "cia_late")
 AGAINST_QMIX = (
     *("cia", "cc", "rs", "vdn", "gre"),
     *CREDIT_CONTROLS,
     *EXPLORATION_OR_OPTIMISATION,
     *("cia_early", "cia_late"),  # CIA to 60,000 env steps only; CIA from 100,000 on
 )
-WITHOUT_IDENTITY = ("equaliser", "permuted")  # with two agents one hypothesis, which CIA must beat in both forms
+# with two agents one hypothesis, which CIA must beat in both forms
+WITHOUT_IDENTITY = ("equaliser", "permuted")
 CIA_AGAINST = (WITHOUT_IDENTITY, ("frozen",), ("scale",), ("noise",))
 
 
@@ -50,11 +61,14 @@ class Comparison(NamedTuple):
     bound: float  # upper end of the one-sided 95 % interval of theirs - ours
 
 
-def zero_share(runs: Sequence[Run], last: int = WINDOW, at: int | None = None) -> Float[np.ndarray, "runs"]:
+def zero_share(
+    runs: Sequence[Run], last: int = WINDOW, at: int | None = None
+) -> Float[np.ndarray, "runs"]:
     """The share of greedy episodes that return exactly 0, over the last evaluations of every run.
 
     Args:
-        at: env steps: the last evaluations until then, in the place of those of the whole run.
+        at: env steps: the last evaluations until then, in the place of those of the
+            whole run.
 
     Raises:
         InvalidInputError: a run has fewer evaluations.
@@ -74,15 +88,27 @@ def unclear(runs: Sequence[Run], at: int | None = None) -> Bool[np.ndarray, "run
     return (zeros >= TORN[0]) & (zeros <= TORN[1]) & (returns < LOSING)
 
 
-def _returns(runs: Sequence[Run], last: int, at: int | None) -> list[Float[np.ndarray, "evaluations games"]]:
+def _returns(
+    runs: Sequence[Run], last: int, at: int | None
+) -> list[Float[np.ndarray, "evaluations games"]]:
     """The returns of the last evaluations of every run."""
     found = []
     for run in runs:
-        logged = zip(run.metrics["episode_return"], run.metrics["env_steps"], strict=True)
-        # an evaluation follows the episode that passes a multiple of 10,000: at 150,100, say, for 150,000
-        returns = [each for each, step in logged if at is None or step <= at + run_length(run)][-last:]
+        logged = zip(
+            run.metrics["episode_return"], run.metrics["env_steps"], strict=True
+        )
+        # an evaluation follows the episode that passes a multiple of 10,000: at
+        # 150,100, say, for 150,000
+        returns = [
+            each for each, step in logged if at is None or step <= at + run_length(run)
+        ][-last:]
         if len(returns) < last:
-            refuse("runs", f"at least {last} evaluations", len(returns), "Train longer, or take fewer of the last.")
+            refuse(
+                "runs",
+                f"at least {last} evaluations",
+                len(returns),
+                "Train longer, or take fewer of the last.",
+            )
         found.append(np.array(returns))
     return found
 
@@ -92,18 +118,26 @@ def run_length(run: Run) -> int:
     return run.metrics["env_steps"][0]
 
 
-def compare(ours: Bool[np.ndarray, "pairs"], theirs: Bool[np.ndarray, "pairs"]) -> Comparison:
+def compare(
+    ours: Bool[np.ndarray, "pairs"], theirs: Bool[np.ndarray, "pairs"]
+) -> Comparison:
     """Two arms over the same seeds in the same order.
 
     Args:
-        ours: which teams of the arm that is expected to sleep less are asleep; theirs: of the other arm.
+        ours: which teams of the arm that is expected to sleep less are asleep; theirs:
+            of the other arm.
 
     Raises:
         InvalidInputError: the arms have different numbers of seeds.
     """
     ours, theirs = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
     if ours.shape != theirs.shape or ours.ndim != 1:
-        refuse("theirs", f"{len(ours)} seeds, those of ours", theirs.shape, "Compare the same seeds.")
+        refuse(
+            "theirs",
+            f"{len(ours)} seeds, those of ours",
+            theirs.shape,
+            "Compare the same seeds.",
+        )
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return Comparison(
         (int(ours.sum()), int(theirs.sum())),
@@ -126,11 +160,14 @@ def verdict(comparison: Comparison, corrected: float) -> str:
     return "equal" if comparison.bound < MARGIN else "undecided"
 
 
-def family(shown: Mapping[str, Bool[np.ndarray, "seeds"]]) -> dict[tuple[str, str], Comparison]:
+def family(
+    shown: Mapping[str, Bool[np.ndarray, "seeds"]],
+) -> dict[tuple[str, str], Comparison]:
     """All comparisons of the rule for which both arms are there: (our arm, their arm) -> comparison.
 
     Args:
-        shown: which teams of an arm are asleep; "qmix_late" is QMIX at 350,000 env steps.
+        shown: which teams of an arm are asleep; "qmix_late" is QMIX at 350,000 env
+            steps.
     """
     found = {}
     for arm in AGAINST_QMIX:
@@ -141,22 +178,32 @@ def family(shown: Mapping[str, Bool[np.ndarray, "seeds"]]) -> dict[tuple[str, st
         for control in controls:
             if control in shown and "cia" in shown:
                 found["cia", control] = compare(shown["cia"], shown[control])
-    for arm in EXPLORATION_OR_OPTIMISATION:  # asked only whether they do as well as CIA: no test of the family
+    # asked only whether they do as well as CIA: no test of the family
+    for arm in EXPLORATION_OR_OPTIMISATION:
         if arm in shown and "cia" in shown:
             found[arm, "cia"] = compare(shown[arm], shown["cia"])
     return found
 
 
-def family_p_values(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[str, float]:
+def family_p_values(
+    comparisons: Mapping[tuple[str, str], Comparison],
+) -> dict[str, float]:
     """The p-values of the family, uncorrected: every arm against QMIX, and CIA against four kinds of control.
 
-    The equaliser and the permuted identities are one hypothesis: CIA must beat each, so the larger p-value counts.
+    The equaliser and the permuted identities are one hypothesis: CIA must beat each, so
+    the larger p-value counts.
     """
     p_values = {
-        arm: comparison.p_value for (arm, base), comparison in comparisons.items() if base in ("qmix", "qmix_late")
+        arm: comparison.p_value
+        for (arm, base), comparison in comparisons.items()
+        if base in ("qmix", "qmix_late")
     }
     for controls in CIA_AGAINST:
-        there = [comparisons["cia", control].p_value for control in controls if ("cia", control) in comparisons]
+        there = [
+            comparisons["cia", control].p_value
+            for control in controls
+            if ("cia", control) in comparisons
+        ]
         if there:
             p_values["cia against " + " and ".join(controls)] = max(there)
     return p_values
@@ -167,18 +214,23 @@ def corrected(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[str, fl
     return holm(family_p_values(comparisons))
 
 
-SHARES = {"qmix": 10 / 20, "qmix_cia": 2 / 20}  # asleep at 200,000 env steps among seeds 1-20 of the study `rest`
+# asleep at 200,000 env steps among seeds 1-20 of the study `rest`
+SHARES = {"qmix": 10 / 20, "qmix_cia": 2 / 20}
 
 
-def predictions(results: Path, seeds: Sequence[int] = (10, 15), samples: int = 100_000) -> dict[str, Any]:
+def predictions(
+    results: Path, seeds: Sequence[int] = (10, 15), samples: int = 100_000
+) -> dict[str, Any]:
     """What the full-length seeds of E2 should show if every team is asleep or awake, and ends as its kind does.
 
     Args:
-        results: the published runs, whose full-length QMIX and QMIX(CIA) teams say how either kind ends.
+        results: the published runs, whose full-length QMIX and QMIX(CIA) teams say how
+            either kind ends.
         seeds: how many, for each of which an interval is given.
 
     Returns:
-        By method and number of seeds: the 95 % interval of how many are asleep and of the mean final return.
+        By method and number of seeds: the 95 % interval of how many are asleep and of
+        the mean final return.
     """
     runs = read_runs(results, "turn", ["qmix", "qmix_cc", "qmix_cia", "qmix_cia_exact"])
     every = [run for group in runs.values() for run in group]
@@ -188,13 +240,22 @@ def predictions(results: Path, seeds: Sequence[int] = (10, 15), samples: int = 1
         for n in seeds:
             sleeping = rng.random((samples, n)) < share
             means = np.where(
-                sleeping, rng.choice(ends[sleeps], sleeping.shape), rng.choice(ends[~sleeps], sleeping.shape)
+                sleeping,
+                rng.choice(ends[sleeps], sleeping.shape),
+                rng.choice(ends[~sleeps], sleeping.shape),
             )
             found[f"{method}, {n} seeds"] = {
-                "asleep": np.quantile(sleeping.sum(1), [0.025, 0.975], method="closest_observation").tolist(),
-                "mean return": np.quantile(means.mean(1), [0.025, 0.975]).round(1).tolist(),
+                "asleep": np.quantile(
+                    sleeping.sum(1), [0.025, 0.975], method="closest_observation"
+                ).tolist(),
+                "mean return": np.quantile(means.mean(1), [0.025, 0.975])
+                .round(1)
+                .tolist(),
             }
-    kinds = {"asleep": ends[sleeps].round(1).tolist(), "awake": ends[~sleeps].round(1).tolist()}
+    kinds = {
+        "asleep": ends[sleeps].round(1).tolist(),
+        "awake": ends[~sleeps].round(1).tolist(),
+    }
     return {"shares": SHARES, "ends": kinds, "intervals": found}
 
 
@@ -202,7 +263,9 @@ def main() -> None:
     """Writes the predictions of E2: python -m ciabook.evidence.wake"""
     root = Path(__file__).resolve().parents[3]
     found = predictions(root / "book" / "results" / "study")
-    (root / "book" / "data" / "wake_predictions.json").write_text(json.dumps(found, indent=1) + "\n")
+    (root / "book" / "data" / "wake_predictions.json").write_text(
+        json.dumps(found, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

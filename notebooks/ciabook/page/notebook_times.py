@@ -11,14 +11,19 @@ from typing import Any
 from ciacore.runtime.provenance import now, provenance
 
 ROOT = Path(__file__).resolve().parents[3]
-STAGE, FILE = ROOT / "_build" / "stage" / "notebooks", ROOT / "book" / "data" / "durations.json"
+STAGE, FILE = (
+    ROOT / "_build" / "stage" / "notebooks",
+    ROOT / "book" / "data" / "durations.json",
+)
 
 
 def durations(stage: Path) -> tuple[str, dict[str, float]]:
     """The device of the build's trainings, and notebook -> seconds, as papermill noted both."""
     device, found = "cpu", {}
     for path in sorted(stage.glob("*.ipynb")):
-        noted = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
+        noted = json.loads(path.read_text(encoding="utf-8"))["metadata"].get(
+            "papermill", {}
+        )
         if noted.get("duration"):
             found[path.stem] = round(noted["duration"], 1)
         if path.stem == "train":
@@ -38,7 +43,10 @@ def main() -> int:
     """Returns the exit code."""
     device, found = durations(STAGE)
     if not found:
-        print(f"durations: no executed notebooks in {STAGE}; run make book first.", file=sys.stderr)
+        print(
+            f"durations: no executed notebooks in {STAGE}; run make book first.",
+            file=sys.stderr,
+        )
         return 2
     facts = {**provenance(device), "finished": now(), "cores": os.cpu_count()}
     write(FILE, device, {"seconds": found, "provenance": facts})

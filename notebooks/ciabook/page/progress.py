@@ -17,7 +17,9 @@ class Progress:
         if self.bar is None:
             self.bar = open_bar(total)
         if self.bar is not None:
-            self.bar.set_postfix({name: f"{value:.3g}" for name, value in facts.items()}, refresh=False)
+            self.bar.set_postfix(
+                {name: f"{value:.3g}" for name, value in facts.items()}, refresh=False
+            )
             self.bar.update(min(env_steps, total) - self.bar.n)
 
     def close(self) -> None:
@@ -29,7 +31,12 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 

@@ -1,6 +1,7 @@
 """Drops the weights of runs of which only the metrics are read, so that a repository of many runs stays small.
 
-python -m ciabook.studies.drop_weights RUN [RUN ...]    run folders; what is dropped leaves its sha256 in provenance.json
+python -m ciabook.studies.drop_weights RUN [RUN ...]    run folders; what is dropped
+leaves its sha256 in provenance.json
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Runs a study, or says how it stands. The library knows what is missing; Snakemake only schedules it.
 
-python -m ciabook.studies.lab run STUDY        trains what is missing, several runs at once, then says how the study stands
-python -m ciabook.studies.lab status STUDY     a table; exit code 0: all done, 1: something failed or is damaged, 3: missing
-python -m ciabook.studies.lab missing STUDY    the keys of what is missing, for the Snakefile
-python -m ciabook.studies.lab exec STUDY KEY   one of them: executes notebooks/train.ipynb, and checks what it left
+python -m ciabook.studies.lab run STUDY        trains what is missing, several runs at
+once, then says how the study stands python -m ciabook.studies.lab status STUDY     a
+table; exit code 0: all done, 1: something failed or is damaged, 3: missing python -m
+ciabook.studies.lab missing STUDY    the keys of what is missing, for the Snakefile
+python -m ciabook.studies.lab exec STUDY KEY   one of them: executes
+notebooks/train.ipynb, and checks what it left
 """
 
 from __future__ import annotations
@@ -24,7 +26,17 @@ from typing import Any, NoReturn
 
 import papermill
 
-from ciabook.studies.study import STUDIES, Entry, Standing, difference, failure_file, find, standing, strangers, survey
+from ciabook.studies.study import (
+    STUDIES,
+    Entry,
+    Standing,
+    difference,
+    failure_file,
+    find,
+    standing,
+    strangers,
+    survey,
+)
 from ciacore.config import Config
 from ciacore.runtime.store import run_folder
 from ciacore.types import InvalidInputError, refuse
@@ -51,7 +63,12 @@ def named(study: str, wanted: str) -> list[Entry]:
     known = {key(entry): entry for entry in find(study)}
     keys = [f"{start}~{seed}" for seed in seeds.split("+")]
     if not set(keys) <= set(known):
-        refuse("key", f"a run of the study {study}, as `lab missing {study}` prints them", wanted, "Correct it.")
+        refuse(
+            "key",
+            f"a run of the study {study}, as `lab missing {study}` prints them",
+            wanted,
+            "Correct it.",
+        )
     return [known[each] for each in keys]
 
 
@@ -62,9 +79,18 @@ def status(study: str, results: Path) -> int:
     for each in found:
         print(f"{key(each.entry):{width}}  {each.state:8} {each.detail}".rstrip())
     for path in strangers(find(study), results):
-        print(f"{path}: belongs to no study; train under its own results folder, or move it away")
-    counts = {state: sum(each.state == state for each in found) for state in dict.fromkeys(s.state for s in found)}
-    print(f"{study}: " + ", ".join(f"{count} {state}" for state, count in counts.items()) + f" of {len(found)}")
+        print(
+            f"{path}: belongs to no study; train under its own results folder, or move it away"
+        )
+    counts = {
+        state: sum(each.state == state for each in found)
+        for state in dict.fromkeys(s.state for s in found)
+    }
+    print(
+        f"{study}: "
+        + ", ".join(f"{count} {state}" for state, count in counts.items())
+        + f" of {len(found)}"
+    )
     return exit_code(found)
 
 
@@ -79,9 +105,14 @@ def exit_code(found: Sequence[Standing]) -> int:
 def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
     """The keys of all runs that are neither done nor damaged, those of the first seeds first.
 
-    On a GPU all seeds of a method are one key: they advance together, as one CUDA graph.
+    On a GPU all seeds of a method are one key: they advance together, as one CUDA
+    graph.
     """
-    lacking = [each.entry for each in survey(find(study), results) if each.state not in ("done", "damaged")]
+    lacking = [
+        each.entry
+        for each in survey(find(study), results)
+        if each.state not in ("done", "damaged")
+    ]
     if device == "cpu":
         return [key(entry) for entry in lacking]
     groups: dict[tuple[str, Config], list[Entry]] = {}
@@ -90,7 +121,9 @@ def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
     return [key(*group) for group in groups.values()]
 
 
-def run(study: str, results: Path, jobs: int, device: str, options: Sequence[str]) -> int:
+def run(
+    study: str, results: Path, jobs: int, device: str, options: Sequence[str]
+) -> int:
     """Trains what is missing, and goes on where it was interrupted. Returns the exit code of `status`."""
     results.mkdir(parents=True, exist_ok=True)
     with open(results / f".{study}.lock", "a") as lock:
@@ -98,18 +131,51 @@ def run(study: str, results: Path, jobs: int, device: str, options: Sequence[str
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             refuse(
-                "study", "a study that no other `lab run` is at work on", study, "Wait for it, or look at its status."
+                "study",
+                "a study that no other `lab run` is at work on",
+                study,
+                "Wait for it, or look at its status.",
             )
         if missing(study, results, device):
-            told = {"study": study, "results": str(results), "python": sys.executable, "device": device}
+            told = {
+                "study": study,
+                "results": str(results),
+                "python": sys.executable,
+                "device": device,
+            }
             if not SNAKEMAKE.exists():
-                refuse("study", f"Snakemake in {SNAKEMAKE}", "none there", f"Use `make study STUDY={study}`.")
-            command = [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--directory", results / ".snakemake-work"]
-            command += ["--config", *(f"{name}={value}" for name, value in told.items())]
-            command += ["--nolock", "--rerun-incomplete", "--keep-going", "--forcerun", "all", "--quiet", "all"]
+                refuse(
+                    "study",
+                    f"Snakemake in {SNAKEMAKE}",
+                    "none there",
+                    f"Use `make study STUDY={study}`.",
+                )
+            command = [
+                SNAKEMAKE,
+                "--snakefile",
+                ROOT / "Snakefile",
+                "--directory",
+                results / ".snakemake-work",
+            ]
+            command += [
+                "--config",
+                *(f"{name}={value}" for name, value in told.items()),
+            ]
+            command += [
+                "--nolock",
+                "--rerun-incomplete",
+                "--keep-going",
+                "--forcerun",
+                "all",
+                "--quiet",
+                "all",
+            ]
             command += [*options] if options else ["--cores", str(jobs)]
-            # Killed, not asked: on SIGTERM Snakemake 9 waits for its jobs, or for ever if it is just choosing the next.
-            with subprocess.Popen(command, cwd=ROOT, preexec_fn=partial(die_with_parent, signal.SIGKILL)) as scheduler:
+            # Killed, not asked: on SIGTERM Snakemake 9 waits for its jobs, or for ever
+            # if it is just choosing the next.
+            with subprocess.Popen(
+                command, cwd=ROOT, preexec_fn=partial(die_with_parent, signal.SIGKILL)
+            ) as scheduler:
                 try:
                     scheduler.wait()
                 except KeyboardInterrupt:
@@ -129,12 +195,23 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
     if "SLURM_JOB_ID" not in os.environ:
         die_with_parent()
     config, game = entries[0].config, entries[0].game
-    folders = [run_folder(results, game, config.method, entry.seed) for entry in entries]
+    folders = [
+        run_folder(results, game, config.method, entry.seed) for entry in entries
+    ]
     folders[0].parent.mkdir(parents=True, exist_ok=True)
-    page = folders[0].with_name(f".{folders[0].name}.ipynb")  # as it runs; it goes when the runs are complete
+    # as it runs; it goes when the runs are complete
+    page = folders[0].with_name(f".{folders[0].name}.ipynb")
     method, overrides = difference(config)
-    parameters = {"method": method, "game": game, "seeds": [entry.seed for entry in entries]}
-    parameters |= {"env_steps": config.env_steps, "overrides": overrides, "results": str(results)}
+    parameters = {
+        "method": method,
+        "game": game,
+        "seeds": [entry.seed for entry in entries],
+    }
+    parameters |= {
+        "env_steps": config.env_steps,
+        "overrides": overrides,
+        "results": str(results),
+    }
     parameters |= {"device": device, "processes": 1}
     for folder in folders:
         failure_file(folder).unlink(missing_ok=True)
@@ -142,7 +219,12 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
     try:
         told = papermill.inspect_notebook(str(NOTEBOOK))
         if not set(parameters) <= set(told):
-            refuse("parameters", f"those of {NOTEBOOK.name}, {', '.join(told)}", sorted(parameters), "Update both.")
+            refuse(
+                "parameters",
+                f"those of {NOTEBOOK.name}, {', '.join(told)}",
+                sorted(parameters),
+                "Update both.",
+            )
         with errors_to(page.with_suffix(".log")):
             papermill.execute_notebook(
                 str(NOTEBOOK),
@@ -153,7 +235,9 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
                 kernel_name="python3",
             )
     except Exception as error:  # whatever stops a notebook: the reason is written down
-        reason = str(getattr(error, "evalue", "") or error).strip().splitlines() or [type(error).__name__]
+        reason = str(getattr(error, "evalue", "") or error).strip().splitlines() or [
+            type(error).__name__
+        ]
         kind = getattr(error, "ename", "") or type(error).__name__
         for entry, folder in zip(entries, folders, strict=True):
             if standing(entry, results).state == "missing":
@@ -211,13 +295,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb != "status":
             sub.add_argument("--device", default="cpu")
         if verb == "run":
-            sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once on this machine")
-            sub.add_argument("--snakemake", default="", help='more for Snakemake, e.g. "--profile env/slurm"')
+            sub.add_argument(
+                "--jobs",
+                type=int,
+                default=os.cpu_count() or 1,
+                help="runs at once on this machine",
+            )
+            sub.add_argument(
+                "--snakemake",
+                default="",
+                help='more for Snakemake, e.g. "--profile env/slurm"',
+            )
     options = parser.parse_args(arguments)
     results = options.results.resolve()
     try:
         if options.verb == "run":
-            return run(options.study, results, options.jobs, options.device, options.snakemake.split())
+            return run(
+                options.study,
+                results,
+                options.jobs,
+                options.device,
+                options.snakemake.split(),
+            )
         if options.verb == "exec":
             return execute(named(options.study, options.key), results, options.device)
         if options.verb == "missing":

@@ -10,7 +10,8 @@ from ciacore.runtime.experiment import train
 from ciacore.runtime.store import Run
 from ciacore.types import Game, refuse
 
-SAME = ("numerics", "cpu", "device", "threads", "python", "torch", "numpy")  # all agree: so must returns
+# all agree: so must returns
+SAME = ("numerics", "cpu", "device", "threads", "python", "torch", "numpy")
 
 
 class Recheck(NamedTuple):
@@ -26,7 +27,10 @@ class Recheck(NamedTuple):
     @property
     def passed(self) -> bool:
         """Exact where everything in SAME agrees; otherwise every mean within its band."""
-        within = all(abs(a - b) <= c for a, b, c in zip(self.stored, self.again, self.band, strict=True))
+        within = all(
+            abs(a - b) <= c
+            for a, b, c in zip(self.stored, self.again, self.band, strict=True)
+        )
         return self.exact if not self.differing else within
 
 
@@ -35,31 +39,51 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
 
     Args:
         run: the stored run.
-        siblings: all stored seeds of the method, for the band: at each evaluation the spread (largest minus smallest
-            mean) over seeds, plus four standard errors of the difference of two means over the evaluation games.
+        siblings: all stored seeds of the method, for the band: at each evaluation the
+            spread (largest minus smallest mean) over seeds, plus four standard errors
+            of the difference of two means over the evaluation games.
         game: the run's game.
         evaluations: how many, from the first.
 
     Raises:
-        InvalidInputError: another game than the run's, or a number of evaluations the run does not have.
+        InvalidInputError: another game than the run's, or a number of evaluations the
+            run does not have.
     """
     held = len(run.metrics["env_steps"])
     if game.name != run.game:
         refuse("game", run.game, game.name, "Pass the game the run was trained on.")
     if not 1 <= evaluations <= held:
-        refuse("evaluations", f"a whole number from 1 to {held}", evaluations, "Ask for fewer.")
+        refuse(
+            "evaluations",
+            f"a whole number from 1 to {held}",
+            evaluations,
+            "Ask for fewer.",
+        )
     steps = run.metrics["env_steps"][:evaluations]
     shorter = run.config.but(env_steps=max(1, steps[-1] - 1))
     (again,) = train(shorter, game, [run.seed], device=run.provenance["device"])
-    stored, repeated = run.metrics["episode_return"][:evaluations], again.metrics["episode_return"][:evaluations]
-    everyone = [[mean(returns) for returns in other.metrics["episode_return"][:evaluations]] for other in siblings]
+    stored, repeated = (
+        run.metrics["episode_return"][:evaluations],
+        again.metrics["episode_return"][:evaluations],
+    )
+    everyone = [
+        [mean(returns) for returns in other.metrics["episode_return"][:evaluations]]
+        for other in siblings
+    ]
     spread = [max(values) - min(values) for values in zip(*everyone, strict=True)]
     return Recheck(
         env_steps=steps,
         stored=[mean(returns) for returns in stored],
         again=[mean(returns) for returns in repeated],
-        band=[gap + 4 * math.sqrt(error(a) + error(b)) for gap, a, b in zip(spread, stored, repeated, strict=True)],
-        differing=[name for name in SAME if fact(again.provenance, name) != fact(run.provenance, name)],
+        band=[
+            gap + 4 * math.sqrt(error(a) + error(b))
+            for gap, a, b in zip(spread, stored, repeated, strict=True)
+        ],
+        differing=[
+            name
+            for name in SAME
+            if fact(again.provenance, name) != fact(run.provenance, name)
+        ],
         exact=stored == repeated,
     )
 
@@ -77,4 +101,6 @@ def mean(values: Sequence[float]) -> float:
 def error(values: Sequence[float]) -> float:
     """The squared standard error of the mean."""
     centre = mean(values)
-    return sum((value - centre) ** 2 for value in values) / (len(values) - 1) / len(values)
+    return (
+        sum((value - centre) ** 2 for value in values) / (len(values) - 1) / len(values)
+    )

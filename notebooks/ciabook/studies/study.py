@@ -26,7 +26,10 @@ MAPS: dict[
         "shared": {**SLOW, "optimizer": "adam", "scds_beta1": 2.0, "scds_beta2": 1.0},
         "cia": (0.005, 0.1),
     },
-    "corridor": {"shared": {**SLOW, "optimizer": "adam", "scds_anneal": 5.0}, "cia": (0.02, 0.02)},
+    "corridor": {
+        "shared": {**SLOW, "optimizer": "adam", "scds_anneal": 5.0},
+        "cia": (0.02, 0.02),
+    },
     "3s5z_vs_3s6z": {
         "shared": {**SLOW, "scds_beta": 0.03, "scds_beta1": 2.0, "scds_beta2": 1.0},
         "cia": (0.1, 0.04),
@@ -50,7 +53,9 @@ class Standing(NamedTuple):
     detail: str = ""
 
 
-def grid(configs: Iterable[Config], game: str, seeds: Iterable[int] = SEEDS) -> list[Entry]:
+def grid(
+    configs: Iterable[Config], game: str, seeds: Iterable[int] = SEEDS
+) -> list[Entry]:
     """Every config's first seed, then every config's second, and so on."""
     configs = list(configs)
     return [Entry(config, game, seed) for seed in seeds for config in configs]
@@ -68,7 +73,9 @@ def in_battle(config: Config, name: str) -> Config:
 
 def proof(method: str, name: str) -> Config:
     """A method in a battle for 300,000 steps, exploring as long as in the maps that train for 2.05 million."""
-    return in_battle(METHODS[method], name).but(method=f"{method}_300k", env_steps=300_000, epsilon_steps=50_000)
+    return in_battle(METHODS[method], name).but(
+        method=f"{method}_300k", env_steps=300_000, epsilon_steps=50_000
+    )
 
 
 CIA = METHODS["qmix_cia"]
@@ -80,7 +87,9 @@ def wake(arm: str, method: str, env_steps: int = 150_000, **changes: Any) -> Con
     return METHODS[method].but(method=f"{arm}_wake", env_steps=env_steps, **changes)
 
 
-WAKE = {  # arm: its Config. The arms that need terms of their own follow when the terms are there.
+# arm: its Config. The arms that need terms of their own follow when the terms are
+# there.
+WAKE = {
     "qmix": wake("qmix", "qmix"),
     "cia": wake("cia", "qmix_cia"),
     "rs": wake("rs", "qmix_rs"),
@@ -90,57 +99,103 @@ WAKE = {  # arm: its Config. The arms that need terms of their own follow when t
     "epsilon_end": wake("epsilon_end", "qmix", epsilon_end=0.1),
     "adam": wake("adam", "qmix", optimizer="adam"),
     "gre": wake("gre", "gre"),
-    "epsilon_200k": wake("epsilon_200k", "qmix", env_steps=350_000, epsilon_steps=200_000),
+    "epsilon_200k": wake(
+        "epsilon_200k", "qmix", env_steps=350_000, epsilon_steps=200_000
+    ),
     "qmix_late": wake("qmix_late", "qmix", env_steps=350_000),
 }
-WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)  # 0 and 0.02 are the arms qmix and cia
-COMPARED = [config for name, config in METHODS.items() if name not in ("vdn", "qmix_rs", "qmix_cc")]  # Table 1
+# 0 and 0.02 are the arms qmix and cia
+WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
+# Table 1
+COMPARED = [
+    config
+    for name, config in METHODS.items()
+    if name not in ("vdn", "qmix_rs", "qmix_cc")
+]
 FOUR = ("10m_vs_11m", "2c_vs_64zg", "corridor", "3s5z_vs_3s6z")  # Fig. 6
 
 STUDIES: dict[str, list[Entry]] = {
-    "smoke": grid([METHODS[name].but(env_steps=2_000) for name in ("qmix", "qmix_cia")], "turn", (1, 2)),
-    "minute": grid([METHODS["qmix_cia"].but(env_steps=150_000)], "turn", (1, 2)),  # what a cluster is tried with
+    "smoke": grid(
+        [METHODS[name].but(env_steps=2_000) for name in ("qmix", "qmix_cia")],
+        "turn",
+        (1, 2),
+    ),
+    # what a cluster is tried with
+    "minute": grid([METHODS["qmix_cia"].but(env_steps=150_000)], "turn", (1, 2)),
     "turn": grid(METHODS.values(), "turn"),
     "departures": grid(
         [
             CIA,
             CIA.but(method="qmix_cia_exact", credit_derivative="exact"),
-            CIA.but(method="qmix_cia_attached", credit_derivative="exact", credit_detach=False),
+            CIA.but(
+                method="qmix_cia_attached",
+                credit_derivative="exact",
+                credit_detach=False,
+            ),
             METHODS["qmix_cc"],
         ],
         "turn",
     ),
     "alpha": grid(
-        [CIA if a == CIA.cia_coefficient else CIA.but(method=f"qmix_cia_{a}", cia_coefficient=a) for a in ALPHAS],
+        [
+            CIA
+            if a == CIA.cia_coefficient
+            else CIA.but(method=f"qmix_cia_{a}", cia_coefficient=a)
+            for a in ALPHAS
+        ],
         "turn",
         SEEDS[:3],
     ),
-    "rest": grid(  # how often a team learns to stay is decided early: many short runs say more than a few long ones
-        [METHODS[name].but(method=f"{name}_rest", env_steps=250_000) for name in ("qmix", "qmix_cc", "qmix_cia")],
+    # how often a team learns to stay is decided early: many short runs say more than a
+    # few long ones
+    "rest": grid(
+        [
+            METHODS[name].but(method=f"{name}_rest", env_steps=250_000)
+            for name in ("qmix", "qmix_cc", "qmix_cia")
+        ],
         "turn",
         range(1, 21),
     ),
-    "cause": grid(  # one backbone, and three things done to its credits: made alike, left alone, made to differ
-        [METHODS[name].but(method=f"{name}_rest", env_steps=250_000) for name in ("qmix_rs", "qmix", "qmix_cia")],
+    # one backbone, and three things done to its credits: made alike, left alone, made
+    # to differ
+    "cause": grid(
+        [
+            METHODS[name].but(method=f"{name}_rest", env_steps=250_000)
+            for name in ("qmix_rs", "qmix", "qmix_cia")
+        ],
         "turn",
         range(1, 21),
     ),
-    "wake": [Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS],  # E1: arm after arm
+    # E1: arm after arm
+    "wake": [
+        Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS
+    ],
     "wake_alpha": [  # E3: the dose of CIA
         Entry(wake(f"cia_{alpha}", "qmix_cia", cia_coefficient=alpha), "turn", seed)
         for alpha in WAKE_ALPHAS
         for seed in WAKE_SEEDS
     ],
-    "wake_long": [  # E2: full length, in a results folder of its own; the rule says what is known of these seeds
-        Entry(METHODS[method], "turn", seed) for seed in range(6, 16) for method in ("qmix", "qmix_cia")
+    # E2: full length, in a results folder of its own; the rule says what is known of
+    # these seeds
+    "wake_long": [
+        Entry(METHODS[method], "turn", seed)
+        for seed in range(6, 16)
+        for method in ("qmix", "qmix_cia")
     ],
     "battles": [
-        entry for name in MAPS for entry in grid([in_battle(config, name) for config in COMPARED], f"smax_{name}")
+        entry
+        for name in MAPS
+        for entry in grid(
+            [in_battle(config, name) for config in COMPARED], f"smax_{name}"
+        )
     ],
     "battles_cc": [
         entry
         for name in FOUR
-        for entry in grid([in_battle(METHODS[method], name) for method in ("qmix_cia", "qmix_cc")], f"smax_{name}")
+        for entry in grid(
+            [in_battle(METHODS[method], name) for method in ("qmix_cia", "qmix_cc")],
+            f"smax_{name}",
+        )
     ],
     "battles_rs": [  # Fig. 2, with `battles`
         entry
@@ -150,7 +205,11 @@ STUDIES: dict[str, list[Entry]] = {
     "battles_proof": [  # what a machine without a GPU can show: that teams learn
         entry
         for name in ("10m_vs_11m", "6h_vs_8z")
-        for entry in grid([proof(method, name) for method in ("qmix", "qmix_cia")], f"smax_{name}", (1, 2))
+        for entry in grid(
+            [proof(method, name) for method in ("qmix", "qmix_cia")],
+            f"smax_{name}",
+            (1, 2),
+        )
     ],
 }
 
@@ -168,7 +227,9 @@ def difference(config: Config) -> tuple[str, dict[str, Any]]:
     """The method a config is nearest to, and the fields in which it differs: what notebooks/train.ipynb is told."""
     fields, found = config.to_dict(), []
     for name, base in METHODS.items():
-        changed = {key: value for key, value in fields.items() if base.to_dict()[key] != value}
+        changed = {
+            key: value for key, value in fields.items() if base.to_dict()[key] != value
+        }
         found.append((len(changed), name, changed))
     _, name, changed = min(found, key=lambda each: each[0])
     return name, changed
@@ -192,8 +253,14 @@ def standing(entry: Entry, results: str | Path) -> Standing:
         return Standing(entry, "running")
     if failure_file(folder).exists():
         lines = failure_file(folder).read_text(errors="replace").strip().splitlines()
-        return Standing(entry, "failed", lines[-1] if lines else "no reason was written down")
-    return Standing(entry, "missing", "has a checkpoint" if (work_folder(folder) / "checkpoint").exists() else "")
+        return Standing(
+            entry, "failed", lines[-1] if lines else "no reason was written down"
+        )
+    return Standing(
+        entry,
+        "missing",
+        "has a checkpoint" if (work_folder(folder) / "checkpoint").exists() else "",
+    )
 
 
 def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:
@@ -204,7 +271,11 @@ def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:
 def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
     """Run folders in the games of a study that are not among its runs, nor among those of any other study."""
     games = {entry.game for entry in entries}
-    known = {run_folder(results, e.game, e.config.method, e.seed) for study in STUDIES.values() for e in study}
+    known = {
+        run_folder(results, e.game, e.config.method, e.seed)
+        for study in STUDIES.values()
+        for e in study
+    }
     known |= {run_folder(results, e.game, e.config.method, e.seed) for e in entries}
     return sorted(
         path

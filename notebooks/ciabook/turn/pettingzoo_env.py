@@ -17,9 +17,10 @@ from ciacore.types import Game, refuse
 class ParallelGame(ParallelEnv):
     """A single game with one dictionary entry per agent ("agent_0", ...), after Terry et al. (2021).
 
-    An observation is `{"observation": float32 [O], "action_mask": int8 [A]}`. Every agent gets the team's reward. The
-    time limit is reported as truncation. `state()` is the global state that mixers see. With the same seed and actions,
-    an episode equals that of the batched game with one game and the same seed.
+    An observation is `{"observation": float32 [O], "action_mask": int8 [A]}`. Every
+    agent gets the team's reward. The time limit is reported as truncation. `state()` is
+    the global state that mixers see. With the same seed and actions, an episode equals
+    that of the batched game with one game and the same seed.
     """
 
     def __init__(self, game: Game, render_mode: str | None = None) -> None:
@@ -33,14 +34,27 @@ class ParallelGame(ParallelEnv):
         """
         modes = ["ansi"] if isinstance(game, Turn) else []
         if render_mode not in (None, *modes):
-            refuse("render_mode", f"None or one of {modes}", render_mode, "Leave it out to play without pictures.")
+            refuse(
+                "render_mode",
+                f"None or one of {modes}",
+                render_mode,
+                "Leave it out to play without pictures.",
+            )
         spec = game.spec
         self.game, self.render_mode = game, render_mode
-        self.metadata = {"name": game.name, "render_modes": modes, "is_parallelizable": True}
+        self.metadata = {
+            "name": game.name,
+            "render_modes": modes,
+            "is_parallelizable": True,
+        }
         self.possible_agents = [f"agent_{index}" for index in range(spec.n_agents)]
         self.agents: list[str] = []
-        self.observation_spaces = {agent: observation_space(game) for agent in self.possible_agents}
-        self.action_spaces = {agent: spaces.Discrete(spec.n_actions) for agent in self.possible_agents}
+        self.observation_spaces = {
+            agent: observation_space(game) for agent in self.possible_agents
+        }
+        self.action_spaces = {
+            agent: spaces.Discrete(spec.n_actions) for agent in self.possible_agents
+        }
         self.state_space = spaces.Box(-np.inf, np.inf, (spec.state_size,), np.float32)
         self._rng: torch.Generator | None = None
         self._state: Any = None
@@ -53,11 +67,14 @@ class ParallelGame(ParallelEnv):
         """The same object at every call."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
+    def reset(
+        self, seed: int | None = None, options: dict | None = None
+    ) -> tuple[dict, dict]:
         """A fresh episode.
 
         Args:
-            seed: starts the random numbers anew; without it they go on, or start from entropy the first time.
+            seed: starts the random numbers anew; without it they go on, or start from
+                entropy the first time.
             options: none are known; ignored.
         """
         if self._rng is None:
@@ -73,10 +90,14 @@ class ParallelGame(ParallelEnv):
         """One joint action; the infos hold what the game tells about the step.
 
         Raises:
-            InvalidInputError: before `reset` or after the end, an agent missing or unknown, or an action out of range.
+            InvalidInputError: before `reset` or after the end, an agent missing or
+                unknown, or an action out of range.
         """
         self._check(actions)
-        acting, joint = self.agents, torch.tensor([[int(actions[agent]) for agent in self.agents]])
+        acting, joint = (
+            self.agents,
+            torch.tensor([[int(actions[agent]) for agent in self.agents]]),
+        )
         step = self.game.step(self._state, joint, self._rng)
         self._state = step.state
         info = {name: value.item() for name, value in step.info.items()}
@@ -110,19 +131,37 @@ class ParallelGame(ParallelEnv):
         seen = floats(self.game.observe(self._state)[0])  # [K, O]
         masks = self.game.available(self._state)[0].numpy().astype(np.int8)  # [K, A]
         rows = zip(self.agents, seen, masks, strict=True)
-        return {agent: {"observation": row, "action_mask": mask} for agent, row, mask in rows}
+        return {
+            agent: {"observation": row, "action_mask": mask}
+            for agent, row, mask in rows
+        }
 
     def _check(self, actions: dict[str, Any]) -> None:
         self._started()
         if not self.agents:
-            refuse("step", "an episode that is still going on", "one that has ended", "Call reset first.")
+            refuse(
+                "step",
+                "an episode that is still going on",
+                "one that has ended",
+                "Call reset first.",
+            )
         if set(actions) != set(self.agents):
-            refuse("actions", f"one action for each of {self.agents}", sorted(actions), "Name every agent once.")
+            refuse(
+                "actions",
+                f"one action for each of {self.agents}",
+                sorted(actions),
+                "Name every agent once.",
+            )
         for agent in self.agents:
             if not self.action_spaces[agent].contains(actions[agent]):
                 last = self.game.spec.n_actions - 1
                 cure = f"Sample from action_space({agent!r})."
-                refuse(f"actions[{agent!r}]", f"a whole number from 0 to {last}", actions[agent], cure)
+                refuse(
+                    f"actions[{agent!r}]",
+                    f"a whole number from 0 to {last}",
+                    actions[agent],
+                    cure,
+                )
 
     def _started(self) -> None:
         if self._state is None:
@@ -132,7 +171,9 @@ class ParallelGame(ParallelEnv):
 def observation_space(game: Game) -> spaces.Space:
     """What one agent gets to see, and which actions it may take."""
     seen = spaces.Box(-np.inf, np.inf, (game.spec.observation_size,), np.float32)
-    return spaces.Dict({"observation": seen, "action_mask": spaces.MultiBinary(game.spec.n_actions)})
+    return spaces.Dict(
+        {"observation": seen, "action_mask": spaces.MultiBinary(game.spec.n_actions)}
+    )
 
 
 def floats(values: Tensor) -> np.ndarray:
@@ -143,11 +184,14 @@ def floats(values: Tensor) -> np.ndarray:
 def board_text(game: Turn, state: TurnState) -> str:
     """The first board of a state: a row of cells per line, then whose turn it is.
 
-    A cell shows `*` for the apple, then the numbers of the agents on it; `.` is an empty cell.
+    A cell shows `*` for the apple, then the numbers of the agents on it; `.` is an
+    empty cell.
     """
     cells = [[""] * game.size for _ in range(game.size)]
     positions, apple = game.places(state)
-    for label, (row, column) in zip("*01", [apple[0].tolist(), *positions[0].tolist()], strict=True):
+    for label, (row, column) in zip(
+        "*01", [apple[0].tolist(), *positions[0].tolist()], strict=True
+    ):
         cells[row][column] += label
     lines = [" ".join(f"{cell or '.':<3}" for cell in row).rstrip() for row in cells]
     return "\n".join([*lines, f"t = {state.t[0]}: agent {state.free[0]} is free"])

@@ -15,11 +15,20 @@ from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, Turn, TurnState
 class Stay:
     """Both agents stay, always. Acts on observations (`ciacore.learning.rollout.Policy`)."""
 
-    def begin(self, observations: Float[Tensor, "N K O"], states: Float[Tensor, "N S"], rng: torch.Generator) -> None:
+    def begin(
+        self,
+        observations: Float[Tensor, "N K O"],
+        states: Float[Tensor, "N S"],
+        rng: torch.Generator,
+    ) -> None:
         """No memory."""
 
     def act(
-        self, observations: Float[Tensor, "N K O"], available: Bool[Tensor, "N K A"], memory: None, rng: torch.Generator
+        self,
+        observations: Float[Tensor, "N K O"],
+        available: Bool[Tensor, "N K A"],
+        memory: None,
+        rng: torch.Generator,
     ) -> tuple[Int[Tensor, "N K"], None]:
         """Action 5 for everybody."""
         return torch.full(available.shape[:2], STAY, device=available.device), None
@@ -28,11 +37,20 @@ class Stay:
 class Uniform:
     """Each agent takes one of its available actions, all equally likely. Acts on observations."""
 
-    def begin(self, observations: Float[Tensor, "N K O"], states: Float[Tensor, "N S"], rng: torch.Generator) -> None:
+    def begin(
+        self,
+        observations: Float[Tensor, "N K O"],
+        states: Float[Tensor, "N S"],
+        rng: torch.Generator,
+    ) -> None:
         """No memory."""
 
     def act(
-        self, observations: Float[Tensor, "N K O"], available: Bool[Tensor, "N K A"], memory: None, rng: torch.Generator
+        self,
+        observations: Float[Tensor, "N K O"],
+        available: Bool[Tensor, "N K A"],
+        memory: None,
+        rng: torch.Generator,
     ) -> tuple[Int[Tensor, "N K"], None]:
         """One draw per game and agent."""
         drawn = torch.multinomial(available.flatten(0, 1).float(), 1, generator=rng)
@@ -47,7 +65,9 @@ class StatePolicy(ABC):
         """The memory at the start of an episode."""
 
     @abstractmethod
-    def act(self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator) -> tuple[Int[Tensor, "N 2"], Any]:
+    def act(
+        self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator
+    ) -> tuple[Int[Tensor, "N 2"], Any]:
         """An action for each agent, and the memory for the next step."""
 
 
@@ -57,9 +77,13 @@ class FullInformation(StatePolicy):
     def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> None:
         """No memory."""
 
-    def act(self, game: Turn, state: TurnState, memory: None, rng: torch.Generator) -> tuple[Int[Tensor, "N 2"], None]:
+    def act(
+        self, game: Turn, state: TurnState, memory: None, rng: torch.Generator
+    ) -> tuple[Int[Tensor, "N 2"], None]:
         """Towards the apple, then eat."""
-        return only_free(state, towards(free_position(game, state), game.places(state)[1], EAT)), None
+        return only_free(
+            state, towards(free_position(game, state), game.places(state)[1], EAT)
+        ), None
 
 
 class SweepMemory(NamedTuple):
@@ -72,14 +96,19 @@ class SweepMemory(NamedTuple):
 class Sweep(StatePolicy):
     """A careful searcher without the apple's place.
 
-    It knows whose turn it is and its own cell, and sees the apple in its 3x3 window only. A newly freed agent heads
-    for the nearest way-point and then for the next ones in turn; once it sees the apple it goes there and eats. The
-    trapped agent stays.
+    It knows whose turn it is and its own cell, and sees the apple in its 3x3 window
+    only. A newly freed agent heads for the nearest way-point and then for the next ones
+    in turn; once it sees the apple it goes there and eats. The trapped agent stays.
     """
 
     def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> SweepMemory:
         """The first agent to be free starts at its nearest way-point."""
-        return SweepMemory(nearest(way_points(game.size).to(state.t.device), free_position(game, state)), state.free)
+        return SweepMemory(
+            nearest(
+                way_points(game.size).to(state.t.device), free_position(game, state)
+            ),
+            state.free,
+        )
 
     def act(
         self, game: Turn, state: TurnState, memory: SweepMemory, rng: torch.Generator
@@ -87,10 +116,15 @@ class Sweep(StatePolicy):
         """Towards a visible apple, else towards the way-point of this search."""
         here, apple = free_position(game, state), game.places(state)[1]
         points = way_points(game.size).to(state.t.device)
-        goal = torch.where(state.free == memory.free, memory.goal, nearest(points, here))
-        goal = (goal + (here == points[goal]).all(-1)) % len(points)  # reached without seeing the apple: the next one
+        goal = torch.where(
+            state.free == memory.free, memory.goal, nearest(points, here)
+        )
+        # reached without seeing the apple: the next one
+        goal = (goal + (here == points[goal]).all(-1)) % len(points)
         visible = (apple - here).abs().amax(-1) <= 1
-        actions = torch.where(visible, towards(here, apple, EAT), towards(here, points[goal], STAY))
+        actions = torch.where(
+            visible, towards(here, apple, EAT), towards(here, points[goal], STAY)
+        )
         return only_free(state, actions), SweepMemory(goal, state.free)
 
 
@@ -108,7 +142,9 @@ class Observing(StatePolicy):
         """The policy's own memory."""
         return self.policy.begin(game.observe(state), game.global_state(state), rng)
 
-    def act(self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator) -> tuple[Int[Tensor, "N 2"], Any]:
+    def act(
+        self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator
+    ) -> tuple[Int[Tensor, "N 2"], Any]:
         """What the policy does with the observations of this state."""
         return self.policy.act(game.observe(state), game.available(state), memory, rng)
 
@@ -126,7 +162,8 @@ def trace(game: Turn, policy: Any, n_games: int, rng: torch.Generator) -> Trace:
     """Plays N episodes side by side.
 
     Args:
-        policy: a `StatePolicy`, or a `ciacore.learning.rollout.Policy` that acts on observations.
+        policy: a `StatePolicy`, or a `ciacore.learning.rollout.Policy` that acts on
+            observations.
     """
     player = policy if isinstance(policy, StatePolicy) else Observing(policy)
     states, moves = [game.reset(n_games, rng)], []
@@ -140,7 +177,9 @@ def trace(game: Turn, policy: Any, n_games: int, rng: torch.Generator) -> Trace:
     return Trace(states, actions, rewards)
 
 
-def returns(game: Turn, policy: Any, n_games: int, rng: torch.Generator) -> Float[Tensor, "N"]:
+def returns(
+    game: Turn, policy: Any, n_games: int, rng: torch.Generator
+) -> Float[Tensor, "N"]:
     """Undiscounted returns of N episodes; arguments as for `trace`."""
     return trace(game, policy, n_games, rng).rewards.sum(1)
 
@@ -152,7 +191,13 @@ def way_points(size: int) -> Int[Tensor, "W 2"]:
     """
     lines = [min(line, max(size - 2, 0)) for line in range(1, size + 1, 3)]
     lanes = [lines if index % 2 == 0 else lines[::-1] for index in range(len(lines))]
-    return torch.tensor([(row, column) for row, lane in zip(lines, lanes, strict=True) for column in lane])
+    return torch.tensor(
+        [
+            (row, column)
+            for row, lane in zip(lines, lanes, strict=True)
+            for column in lane
+        ]
+    )
 
 
 def nearest(points: Int[Tensor, "W 2"], here: Int[Tensor, "N 2"]) -> Int[Tensor, "N"]:
@@ -162,10 +207,14 @@ def nearest(points: Int[Tensor, "W 2"], here: Int[Tensor, "N 2"]) -> Int[Tensor,
 
 def free_position(game: Turn, state: TurnState) -> Int[Tensor, "N 2"]:
     """(row, column) of the free agent."""
-    return game.places(state)[0][torch.arange(len(state.free), device=state.free.device), state.free]
+    return game.places(state)[0][
+        torch.arange(len(state.free), device=state.free.device), state.free
+    ]
 
 
-def towards(here: Int[Tensor, "N 2"], there: Int[Tensor, "N 2"], arrived: int) -> Int[Tensor, "N"]:
+def towards(
+    here: Int[Tensor, "N 2"], there: Int[Tensor, "N 2"], arrived: int
+) -> Int[Tensor, "N"]:
     """The next action on a shortest walk, rows before columns; `arrived` is the action on the spot."""
     down, right = (there - here).unbind(-1)
     across = torch.where(right == 0, arrived, torch.where(right < 0, LEFT, RIGHT))
