@@ -1,9 +1,23 @@
-"""ciacore: value decomposition with contrastive identity-aware credits (Liu et al. 2023), readable in one sitting."""
+"""ciacore: value decomposition with contrastive identity-aware credits.
+
+(Liu et al. 2023.) The files of this folder and `mixers/` are the paper; `training` is
+its loop, `methods` its methods as values, and the other folders are what makes them
+run.
+"""
 
 from ciacore.config import Config
-from ciacore.methods import METHODS
-from ciacore.mixers import MIXERS
+from ciacore.methods import METHODS, MIXERS
 from ciacore.runtime.experiment import train
+from ciacore.runtime.store import Run, read_run, read_runs
 
 __version__ = "0.1.0"
-__all__ = ["METHODS", "MIXERS", "Config", "__version__", "train"]
+__all__ = [
+    "METHODS",
+    "MIXERS",
+    "Config",
+    "Run",
+    "__version__",
+    "read_run",
+    "read_runs",
+    "train",
+]

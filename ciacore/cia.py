@@ -16,22 +16,23 @@ from ciacore.types import Forward, Spec, refuse
 def similarities(
     credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]
 ) -> Float[Tensor, "B K K"]:
-    """G[b, k, j] = w_k · x^j, row: identity, column: whose credits; x is padded here from T to N.
+    """G[b, k, j] = w_k · x^j, row: identity, column: whose credits.
 
     (Liu et al. 2023, Eq. 3 and the similarity matrix below Eq. 6.)
+
+    Args:
+        credits: [B, T, K] of every step; they are padded here with zeros from T to N.
+        identities: [K, N] W, one row per agent.
 
     Raises:
         InvalidInputError: T exceeds N, or the number of agents differs.
     """
     n_agents, horizon = identities.shape
-    if credits.dim() != 3 or credits.shape[2] != n_agents or credits.shape[1] > horizon:
+    fits = credits.dim() == 3 and credits.shape[2] == n_agents
+    if not fits or credits.shape[1] > horizon:
         expected = f"shape [B, T, {n_agents}] with T at most {horizon}"
-        refuse(
-            "credits",
-            expected,
-            list(credits.shape),
-            "Identities must be [K, N] with N the longest episode.",
-        )
+        cure = "Identities must be [K, N] with N the longest episode."
+        refuse("credits", expected, list(credits.shape), cure)
     x = F.pad(credits, (0, 0, 0, horizon - credits.shape[1]))  # [B, N, K]
     return identities @ x
 
@@ -39,15 +40,20 @@ def similarities(
 def cia_loss(
     credits: Float[Tensor, "B T K"], identities: Float[Tensor, "K N"]
 ) -> Float[Tensor, ""]:
-    """L_CL = -mean over b, k of log softmax_j(w_k · x^j)[k]: which agent's credits belong to identity k?
+    """L_CL = -mean over b, k of log softmax_j(w_k · x^j)[k].
 
-    (Liu et al. 2023, Eq. 6.) The softmax runs over agents, so a bias of the identity
-    layer would cancel. log K - L_CL says how well one episode's credits can be handed
-    back to their owners. It is the paper's lower bound on the mutual information (Eq.
-    5) only where the other agents' credits are independent draws.
+    Which agent's credits belong to identity k? (Liu et al. 2023, Eq. 6.) The softmax
+    runs over agents, so a bias of the identity layer would cancel. log K - L_CL says
+    how well one episode's credits can be handed back to their owners. It is the paper's
+    lower bound on the mutual information (Eq. 5) only where the other agents' credits
+    are independent draws.
+
+    Args:
+        credits: [B, T, K].
+        identities: [K, N].
     """
-    # over the columns: whose credits
-    log_p = similarities(credits, identities).log_softmax(dim=2)
+    logits = similarities(credits, identities)
+    log_p = logits.log_softmax(dim=2)  # over the columns: whose credits
     return -log_p.diagonal(dim1=1, dim2=2).mean()
 
 
@@ -56,10 +62,15 @@ def cc_loss(
     identities: Float[Tensor, "K N"],
     bias: Float[Tensor, "K"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The credit-classification ablation: which identity do agent k's credits belong to?
+    """The classification ablation: which identity do agent k's credits belong to?
 
     (Liu et al. 2023, Ablation Study; Algorithm 1 without the transpose of line 25.) The
     softmax runs over identities.
+
+    Args:
+        credits: [B, T, K].
+        identities: [K, N].
+        bias: [K] of the identity layer; none by default.
     """
     logits = similarities(credits, identities)
     if bias is not None:
@@ -69,7 +80,12 @@ def cc_loss(
 
 
 def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
-    """The credits the losses look at, with the derivative, gradient path and padding that the Config names."""
+    """The credits the losses look at.
+
+    Args:
+        record: the online pass.
+        config: names the derivative, the gradient path and the padding.
+    """
     utilities = record.utilities
     if config.credit_detach:
         utilities = utilities._replace(chosen=utilities.chosen.detach())
@@ -83,7 +99,12 @@ def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
 
 
 def uniform_parameter(spec: Spec, *shape: int) -> nn.Parameter:
-    """A parameter drawn as torch.nn.Linear(N, K) draws its own: from U(-1, 1) / sqrt(N)."""
+    """A parameter drawn as torch.nn.Linear(N, K) draws its own: U(-1, 1) / sqrt(N).
+
+    Args:
+        spec: of the game; its horizon is N.
+        shape: of the parameter.
+    """
     bound = spec.horizon**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -93,6 +114,8 @@ class CIA(nn.Module):
 
     The published layer also has a bias, which cancels in this loss and is left out.
     """
+
+    needs_closed_form = False
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
@@ -104,27 +127,13 @@ class CIA(nn.Module):
         return cia_loss(temporal_credits(record, self.config), self.identities)
 
 
-class CreditRatio(nn.Module):
-    """Logs how much larger the published credits are than the exact ones: the ratio of their sums over real steps."""
-
-    closed_form = True  # needs a mixer with one
-    coefficient = 0.0
-
-    def __init__(self, spec: Spec, config: Config) -> None:
-        super().__init__()
-
-    @torch.no_grad()
-    def forward(self, record: Forward) -> Float[Tensor, ""]:
-        weights = record.weights.unsqueeze(-1)
-        sums = [
-            (record.mixing.credits(record.utilities, kind) * weights).sum()
-            for kind in ("published", "exact")
-        ]
-        return sums[0] / sums[1]
-
-
 class CC(nn.Module):
-    """L_CC with the same identities, and the bias that matters here (Liu et al. 2023, Ablation Study)."""
+    """L_CC with the same identities, and the bias, which matters here.
+
+    (Liu et al. 2023, Ablation Study.)
+    """
+
+    needs_closed_form = False
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
@@ -134,6 +143,5 @@ class CC(nn.Module):
         self.bias = uniform_parameter(spec, spec.n_agents)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
-        return cc_loss(
-            temporal_credits(record, self.config), self.identities, self.bias
-        )
+        credits = temporal_credits(record, self.config)
+        return cc_loss(credits, self.identities, self.bias)

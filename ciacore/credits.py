@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,7 +17,9 @@ def credits(
     state: Float[Tensor, "... S"],
     create_graph: bool = False,
 ) -> Float[Tensor, "... K"]:
-    """The gradient of the joint value with respect to every agent's utility, by automatic differentiation.
+    """The gradient of the joint value with respect to every agent's utility.
+
+    It is found by automatic differentiation.
 
     Args:
         mixer: any (utilities, state) -> Mixed.
@@ -31,12 +35,8 @@ def credits(
     shape = utilities.chosen.shape
     if shape[:-1] != state.shape[:-1]:
         expected = f"leading axes {list(state.shape[:-1])}, those of the state"
-        refuse(
-            "utilities",
-            expected,
-            list(shape[:-1]),
-            "Pass utilities and states of the same steps.",
-        )
+        cure = "Pass utilities and states of the same steps."
+        refuse("utilities", expected, list(shape[:-1]), cure)
     with torch.enable_grad():
         return credits_at(mixing_at(mixer, state), utilities, create_graph)
 
@@ -46,16 +46,31 @@ def mixing_at(mixer: Mixer, state: Float[Tensor, "... S"]) -> Mixing:
 
     A mixer whose weights are written by the state may offer `at(state)`, so that they
     are written once and used twice: for the joint value and for its credits.
+
+    Args:
+        mixer: any (utilities, state) -> Mixed.
+        state: [..., S].
     """
     if callable(getattr(mixer, "at", None)):
         return mixer.at(state)
     return lambda utilities: mixer(utilities, state)
 
 
+def has_closed_form(mixer: Any) -> bool:
+    """Whether a mixer, or its class, offers `credits` in closed form, as QMIX does."""
+    return callable(getattr(mixer, "credits", None))
+
+
 def credits_at(
     mixing: Mixing, utilities: Utilities, create_graph: bool = False
 ) -> Float[Tensor, "... K"]:
-    """The credits at the states of a mixing; arguments as for `credits`."""
+    """The credits at the states of a mixing.
+
+    Args:
+        mixing: a mixer at given states.
+        utilities: as for `credits`.
+        create_graph: as for `credits`.
+    """
     chosen = utilities.chosen
     with torch.enable_grad():
         if not (create_graph and chosen.requires_grad):

@@ -13,14 +13,24 @@ from ciacore.types import Episodes, Utilities
 def greedy_actions(
     action_values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]
 ) -> Int[Tensor, "..."]:
-    """argmax_u Q(u) over the available actions; 0 in padding, where none is available."""
+    """argmax_u Q(u) over the available actions; 0 in padding, where none is available.
+
+    Args:
+        action_values: [..., A].
+        available: [..., A] the actions that may be taken.
+    """
     return action_values.masked_fill(~available, -float("inf")).max(-1).indices
 
 
 def value_of(
     action_values: Float[Tensor, "... A"], actions: Int[Tensor, "..."]
 ) -> Float[Tensor, "..."]:
-    """Q(u)."""
+    """Q(u), the value of the actions.
+
+    Args:
+        action_values: [..., A].
+        actions: [...] one each.
+    """
     return action_values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
 
@@ -29,7 +39,13 @@ def utilities_of(
     actions: Int[Tensor, "... K"],
     available: Bool[Tensor, "... K A"],
 ) -> Utilities:
-    """What the agents hand to the mixer when they take `actions`."""
+    """What the agents hand to the mixer when they take `actions`.
+
+    Args:
+        action_values: [..., K, A].
+        actions: [..., K].
+        available: [..., K, A] the actions that may be taken.
+    """
     return Utilities(
         chosen=value_of(action_values, actions),
         greedy=value_of(action_values, greedy_actions(action_values, available)),
@@ -42,29 +58,39 @@ def td_targets(
     discounts: Float[Tensor, "B T"],
     next_values: Float[Tensor, "B T"],
 ) -> Float[Tensor, "B T"]:
-    """y = r + discount · Q_tot(s', u'), without gradient (Liu et al. 2023, Eq. 1); the discount is 0 at an end."""
+    """y = r + discount · Q_tot(s', u'), without gradient (Liu et al. 2023, Eq. 1).
+
+    Args:
+        rewards: [B, T].
+        discounts: [B, T] gamma, and 0 at an end.
+        next_values: [B, T] of the target networks, at t + 1.
+    """
     return (rewards + discounts * next_values).detach()
 
 
 def mixer_states(episodes: Episodes) -> Float[Tensor, "B slots SZ"]:
-    """What the mixers are told at every slot: the state and, where there is one, the episode's latent."""
+    """What the mixers read at every slot: the state, and the latent if there is one."""
     states, context = episodes.states.float(), episodes.context
     if context.shape[-1] == 0:
         return states
-    return torch.cat(
-        [states, context.unsqueeze(1).expand(-1, states.shape[1], -1)], dim=-1
-    )
+    at_every_slot = context.unsqueeze(1).expand(-1, states.shape[1], -1)
+    return torch.cat([states, at_every_slot], dim=-1)
 
 
 def in_batch(weights: Float[Tensor, "B T"]) -> Bool[Tensor, "T"]:
-    """The steps up to the longest episode's end: the published code cuts every batch there."""
+    """The steps up to the longest episode's end, where the published code cuts."""
     return weights.amax(0) > 0
 
 
 def weighted_mean(
     values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]
 ) -> Float[Tensor, ""]:
-    """sum(weights · values) / sum(weights)."""
+    """sum(weights · values) / sum(weights).
+
+    Args:
+        values: [B, T].
+        weights: [B, T] 1 for a real step, 0 for padding.
+    """
     return (weights * values).sum() / weights.sum()
 
 
@@ -73,13 +99,26 @@ def td_loss(
     targets: Float[Tensor, "B T"],
     weights: Float[Tensor, "B T"],
 ) -> Float[Tensor, ""]:
-    """L_TD = mean over real steps of (Q_tot - y)² (Liu et al. 2023, Eq. 1)."""
+    """L_TD = mean over real steps of (Q_tot - y)² (Liu et al. 2023, Eq. 1).
+
+    Args:
+        q_tot: [B, T].
+        targets: [B, T] y.
+        weights: [B, T] 1 for a real step, 0 for padding.
+    """
     return weighted_mean((q_tot - targets) ** 2, weights)
 
 
 def batch_mean(
     values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]
 ) -> Float[Tensor, ""]:
-    """The plain mean over a batch cut to its longest episode, padded steps included (as published)."""
+    """The plain mean over a batch cut to its longest episode.
+
+    Padded steps count, as published.
+
+    Args:
+        values: [B, T].
+        weights: [B, T] 1 for a real step, 0 for padding.
+    """
     kept = in_batch(weights)
     return (values * kept).sum() / (kept.sum() * len(values))

@@ -2,56 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from torch import nn
-
-from ciacore.baselines.eoi import EOI, intrinsic_exploration
+from ciacore.baselines.eoi import EOI, IntrinsicExploration
 from ciacore.baselines.gre import GRE
 from ciacore.baselines.maven import (
+    LatentExploration,
     LatentHead,
     LatentInformation,
     LatentPolicy,
-    latent_exploration,
 )
-from ciacore.baselines.qmix_rs import Shuffle
-from ciacore.baselines.qtran import QTRAN
+from ciacore.baselines.qmix_rs import Shuffle, Shuffled
+from ciacore.baselines.qtran import QTRAN, ValueSum
 from ciacore.baselines.scds import SCDS
-from ciacore.baselines.wqmix import Weighted
-from ciacore.cia import CC, CIA, CreditRatio
-from ciacore.config import Config, known_name
+from ciacore.baselines.wqmix import Central, Weighted
+from ciacore.cia import CC, CIA
+from ciacore.config import Config
+from ciacore.controls import CreditRatio
+from ciacore.credits import has_closed_form
 from ciacore.learning.agent import RecurrentAgent
-from ciacore.learning.auxiliary import Auxiliary
-from ciacore.learning.exploration import EpsilonGreedy, epsilon_greedy_alone
+from ciacore.learning.exploration import PlainExploration
+from ciacore.learning.learner import Parts
 from ciacore.learning.temporal_difference import TemporalDifference
-from ciacore.mixers import MIXERS
-from ciacore.types import Spec, refuse
+from ciacore.mixers.qmix import QMIX
+from ciacore.mixers.qplex import QPLEX
+from ciacore.mixers.vdn import VDN
+from ciacore.types import Spec, known_name, refuse
 
-AGENTS = {  # (spec, config) -> the network of the utilities
+AGENTS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Agent
     "recurrent": RecurrentAgent,
     "latent": partial(RecurrentAgent, head=LatentHead),
 }
-BACKBONES = {  # (spec, config) -> what is regressed on which target
+MIXERS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Mixer
+    "vdn": VDN,
+    "qmix": QMIX,
+    "shuffled_qmix": partial(Shuffled, QMIX),
+    "qplex": QPLEX,
+    "value_sum": ValueSum,
+    "central": Central,
+}
+OBJECTIVES: dict[str, Callable[..., Any]] = {  # (spec, config) -> Objective
     "td": TemporalDifference,
     "qtran": QTRAN,
     "weighted": Weighted,
 }
-TERMS = {  # (spec, config) -> a loss to be added, Forward -> scalar
+TERMS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Term
     "cia": CIA,
     "cc": CC,
     "gre": GRE,
     "credit_ratio": CreditRatio,
     "latent_information": LatentInformation,
 }
-EXPLORERS = {  # (epsilon-greedy, auxiliaries, config, numpy, learning) -> a policy
-    "epsilon_greedy": epsilon_greedy_alone,
-    "intrinsic": intrinsic_exploration,
-    "latent": latent_exploration,
+EXPLORERS: dict[str, Callable[..., Any]] = {  # (spec, config, auxiliaries) -> Explorer
+    "epsilon_greedy": PlainExploration,
+    "intrinsic": IntrinsicExploration,
+    "latent": LatentExploration,
 }
-AUXILIARIES = {  # (spec, config) -> a part with an optimizer of its own
+AUXILIARIES: dict[str, Callable[..., Any]] = {  # (spec, config) -> Auxiliary
     "eoi": EOI,
     "latent_policy": LatentPolicy,
     "scds": SCDS,
@@ -60,7 +69,7 @@ AUXILIARIES = {  # (spec, config) -> a part with an optimizer of its own
 SLOTS = {  # field of Config: where its names are looked up
     "agent": AGENTS,
     "mixer": MIXERS,
-    "backbone": BACKBONES,
+    "backbone": OBJECTIVES,
     "terms": TERMS,
     "explorer": EXPLORERS,
     "auxiliaries": AUXILIARIES,
@@ -101,17 +110,7 @@ METHODS = {
 }
 
 
-class Parts(NamedTuple):
-    """The networks of a method."""
-
-    agent: nn.Module
-    mixer: nn.Module
-    backbone: nn.Module
-    terms: dict[str, nn.Module]
-    auxiliaries: dict[str, Auxiliary]
-
-
-def named(config: Config) -> Iterator[tuple[str, str, Any]]:
+def named_parts(config: Config) -> Iterator[tuple[str, str, Any]]:
     """Slot, name and class of everything a Config names.
 
     Raises:
@@ -124,58 +123,60 @@ def named(config: Config) -> Iterator[tuple[str, str, Any]]:
 
 
 def assemble(spec: Spec, config: Config) -> Parts:
-    """The networks a Config names.
+    """The parts a Config names, freshly made.
+
+    Args:
+        spec: the sizes of the game.
+        config: the method.
 
     Raises:
-        InvalidInputError: an unknown name, parts that do not go together, or a closed
-            form the mixer does not have.
+        InvalidInputError: an unknown name, or parts that do not go together.
     """
     found: dict[str, dict[str, Any]] = {slot: {} for slot in SLOTS}
-    for slot, name, part in named(config):
+    for slot, name, part in named_parts(config):
         found[slot][name] = part
+    agent = found["agent"][config.agent]
     mixer = found["mixer"][config.mixer]
-    if not callable(getattr(mixer, "credits", None)):
-        why = f"as mixer {config.mixer} has no closed form"
-        if config.terms and config.credit_derivative == "published":
-            cure = 'Set credit_derivative="exact", which works for any mixer.'
-            refuse("credit_derivative", f"exact, {why}", "published", cure)
-        for name, term in found["terms"].items():
-            if getattr(term, "closed_form", False):
-                refuse(
-                    "terms",
-                    f"terms without {name}, {why}",
-                    list(config.terms),
-                    "Leave it out.",
-                )
-    # mixers are told the latent with the state
-    told = spec._replace(state_size=spec.state_size + config.latent_size)
-    parts = Parts(
-        agent=found["agent"][config.agent](spec, config),
-        mixer=mixer(told, config),
-        backbone=found["backbone"][config.backbone](told, config),
-        terms={name: term(spec, config) for name, term in found["terms"].items()},
-        auxiliaries={
-            name: part(spec, config) for name, part in found["auxiliaries"].items()
-        },
-    )
-    check_explorer(spec, config, parts)
-    return parts
+    objective = found["backbone"][config.backbone]
+    explorer = found["explorer"][config.explorer]
+    check_closed_form(config, mixer, found["terms"])
 
-
-def check_explorer(spec: Spec, config: Config, parts: Parts) -> None:
-    """Refuses an explorer whose auxiliaries are missing, or that tells the agents another latent than they expect."""
-    explorer = EXPLORERS[config.explorer](
-        EpsilonGreedy(parts.agent, 0.0), parts.auxiliaries, config, False, True
-    )
-    observations = torch.zeros(1, spec.n_agents, spec.observation_size)
-    drawn = explorer.begin(
-        observations, torch.zeros(1, spec.state_size), torch.Generator()
-    ).context.shape[-1]
-    if drawn != config.latent_size:
+    # A mixer reads the latent of the episode with the state.
+    with_context = spec._replace(state_size=spec.state_size + config.latent_size)
+    # Networks are drawn in this order: another would change what a seed stands for.
+    agent = agent(spec, config)
+    mixer = mixer(with_context, config)
+    objective = objective(with_context, config)
+    terms = {name: term(spec, config) for name, term in found["terms"].items()}
+    auxiliaries = {
+        name: part(spec, config) for name, part in found["auxiliaries"].items()
+    }
+    explorer = explorer(spec, config, auxiliaries)
+    if explorer.context_size != config.latent_size:
+        expected = f"one that draws a latent of size {config.latent_size}"
         cure = 'Use explorer="latent" with a latent_size of at least 1, or neither.'
-        refuse(
-            "explorer",
-            f"one that draws a latent of size {config.latent_size}",
-            config.explorer,
-            cure,
-        )
+        refuse("explorer", expected, config.explorer, cure)
+    return Parts(agent, mixer, objective, terms, explorer, auxiliaries)
+
+
+def check_closed_form(config: Config, mixer: Any, terms: dict[str, Any]) -> None:
+    """Refuses what needs credits in closed form where the mixer has none.
+
+    Args:
+        config: the method.
+        mixer: the class of its mixer.
+        terms: the classes of its loss terms, by name.
+
+    Raises:
+        InvalidInputError: the derivative or a term needs a closed form.
+    """
+    if has_closed_form(mixer):
+        return
+    why = f"as mixer {config.mixer} has no closed form"
+    if config.terms and config.credit_derivative == "published":
+        cure = 'Set credit_derivative="exact", which works for any mixer.'
+        refuse("credit_derivative", f"exact, {why}", "published", cure)
+    for name, term in terms.items():
+        if term.needs_closed_form:
+            expected = f"terms without {name}, {why}"
+            refuse("terms", expected, list(config.terms), "Leave it out.")

@@ -1,70 +1,28 @@
-"""One seed in training: its networks, replay and randomness, and how far it has come."""
+"""The training loop of one seed: `Training.iterate` is Algorithm 1 on one page."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ciacore.config import Config
-from ciacore.learning.exploration import EpsilonGreedy, epsilon_at
+from ciacore.learning.exploration import epsilon_at
 from ciacore.learning.learner import Learner
-from ciacore.learning.replay import Replay, cut
-from ciacore.learning.rollout import Policy, play
-from ciacore.methods import EXPLORERS, assemble
-from ciacore.types import Game, Generator, Spec
+from ciacore.learning.replay import Replay, trim
+from ciacore.learning.rollout import play, player_of, plays_in_numpy
+from ciacore.methods import assemble
+from ciacore.types import Episodes, Game, Generator, Policy, Spec
 
-# independent sources of randomness of one seed
-STREAMS = ("initial", "play", "replay", "evaluation", "learning")
-
-
-class Clock(NamedTuple):
-    """How far training has come, and what is due; counts as the published code does."""
-
-    env_steps: int = 0
-    episodes: int = 0
-    updates: int = 0
-    evaluated_at: int | None = None  # env_steps of the last evaluation
-    copied_at: int = 0  # episodes played before the iteration of the last target copy
-
-    def running(self, config: Config) -> bool:
-        """The last episode is the first to exceed `env_steps`."""
-        return self.env_steps <= config.env_steps
-
-    def update_due(self, config: Config) -> bool:
-        """In every iteration whose episodes leave the replay with at least a batch."""
-        return self.episodes + config.n_games >= config.batch
-
-    def copy_due(self, config: Config) -> bool:
-        """Every `target_interval` episodes, counted before the current iteration's."""
-        return self.episodes - config.n_games - self.copied_at >= config.target_interval
-
-    def evaluation_due(self, config: Config) -> bool:
-        """After the first iteration, then every `evaluation_interval` env steps."""
-        return (
-            self.evaluated_at is None
-            or self.env_steps - self.evaluated_at >= config.evaluation_interval
-        )
-
-    def played(self, config: Config, env_steps: int) -> Clock:
-        """One more iteration of `n_games` episodes, `env_steps` long in all, with its update where one was due."""
-        updates = self.updates + self.update_due(config)
-        return self._replace(
-            env_steps=self.env_steps + env_steps,
-            episodes=self.episodes + config.n_games,
-            updates=updates,
-        )
+# The independent sources of randomness of one seed.
+PURPOSES = ("initial", "play", "replay", "evaluation", "learning")
 
 
 class Training:
-    """Plays, learns, copies targets and evaluates, one iteration after the other.
-
-    An iteration is `begin` (host), `act_and_learn` (device, not waited for: an engine
-    may capture it), `finish` (host).
-    """
+    """One seed in training: its networks, replay and randomness, and how far it is."""
 
     def __init__(
         self,
@@ -74,104 +32,128 @@ class Training:
         device: torch.device,
         in_numpy: bool | None = None,
     ) -> None:
-        """
+        """Draws the networks; nothing is played yet.
+
         Args:
-            in_numpy: play in numpy; by default on a CPU, where the game can.
+            config: the method.
+            game: what is played.
+            seed: of all randomness.
+            device: where networks and replay lie.
+            in_numpy: play in numpy; by default on a CPU, where game and agent can.
         """
         self.config, self.game, self.seed, self.device = config, game, seed, device
-        self.in_numpy = (
-            device.type == "cpu" and game.spec.in_numpy
-            if in_numpy is None
-            else in_numpy
-        )
-        self.rngs = streams(seed, device, self.in_numpy)
+        self.rngs = generators(seed, device)
         self.learner = make_learner(config, game.spec, self.rngs["initial"], device)
-        self.replay, self.clock, self.log = (
-            Replay(config.buffer, device),
-            Clock(),
-            Log(device),
-        )
-        self.error: FloatingPointError | None = None  # a loss that stopped being finite
+        if in_numpy is None:
+            in_numpy = plays_in_numpy(self.learner.online["agent"], game.spec, device)
+        self.in_numpy = in_numpy
+        if in_numpy:
+            self.rngs |= numpy_generators(seed)
+        self.replay = Replay(config.buffer, device)
+        self.clock = Clock()
+        self.log = Log(device)
+        self.error: FloatingPointError | None = None  # a loss that is no longer finite
         self.epsilon: float | Tensor = 1.0
         self.steps = 0  # env steps of the current iteration
-        # of the last evaluation
-        self.returns = torch.zeros(config.evaluation_games, device=device)
-        self.won = torch.zeros(config.evaluation_games, dtype=torch.bool, device=device)
+        # Of the last evaluation:
+        n_games = config.evaluation_games
+        self.returns = torch.zeros(n_games, device=device)
+        self.won = torch.zeros(n_games, dtype=torch.bool, device=device)
 
     def iterate(self) -> None:
-        """One iteration."""
-        self.begin()
-        self.act_and_learn(self.clock.update_due(self.config))
-        if self.finish():
+        """One iteration: play, store, sample, update, copy the target, evaluate."""
+        self.set_epsilon()
+        self.play_and_update(self.clock.update_due(self.config))
+        self.count()
+        if self.clock.copy_due(self.config):
+            self.copy_target()
+        if self.clock.evaluation_due(self.config):
             self.evaluate()
-            self.record()
+            self.write_evaluation()
 
-    def begin(self) -> None:
-        """Sets what the next iteration explores with."""
+    def play_and_update(self, update: bool) -> None:
+        """Plays, stores, and where an update is due samples a batch and learns from it.
+
+        All of it happens on the device, so that it may be captured as a CUDA graph.
+
+        Args:
+            update: False while the replay holds less than a batch.
+        """
+        config = self.config
+        episodes = play(
+            self.game, self.explore(), config.n_games, self.rngs["play"], config.gamma
+        )
+        self.steps = self.steps_in(episodes)
+        self.replay.insert(self.without_padding(episodes))
+        self.learner.on_episodes(episodes, self.rngs["learning"])
+        if update:
+            batch = self.replay.sample(config.batch, self.rngs["replay"])
+            batch = self.without_padding(batch)
+            self.log.add(self.learner.update(batch, self.rngs["learning"]))
+
+    # what the loop calls, in its order
+
+    def set_epsilon(self) -> None:
+        """Sets the chance of a random action for this iteration."""
         epsilon = epsilon_at(self.clock.env_steps, self.config)
-        if isinstance(self.epsilon, Tensor):
+        if isinstance(self.epsilon, Tensor):  # where a CUDA graph reads it
             self.epsilon.fill_(epsilon)
         else:
             self.epsilon = epsilon
         self.learner.env_steps.fill_(self.clock.env_steps)
 
-    def act_and_learn(self, learn: bool) -> None:
-        """Plays `n_games` episodes, keeps them, and makes one update."""
-        config, early = self.config, self.game.spec.ends_early
-        policy, rng = self.policy(self.epsilon, learning=True), self.rngs["learning"]
-        episodes = play(
-            self.game, policy, config.n_games, self.rngs["play"], config.gamma
-        )
-        self.replay.insert(cut(episodes) if early else episodes)
-        self.learner.played(episodes, rng)
-        self.steps = (
-            int(episodes.weights.sum())
-            if early
-            else config.n_games * self.game.spec.horizon
-        )
-        if learn:
-            batch = self.replay.sample(config.batch, self.rngs["replay"])
-            self.log.add(self.learner.update(cut(batch) if early else batch, rng))
+    def explore(self) -> Policy:
+        """The policy that collects episodes, with the agents as they are now."""
+        agent = player_of(self.learner.online["agent"], self.in_numpy)
+        return self.learner.explorer.learning(agent, self.epsilon)
 
-    def finish(self) -> bool:
-        """Counts the iteration and copies the targets where that is due; True where an evaluation is."""
-        learned = self.clock.update_due(self.config)
-        self.clock, self.log.count = (
-            self.clock.played(self.config, self.steps),
-            self.log.count + learned,
-        )
-        if self.clock.copy_due(self.config):
-            self.learner.copy_target()
-            self.clock = self.clock._replace(
-                copied_at=self.clock.episodes - self.config.n_games
-            )
-        return self.clock.evaluation_due(self.config)
+    def steps_in(self, episodes: Episodes) -> int:
+        """The env steps that were played; known beforehand where none ends early."""
+        spec = self.game.spec
+        if spec.ends_early:
+            return int(episodes.weights.sum())
+        return self.config.n_games * spec.horizon
+
+    def without_padding(self, episodes: Episodes) -> Episodes:
+        """The episodes up to the end of the longest."""
+        return trim(episodes) if self.game.spec.ends_early else episodes
+
+    def count(self) -> None:
+        """Counts the iteration's episodes, env steps and update."""
+        self.log.count += self.clock.update_due(self.config)
+        self.clock = self.clock.after_iteration(self.config, self.steps)
+
+    def copy_target(self) -> None:
+        """Copies the online networks to the target networks."""
+        self.learner.copy_target()
+        before = self.clock.episodes - self.config.n_games
+        self.clock = self.clock._replace(copied_at=before)
 
     def evaluate(self) -> None:
-        """Undiscounted returns of greedy episodes, played all at once, on the device."""
-        config, rng = self.config, self.rngs["evaluation"]
-        episodes = play(
-            self.game,
-            self.policy(0.0, learning=False),
-            config.evaluation_games,
-            rng,
-            config.gamma,
-        )
-        self.returns.copy_(episodes.rewards.sum(1))
+        """Plays greedy episodes, all at once, on the device; keeps their returns."""
+        config = self.config
+        agent = player_of(self.learner.online["agent"], self.in_numpy)
+        greedy = self.learner.explorer.evaluating(agent)
+        n_games, rng = config.evaluation_games, self.rngs["evaluation"]
+        episodes = play(self.game, greedy, n_games, rng, config.gamma)
+        self.returns.copy_(episodes.rewards.sum(1))  # undiscounted
         self.won.copy_(episodes.won)
 
-    def record(self) -> None:
+    def write_evaluation(self) -> None:
         """Reads an evaluation back from the device and writes it down."""
+        if not self.losses_are_finite():
+            return
+        found = {"episode_return": self.returns.tolist()}
+        if self.game.spec.winnable:
+            found["won"] = self.won.tolist()
         epsilon = epsilon_at(self.clock.env_steps - self.steps, self.config)
-        if self.check():
-            won = {"won": self.won.tolist()} if self.game.spec.winnable else {}
-            self.log.evaluation(
-                self.clock, epsilon, {"episode_return": self.returns.tolist(), **won}
-            )
-            self.clock = self.clock._replace(evaluated_at=self.clock.env_steps)
+        self.log.write(self.clock, epsilon, found)
+        self.clock = self.clock._replace(evaluated_at=self.clock.env_steps)
 
-    def check(self) -> bool:
-        """Whether all losses since the last evaluation were finite; otherwise `error` tells which was not."""
+    # how it stands
+
+    def losses_are_finite(self) -> bool:
+        """Whether all losses since the last evaluation were; `error` says which not."""
         try:
             self.log.means(self.clock)
         except FloatingPointError as error:
@@ -184,156 +166,64 @@ class Training:
 
     def summary(self) -> dict[str, float]:
         """What a progress bar shows."""
-        return {
-            "epsilon": epsilon_at(self.clock.env_steps, self.config),
-            "return": self.log.last_return,
-        }
+        epsilon = epsilon_at(self.clock.env_steps, self.config)
+        return {"epsilon": epsilon, "return": self.log.last_return}
 
-    def policy(self, epsilon: float | Tensor, learning: bool) -> Policy:
-        """The agents as they are now, with the Config's explorer."""
-        agent = self.learner.online["agent"]
-        plain = EpsilonGreedy(agent.in_numpy() if self.in_numpy else agent, epsilon)
-        explorer = EXPLORERS[self.config.explorer]
-        return explorer(
-            plain, self.learner.auxiliaries, self.config, self.in_numpy, learning
+
+class Clock(NamedTuple):
+    """How far training is, and what is due; it counts as the published code does."""
+
+    env_steps: int = 0
+    episodes: int = 0
+    updates: int = 0
+    evaluated_at: int | None = None  # env_steps of the last evaluation
+    # episodes played before the iteration of the last target copy
+    copied_at: int = 0
+
+    def running(self, config: Config) -> bool:
+        """Whether to go on: the last episode is the first to exceed `env_steps`."""
+        return self.env_steps <= config.env_steps
+
+    def update_due(self, config: Config) -> bool:
+        """In every iteration whose episodes leave the replay with at least a batch."""
+        return self.episodes + config.n_games >= config.batch
+
+    def copy_due(self, config: Config) -> bool:
+        """Every `target_interval` episodes, counted before the current iteration's."""
+        before = self.episodes - config.n_games
+        return before - self.copied_at >= config.target_interval
+
+    def evaluation_due(self, config: Config) -> bool:
+        """After the first iteration, then every `evaluation_interval` env steps."""
+        if self.evaluated_at is None:
+            return True
+        return self.env_steps - self.evaluated_at >= config.evaluation_interval
+
+    def after_iteration(self, config: Config, env_steps: int) -> Clock:
+        """The clock one iteration later.
+
+        Args:
+            config: `n_games` episodes were played, with an update where one was due.
+            env_steps: of these episodes together.
+        """
+        return self._replace(
+            env_steps=self.env_steps + env_steps,
+            episodes=self.episodes + config.n_games,
+            updates=self.updates + self.update_due(config),
         )
-
-    def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps beside tensors, as JSON can hold it."""
-        numpy = {
-            name: rng.bit_generator.state
-            for name, rng in self.rngs.items()
-            if isinstance(rng, np.random.Generator)
-        }
-        log = {
-            "metrics": self.log.metrics,
-            "count": self.log.count,
-            "last_return": self.log.last_return,
-        }
-        identity = {
-            "config": self.config.to_dict(),
-            "game": self.game.name,
-            "seed": self.seed,
-        }
-        # whose random numbers
-        identity["arrays"] = (
-            f"{'numpy' if self.in_numpy else 'torch'} on {self.device.type}"
-        )
-        return {**identity, "clock": self.clock._asdict(), "log": log, "numpy": numpy}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that the rest of training depends on, by name."""
-        optimizers = {
-            f"{name}.{index}.{key}": value
-            for name, optimizer in self.learner.optimizers().items()
-            for index, state in optimizer.state_dict()["state"].items()
-            for key, value in state.items()
-        }
-        torch_rngs = {
-            name: rng.get_state()
-            for name, rng in self.rngs.items()
-            if isinstance(rng, torch.Generator)
-        }
-        parts = {
-            "online": self.learner.online.state_dict(),
-            "target": self.learner.target.state_dict(),
-            "auxiliaries": self.learner.auxiliaries.state_dict(),
-            "optimizer": optimizers,
-            "replay": self.replay.tensors(),
-            "generators": torch_rngs,
-            "losses": self.log.sums,
-        }
-        return {
-            f"{part}.{name}": tensor
-            for part, held in parts.items()
-            for name, tensor in held.items()
-        }
-
-    def restore(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Takes over what `facts` and `tensors` gave; the rest of training is then what it would have been."""
-        parts: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            part, _, key = name.partition(".")
-            parts.setdefault(part, {})[key] = tensor
-        self.learner.online.load_state_dict(parts["online"])
-        self.learner.target.load_state_dict(parts["target"])
-        self.learner.auxiliaries.load_state_dict(parts.get("auxiliaries", {}))
-        states: dict[str, dict[int, dict[str, Tensor]]] = {}
-        for name, tensor in parts.get("optimizer", {}).items():
-            owner, index, key = name.split(".")
-            states.setdefault(owner, {}).setdefault(int(index), {})[key] = tensor
-        for name, optimizer in self.learner.optimizers().items():
-            optimizer.load_state_dict(
-                {**optimizer.state_dict(), "state": states.get(name, {})}
-            )
-        self.replay.load(parts["replay"])
-        for name, state in parts["generators"].items():
-            self.rngs[name].set_state(state)
-        for name, state in facts["numpy"].items():
-            self.rngs[name].bit_generator.state = state
-        self.log.sums = {
-            name: tensor.to(self.device)
-            for name, tensor in parts.get("losses", {}).items()
-        }
-        self.log.metrics, self.log.count = (
-            facts["log"]["metrics"],
-            facts["log"]["count"],
-        )
-        self.log.last_return, self.clock = (
-            facts["log"]["last_return"],
-            Clock(**facts["clock"]),
-        )
-
-
-def streams(seed: int, device: torch.device, in_numpy: bool) -> dict[str, Generator]:
-    """Independent generators, one per purpose, all fixed by the seed."""
-    numbers = dict(
-        zip(
-            STREAMS,
-            np.random.SeedSequence(seed).generate_state(len(STREAMS)),
-            strict=True,
-        )
-    )
-    rngs: dict[str, Generator] = {
-        name: torch.Generator("cpu" if name == "initial" else device).manual_seed(
-            int(number)
-        )
-        # networks are initialised on the CPU, alike for every device
-        for name, number in numbers.items()
-    }
-    if in_numpy:
-        rngs |= {
-            name: np.random.default_rng(int(numbers[name]))
-            for name in ("play", "evaluation")
-        }
-    return rngs
-
-
-def make_learner(
-    config: Config, spec: Spec, rng: torch.Generator, device: torch.device
-) -> Learner:
-    """Fresh networks, initialised from `rng` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(rng.get_state())
-        agent, mixer, backbone, *named = assemble(spec, config)
-    for part in (
-        agent,
-        mixer,
-        backbone,
-        *(part for parts in named for part in parts.values()),
-    ):
-        part.to(device)
-    return Learner(agent, mixer, backbone, *named, config)
 
 
 class Log:
-    """The metrics of one run: a list per quantity, an entry per evaluation; losses are means since the one before."""
+    """The metrics of one run: a list per quantity, an entry per evaluation.
+
+    Losses are means since the evaluation before.
+    """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = device
         self.metrics: dict[str, list] = {}
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.sums: dict[str, Tensor] = {}  # of the losses since the last evaluation
+        self.count = 0  # updates since then
         self.last_return = math.nan
 
     def add(self, values: dict[str, Tensor]) -> None:
@@ -349,30 +239,37 @@ class Log:
         Raises:
             FloatingPointError: one of them is not finite.
         """
+        if not self.count:
+            return {}
         means = {
-            name: float(self.sums[name]) / self.count
-            for name in sorted(self.sums)
-            if self.count
+            name: float(self.sums[name]) / self.count for name in sorted(self.sums)
         }
         for name, value in means.items():
             if not math.isfinite(value):
-                cure = "Lower learning_rate or gradient_clip."
                 when = f"before {clock.env_steps} env steps"
+                cure = "Lower learning_rate or gradient_clip."
                 raise FloatingPointError(
                     f"{name}: expected finite numbers, got {value} {when}. {cure}"
                 )
         return means
 
-    def evaluation(self, clock: Clock, epsilon: float, found: dict[str, list]) -> None:
-        """Closes an entry; a loss that is not finite raises FloatingPointError."""
-        self.last_return = sum(found["episode_return"]) / len(found["episode_return"])
-        counts = {
+    def write(self, clock: Clock, epsilon: float, found: dict[str, list]) -> None:
+        """Closes an entry.
+
+        Args:
+            clock: how far training is.
+            epsilon: of the iteration.
+            found: what the evaluation gave; `episode_return` is among it.
+
+        Raises:
+            FloatingPointError: a loss is not finite.
+        """
+        returns = found["episode_return"]
+        self.last_return = sum(returns) / len(returns)
+        entry = {
             "env_steps": clock.env_steps,
             "episodes": clock.episodes,
             "updates": clock.updates,
-        }
-        entry = {
-            **counts,
             "epsilon": epsilon,
             **found,
             "losses": self.means(clock) or None,
@@ -382,3 +279,53 @@ class Log:
         for value in self.sums.values():
             value.zero_()
         self.count = 0
+
+
+def seeds_of(seed: int) -> dict[str, int]:
+    """A seed of its own for every purpose, all fixed by one."""
+    numbers = np.random.SeedSequence(seed).generate_state(len(PURPOSES))
+    return {
+        purpose: int(number) for purpose, number in zip(PURPOSES, numbers, strict=True)
+    }
+
+
+def generators(seed: int, device: torch.device) -> dict[str, Generator]:
+    """Independent generators, one per purpose.
+
+    Networks are drawn on the CPU, alike for every device.
+
+    Args:
+        seed: of all of them.
+        device: where they draw.
+    """
+    found: dict[str, Generator] = {}
+    for purpose, number in seeds_of(seed).items():
+        place = "cpu" if purpose == "initial" else device
+        found[purpose] = torch.Generator(place).manual_seed(number)
+    return found
+
+
+def numpy_generators(seed: int) -> dict[str, Generator]:
+    """The generators of what is played, for play in numpy."""
+    numbers = seeds_of(seed)
+    return {
+        purpose: np.random.default_rng(numbers[purpose])
+        for purpose in ("play", "evaluation")
+    }
+
+
+def make_learner(
+    config: Config, spec: Spec, rng: torch.Generator, device: torch.device
+) -> Learner:
+    """A learner with fresh networks.
+
+    Args:
+        config: the method.
+        spec: the sizes of the game.
+        rng: the networks are drawn from it alone.
+        device: where they are moved to.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(rng.get_state())
+        parts = assemble(spec, config)
+    return Learner(parts.to(device), config)

@@ -1,12 +1,13 @@
-"""The words every file shares: the records that pass between games, agents, mixers and losses.
+"""The words every file shares: the records that pass between games, agents and mixers.
 
-Axes always come in the order B (batch of episodes) or N (parallel games), T (time), K
-(agents), then features; there is no trailing axis of length one.
+Axes always come in the order B (batch of episodes) or N (parallel games), T (time),
+K (agents), then features; there is no trailing axis of length one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,17 +19,59 @@ Array = Tensor | np.ndarray
 Generator = torch.Generator | np.random.Generator
 
 
+# errors
+
+
 class InvalidInputError(ValueError):
-    """An argument that cannot be used; the message says which, what was expected, what came, and the cure."""
+    """An argument that cannot be used.
+
+    The message says which, what was expected, what came, and the cure.
+    """
 
 
 class EpisodeLost(RuntimeError):
-    """A game's process crashed in the middle of an episode; the game runs again, and another episode can be played."""
+    """A game's process crashed in the middle of an episode.
+
+    The game runs again, and another episode can be played.
+    """
 
 
 def refuse(argument: str, expected: str, got: object, cure: str) -> NoReturn:
-    """Raises InvalidInputError with the four parts every message of this library has."""
+    """Raises InvalidInputError with the four parts every message of this library has.
+
+    Args:
+        argument: the name of what cannot be used.
+        expected: what can.
+        got: what came; it is shown by its repr.
+        cure: a sentence that says what to do.
+
+    Raises:
+        InvalidInputError: always.
+    """
     raise InvalidInputError(f"{argument}: expected {expected}, got {got!r}. {cure}")
+
+
+def known_name(name: object, names: Iterable[str], argument: str) -> str:
+    """Returns `name` if it is one of `names`.
+
+    Args:
+        name: what was asked for.
+        names: what there is.
+        argument: what the error calls it.
+
+    Raises:
+        InvalidInputError: it is not; the error lists the names and suggests the
+            nearest.
+    """
+    names = list(names)
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=1)
+        cure = f"Did you mean {near[0]!r}?" if near else "Choose one of these."
+        refuse(argument, "one of " + ", ".join(names), name, cure)
+    return str(name)
+
+
+# games
 
 
 class Spec(NamedTuple):
@@ -38,18 +81,17 @@ class Spec(NamedTuple):
     n_actions: int  # A, the same for every agent
     observation_size: int  # O
     state_size: int  # S
-    # leading features per agent in the state (Qatten reads them); 0: the state has no
-    # such block
+    # leading features per agent in the state, which Qatten reads; 0: the state has none
     unit_size: int
     horizon: int  # longest episode, in steps (the paper's N)
-    # smallest type that stores observations and states without loss
+    # the smallest type that stores observations and states without loss
     dtype: torch.dtype = torch.float32
     ends_early: bool = True  # False: every episode takes exactly `horizon` steps
-    # True: `Step.info` tells what is `won`, and evaluations keep it
+    # True: `Step.info` has an entry `won`, and evaluations keep it
     winnable: bool = False
     at_once: int = 0  # the most games side by side; 0: as many as wanted
-    # True: the rules also run in numpy, given a numpy generator; a state is a tuple of
-    # arrays
+    # True: the rules also run in numpy, given a numpy generator; a state is then a
+    # named tuple of arrays [N, ...]
     in_numpy: bool = False
 
 
@@ -60,12 +102,16 @@ class Step(NamedTuple):
     rewards: Float[Array, "N"]
     terminated: Bool[Array, "N"]  # the rules ended the episode
     truncated: Bool[Array, "N"]  # the time limit ended it
-    info: dict[str, Array]  # [N] each: `valid` always, `won` where a game can be won
+    # [N] each: `valid` always, `won` where a game can be won
+    info: dict[str, Array]
 
 
 @runtime_checkable
 class Game(Protocol):
-    """Rules on N games at once. A game holds no state: what `reset` returns is passed back to every other method."""
+    """Rules on N games at once.
+
+    A game holds no state: what `reset` returns is passed back to every other method.
+    """
 
     name: str
     spec: Spec
@@ -73,7 +119,7 @@ class Game(Protocol):
     def reset(self, n_games: int, rng: Generator) -> Any: ...
 
     def advance(self, state: Any, actions: Int[Array, "N K"], rng: Generator) -> Step:
-        """One joint action in every game; actions are known to be valid."""
+        """Plays one joint action in every game; actions are known to be valid."""
 
     def observe(self, state: Any) -> Float[Array, "N K O"]: ...
 
@@ -82,8 +128,14 @@ class Game(Protocol):
     def available(self, state: Any) -> Bool[Array, "N K A"]: ...
 
 
+# episodes
+
+
 class Episodes(NamedTuple):
-    """B whole episodes on fixed-size axes; slot T holds the observation after the last transition."""
+    """B whole episodes on fixed-size axes.
+
+    Slot t holds what is seen before step t, and slot T what is seen after the last one.
+    """
 
     observations: Tensor  # [B, T+1, K, O], stored in Spec.dtype
     states: Tensor  # [B, T+1, S], stored in Spec.dtype
@@ -92,17 +144,24 @@ class Episodes(NamedTuple):
     rewards: Float[Tensor, "B T"]  # 0 in padding
     discounts: Float[Tensor, "B T"]  # gamma, or 0 where the episode ended
     weights: Float[Tensor, "B T"]  # 1 for a real transition, 0 for padding
-    # the latent that the agents were told in this episode; Z = 0 for most methods
+    # the latent that the agents were given in this episode; Z = 0 for most methods
     context: Float[Tensor, "B Z"]
     won: Bool[Tensor, "B"]  # False where a game cannot be won
 
 
+SLOT_FIELDS = ("observations", "states", "available")  # of Episodes, T+1 long
+STEP_FIELDS = ("actions", "rewards", "discounts", "weights")  # T long
+
+
 class Batch(NamedTuple):
-    """Episodes to learn from, and what the networks are told of them: looked through once, for online and target."""
+    """Episodes to learn from, as online and target networks read them."""
 
     episodes: Episodes
-    inputs: Any  # of the agents, as `Agent.inputs` gives them [T+1, B·K, I]
-    states: Float[Tensor, "B T+1 SZ"]  # of the mixers
+    inputs: Any  # of the agents, as `Agent.inputs` makes them
+    states: Float[Tensor, "B T+1 SZ"]  # of the mixers: state and context
+
+
+# mixers
 
 
 class Utilities(NamedTuple):
@@ -130,11 +189,10 @@ class Forward(NamedTuple):
 
     episodes: Episodes
     action_values: Float[Tensor, "B T+1 K A"]  # Q_k(tau_k, .) of the online agents
-    # their recurrent states, after the observation of each slot
-    hidden: Float[Tensor, "B T+1 K H"]
+    hidden: Float[Tensor, "B T+1 K H"]  # their recurrent states, after each slot
     greedy: Int[Tensor, "B T+1 K"]  # the actions that the target's values are taken at
     utilities: Utilities  # of the actions taken, t = 0..T-1
-    states: Float[Tensor, "B T S+Z"]  # what the mixer is told: state and context
+    states: Float[Tensor, "B T S+Z"]  # what the mixer reads: state and context
     mixing: Mixing  # the online mixer at these states: q_tot = mixing(utilities).q_tot
     q_tot: Float[Tensor, "B T"]
     penalty: Float[Tensor, "..."]
@@ -142,3 +200,88 @@ class Forward(NamedTuple):
     greedy_values: Float[Tensor, "B T+1"]
     targets: Float[Tensor, "B T"]  # y, without gradient
     weights: Float[Tensor, "B T"]
+    mixer: Any = None  # the online mixer: a module
+    env_steps: Float[Tensor, ""] | float = 0.0  # of training so far
+    rng: torch.Generator | None = None  # for what is random in a loss
+
+
+# the parts of a method: each slot of Config names one
+
+
+class Agent(Protocol):
+    """The network of the utilities, one for all agents: Q_k(tau_k, .). A module."""
+
+    def inputs(self, episodes: Episodes) -> Any:
+        """What the network reads along episodes, made once for online and target."""
+
+    def unroll(
+        self, episodes: Episodes, inputs: Any = None
+    ) -> tuple[Float[Tensor, "B T+1 K A"], Float[Tensor, "B T+1 K H"]]:
+        """Action values and hidden states along whole episodes."""
+
+    def initial(self, n_games: int) -> tuple[Any, Float[Array, "N K A"]]:
+        """Hidden state and last actions at the start of N games."""
+
+    def step(
+        self,
+        observations: Float[Array, "N K O"],
+        last_actions: Float[Array, "N K A"],
+        hidden: Any,
+        context: Float[Array, "N Z"] | None = None,
+    ) -> tuple[Float[Array, "N K A"], Any]:
+        """Action values and the next hidden state, while playing."""
+
+    def one_hot(self, actions: Int[Array, "N K"]) -> Float[Array, "N K A"]:
+        """The actions taken, as `step` reads them at the next step."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Chooses actions from observations and a memory of its own.
+
+    If the memory at the start has a `context` [N, Z], a latent that the agents are
+    given, it is kept with the episodes.
+    """
+
+    def start(self, observations: Array, states: Array, rng: Generator) -> Any:
+        """The memory at the start of N games."""
+
+    def act(
+        self, observations: Array, available: Array, memory: Any, rng: Generator
+    ) -> tuple[Array, Any]:
+        """One action per agent [N, K], and the memory for the next step."""
+
+
+class Explorer(Protocol):
+    """How a method plays: EXPLORERS[name](spec, config, auxiliaries)."""
+
+    context_size: int  # Z, of the latent that it gives to the agents; 0 for most
+
+    def learning(self, agent: Agent, epsilon: float | Tensor) -> Policy:
+        """The policy that collects episodes to learn from."""
+
+    def evaluating(self, agent: Agent) -> Policy:
+        """The policy that is evaluated."""
+
+
+class Objective(Protocol):
+    """What is regressed on which target. A module: OBJECTIVES[name](spec, config)."""
+
+    def greedy_values(
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B T+1 K"]
+    ) -> Float[Tensor, "B T+1"]:
+        """The joint value of the greedy actions; asked of the target networks."""
+
+    def __call__(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
+        """The losses of an online pass, by name; their sum is minimised."""
+
+
+class Term(Protocol):
+    """A loss added to the objective's. A module: TERMS[name](spec, config)."""
+
+    # its weight: a number, or a function of the env steps of training so far
+    coefficient: float | Callable[[Tensor], Tensor]
+    needs_closed_form: bool  # True: works only with a mixer that has `credits`
+
+    def __call__(self, record: Forward) -> Float[Tensor, ""]:
+        """The loss of one update."""

@@ -1,1 +1,1 @@
-"""Published ideas that make agents behave, or be credited, differently: one file per idea."""
+"""The methods the paper is compared with, and its own ablation: one file per paper."""

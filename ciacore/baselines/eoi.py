@@ -1,9 +1,12 @@
-"""EOI: exploring where an agent would be recognised (Jiang & Lu 2021, the variant published for PyMARL)."""
+"""EOI: exploring where an agent would be recognised.
+
+(Jiang & Lu 2021, the variant published for PyMARL.)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,26 +15,40 @@ from torch import Tensor
 
 from ciacore.config import Config
 from ciacore.fast.arrays import library, uniform
+from ciacore.fast.numpy_twins import playing_like
 from ciacore.learning.auxiliary import Auxiliary, descend
 from ciacore.learning.exploration import EpsilonGreedy, Memory
-from ciacore.networks import mlp, player
-from ciacore.types import Array, Episodes, Forward, Generator, Spec, refuse
+from ciacore.networks import mlp
+from ciacore.types import (
+    Agent,
+    Array,
+    Episodes,
+    Forward,
+    Generator,
+    Policy,
+    Spec,
+    refuse,
+)
 
-# hidden width, rows per gradient step, of both networks; as published
+# Hidden width, rows per gradient step and learning rate of both networks, as published.
 SIZE, ROWS, LEARNING_RATE = 64, 256, 1e-4
-# the classifier's regulariser; reward, discount, target network
-ENTROPY, SCALE, GAMMA, KEPT = 0.1, 10.0, 0.92, 0.995
+ENTROPY = 0.1  # weight of the classifier's regulariser
+SCALE, GAMMA = 10.0, 0.92  # of the intrinsic reward, and its discount
+KEPT = 0.995  # share of the target network that stays at a step
 SMALL = 1e-8  # as published, in the logarithms
 
 
 class EOI(Auxiliary):
-    """A classifier p(k | o), and an intrinsic value function V_k(o, u) of the reward 10 p(k | o_k).
+    """A classifier p(k | o), and values V_k(o, u) of the intrinsic reward 10 p(k | o).
 
     Neither touches agents or mixer; the values serve exploration alone
-    (`IntrinsicExploration`).
+    (`IntrinsicPolicy`).
     """
 
-    learning_rates = {"classifier": LEARNING_RATE, "values": LEARNING_RATE}  # noqa: RUF012  (never changed)
+    learning_rates = {  # noqa: RUF012  (never changed)
+        "classifier": LEARNING_RATE,
+        "values": LEARNING_RATE,
+    }
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
@@ -40,20 +57,27 @@ class EOI(Auxiliary):
         self.renewed = {"published": KEPT, "fixed": 1 - KEPT}[config.eoi_target]
         self.classifier = mlp(size, SIZE, SIZE, K)
         self.values = mlp(size + K, SIZE, SIZE, spec.n_actions)
-        # starts elsewhere, as published
+        # The target starts elsewhere, as published.
         self.target = mlp(size + K, SIZE, SIZE, spec.n_actions).requires_grad_(False)
         self.register_buffer("identity", torch.eye(K), persistent=False)
 
     def learn(
         self, record: Forward, rng: torch.Generator | None
     ) -> dict[str, Float[Tensor, ""]]:
-        """Gradient steps on consecutive blocks of rows; what is left over at the end is not used."""
-        blocks = [part.split(ROWS) for part in self.rows(record.episodes)]
-        losses = [
-            self.step(*block)
-            for block in zip(*blocks, strict=True)
-            if len(block[0]) == ROWS
-        ]
+        """Gradient steps on consecutive blocks of rows; a smaller last one is left out.
+
+        Args:
+            record: its episodes are learned from.
+            rng: nothing is drawn.
+
+        Returns:
+            The mean losses of both networks; none where there was no whole block.
+        """
+        rows = self.rows(record.episodes)
+        losses = []
+        for first in range(0, len(rows.agents) - ROWS + 1, ROWS):
+            block = Rows(*(part[first : first + ROWS] for part in rows))
+            losses.append(self.descend_once(block))
         if not losses:
             return {}
         return {
@@ -61,105 +85,100 @@ class EOI(Auxiliary):
             for name in losses[0]
         }
 
-    def rows(self, episodes: Episodes) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Observation, next observation, agent, action and end of every transition, but (as published) the last one."""
-        observations, (n_games, steps) = (
-            episodes.observations.float(),
-            episodes.rewards.shape,
-        )
+    def rows(self, episodes: Episodes) -> Rows:
+        """Every transition of every agent but, as published, the last of an episode."""
+        observations = episodes.observations.float()
+        n_games, steps = episodes.rewards.shape
         n_agents, steps = len(self.identity), steps - 1
-        agents = torch.arange(n_agents, device=observations.device).expand(
-            n_games, steps, -1
-        )
+        agents = torch.arange(n_agents, device=observations.device)
+        agents = agents.expand(n_games, steps, -1)
         ended = (episodes.discounts[:, :steps] == 0).unsqueeze(-1).expand_as(agents)
-        parts = (
-            observations[:, :steps],
-            observations[:, 1 : steps + 1],
-            agents,
-            episodes.actions[:, :steps],
-            ended,
+        of_all = Rows(
+            observations=observations[:, :steps],
+            after=observations[:, 1 : steps + 1],
+            agents=agents,
+            actions=episodes.actions[:, :steps],
+            ended=ended,
         )
-        parts = tuple(part.flatten(0, 2) for part in parts)
+        rows = Rows(*(part.flatten(0, 2) for part in of_all))
         if self.ends_early:
-            real = (
-                (episodes.weights[:, :steps] > 0)
-                .unsqueeze(-1)
-                .expand_as(agents)
-                .flatten()
-            )
-            parts = tuple(part[real] for part in parts)
-        return parts
+            real = (episodes.weights[:, :steps] > 0).unsqueeze(-1).expand_as(agents)
+            rows = Rows(*(part[real.flatten()] for part in rows))
+        return rows
 
-    def step(
-        self,
-        observations: Float[Tensor, "R O"],
-        after: Float[Tensor, "R O"],
-        agents: Int[Tensor, "R"],
-        actions: Int[Tensor, "R"],
-        ended: Bool[Tensor, "R"],
-    ) -> dict[str, Float[Tensor, ""]]:
-        """One step of the classifier, then one of the values, then the target's."""
-        classifier_loss = identity_loss(self.classifier(after).softmax(-1), agents)
+    def descend_once(self, rows: Rows) -> dict[str, Float[Tensor, ""]]:
+        """One step of the classifier, then one of the values, then the target's.
+
+        Returns:
+            Both losses, by name.
+        """
+        p = self.classifier(rows.after).softmax(-1)
+        classifier_loss = identity_loss(p, rows.agents)
         descend(self.optimizers["classifier"], classifier_loss)
+
+        own = rows.agents.unsqueeze(-1)
         with torch.no_grad():
-            reward = (
-                self.classifier(observations)
-                .softmax(-1)
-                .gather(-1, agents.unsqueeze(-1))
-                .squeeze(-1)
-            )
-            best = self.target(self.told(after, agents)).amax(-1)
-            targets = SCALE * reward + GAMMA * ~ended * best
-        values = self.values(self.told(observations, agents))
-        chosen = values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-        # as published: a mean over all actions
+            p = self.classifier(rows.observations).softmax(-1)
+            reward = p.gather(-1, own).squeeze(-1)
+            best = self.target(self.with_identity(rows.after, rows.agents)).amax(-1)
+            targets = SCALE * reward + GAMMA * ~rows.ended * best
+        values = self.values(self.with_identity(rows.observations, rows.agents))
+        chosen = values.gather(-1, rows.actions.unsqueeze(-1)).squeeze(-1)
+        # as published: a mean over all actions, of which one has an error
         value_loss = ((chosen - targets) ** 2).mean() / values.shape[-1]
         descend(self.optimizers["values"], value_loss)
+
         with torch.no_grad():
-            for copied, value in zip(
-                self.target.parameters(), self.values.parameters(), strict=True
-            ):
+            target, values = self.target.parameters(), self.values.parameters()
+            for copied, value in zip(target, values, strict=True):
                 copied.mul_(KEPT).add_(value, alpha=self.renewed)
         return {
             "classifier_loss": classifier_loss.detach(),
             "value_loss": value_loss.detach(),
         }
 
-    def told(
+    def with_identity(
         self, observations: Float[Tensor, "R O"], agents: Int[Tensor, "R"]
     ) -> Float[Tensor, "R OK"]:
-        """[o, one-hot k]."""
+        """[o, one-hot k], what the values read.
+
+        Args:
+            observations: [R, O].
+            agents: [R] whose they are.
+        """
         return torch.cat([observations, self.identity[agents]], dim=-1)
 
-    def explorer(self, numpy: bool) -> Callable[[Array], Array]:
-        """Intrinsic values [N, K, A] of observations [N, K, O], while playing."""
-        values, identity = (
-            player(self.values, numpy),
-            self.identity.numpy() if numpy else self.identity,
-        )
 
-        def intrinsic(observations: Array) -> Array:
-            told = library(observations).broadcast_to(
-                identity, (len(observations), *identity.shape)
-            )
-            return values(library(observations).concatenate([observations, told], -1))
+class Rows(NamedTuple):
+    """Transitions of single agents."""
 
-        return intrinsic
+    observations: Float[Tensor, "... O"]
+    after: Float[Tensor, "... O"]  # the next observation
+    agents: Int[Tensor, "..."]  # whose it is
+    actions: Int[Tensor, "..."]
+    ended: Bool[Tensor, "..."]
 
 
 def identity_loss(
     p: Float[Tensor, "R K"], agents: Int[Tensor, "R"]
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with the agent that saw it, plus 0.1 of the entropy; both means run over classes too."""
+    """Cross-entropy with the agent that saw it, plus 0.1 of the entropy.
+
+    Both means run over classes too, as published.
+
+    Args:
+        p: [R, K] the classifier's probabilities.
+        agents: [R] who saw it.
+    """
     log_p = (p + SMALL).log()
     one_hot = F.one_hot(agents, p.shape[-1])
     return -(one_hot * log_p).mean() - ENTROPY * (p * log_p).mean()
 
 
-class Exploring(NamedTuple):
-    """What `IntrinsicExploration` carries from step to step."""
+class IntrinsicMemory(NamedTuple):
+    """What `IntrinsicPolicy` carries from step to step."""
 
-    memory: Memory
+    memory: Memory  # of the policy beneath
     games: Bool[Array, "N"]  # the episodes that explore
 
     @property
@@ -168,61 +187,116 @@ class Exploring(NamedTuple):
         return self.memory.context
 
 
-class IntrinsicExploration(NamedTuple):
-    """Epsilon-greedy; in some episodes, at some steps, one agent does what it would be recognised by."""
+class IntrinsicPolicy(NamedTuple):
+    """Epsilon-greedy; at some steps one agent does what it would be recognised by."""
 
-    plain: EpsilonGreedy
-    values: Callable[[Array], Array]
+    base: EpsilonGreedy
+    values: Callable[[Array], Array]  # intrinsic values [N, K, A] of observations
     episode_ratio: float  # share of exploring episodes
     explore_ratio: float  # share of their steps
 
-    def begin(
+    def start(
         self,
         observations: Float[Array, "N K O"],
         states: Float[Array, "N S"],
         rng: Generator,
-    ) -> Exploring:
-        """The memory at the start of N games."""
-        memory = self.plain.begin(observations, states, rng)
-        return Exploring(
-            memory, uniform(rng, (len(observations),)) < self.episode_ratio
-        )
+    ) -> IntrinsicMemory:
+        """The memory at the start of N games.
+
+        Args:
+            observations: [N, K, O] the first.
+            states: [N, S] the first.
+            rng: draws the episodes that explore.
+        """
+        memory = self.base.start(observations, states, rng)
+        explores = uniform(rng, (len(observations),)) < self.episode_ratio
+        return IntrinsicMemory(memory, explores)
 
     def act(
         self,
         observations: Float[Array, "N K O"],
         available: Bool[Array, "N K A"],
-        memory: Exploring,
+        memory: IntrinsicMemory,
         rng: Generator,
-    ) -> tuple[Int[Array, "N K"], Exploring]:
-        """One action per agent, and the memory for the next step."""
-        actions, after = self.plain.act(observations, available, memory.memory, rng)
-        where, (n_games, n_agents) = library(actions).where, actions.shape
+    ) -> tuple[Int[Array, "N K"], IntrinsicMemory]:
+        """One action per agent, and the memory for the next step.
+
+        Args:
+            observations: [N, K, O].
+            available: [N, K, A] the actions that may be taken.
+            memory: after the step before.
+            rng: draws the steps that explore, and the agent that does.
+        """
+        actions, after = self.base.act(observations, available, memory.memory, rng)
+        where = library(actions).where
+        n_games, n_agents = actions.shape
         now = memory.games & (uniform(rng, (n_games,)) < self.explore_ratio)
         keys = uniform(rng, (n_games, n_agents))
-        # one agent, all equally likely
-        replaced = now[:, None] & (keys == library(keys).amax(keys, -1)[:, None])
-        intrinsic = where(available, self.values(observations), -float("inf")).argmax(
-            -1
-        )
-        actions = where(replaced, intrinsic, actions)
-        after = after._replace(last_actions=self.plain.agent.one_hot(actions))
-        return actions, Exploring(after, memory.games)
+        has_largest_key = keys == library(keys).amax(keys, -1)[:, None]
+        replaced = now[:, None] & has_largest_key  # one agent, all equally likely
+        values = where(available, self.values(observations), -float("inf"))
+        actions = where(replaced, values.argmax(-1), actions)
+        after = after._replace(last_actions=self.base.agent.one_hot(actions))
+        return actions, IntrinsicMemory(after, memory.games)
 
 
-def intrinsic_exploration(
-    plain: EpsilonGreedy, auxiliaries: Any, config: Config, numpy: bool, learning: bool
-) -> Any:
-    """EOI's explorer while learning, the plain one in evaluations."""
-    if "eoi" not in auxiliaries:
-        refuse(
-            "explorer",
-            'auxiliaries with "eoi"',
-            list(auxiliaries),
-            'Start from METHODS["eoi"].',
-        )
-    if not learning:
-        return plain
-    return IntrinsicExploration(
-        plain, auxiliaries["eoi"].explorer(numpy), config.eoi_episodes, config.eoi_steps
-    )
+class IntrinsicExploration:
+    """EOI's explorer while learning; evaluations are plainly greedy."""
+
+    context_size = 0
+
+    def __init__(
+        self, spec: Spec, config: Config, auxiliaries: dict[str, Auxiliary]
+    ) -> None:
+        """Finds the intrinsic values.
+
+        Args:
+            spec: the sizes of the game.
+            config: the shares of exploring episodes and steps.
+            auxiliaries: of the method; one must be EOI's.
+
+        Raises:
+            InvalidInputError: EOI's networks are missing.
+        """
+        if "eoi" not in auxiliaries:
+            cure = 'Start from METHODS["eoi"].'
+            expected = 'auxiliaries with "eoi"'
+            refuse("explorer", expected, list(auxiliaries), cure)
+        self.networks, self.config = auxiliaries["eoi"], config
+
+    def learning(self, agent: Agent, epsilon: float | Tensor) -> Policy:
+        """The policy that collects episodes.
+
+        Args:
+            agent: in torch, or its numpy twin.
+            epsilon: the chance of a random action.
+        """
+        values = intrinsic_values(self.networks, agent)
+        base = EpsilonGreedy(agent, epsilon)
+        episodes, steps = self.config.eoi_episodes, self.config.eoi_steps
+        return IntrinsicPolicy(base, values, episodes, steps)
+
+    def evaluating(self, agent: Agent) -> Policy:
+        """The greedy policy."""
+        return EpsilonGreedy(agent, 0.0)
+
+
+def intrinsic_values(networks: EOI, agent: Agent) -> Callable[[Array], Array]:
+    """The intrinsic values [N, K, A] of observations [N, K, O], while playing.
+
+    Args:
+        networks: EOI's.
+        agent: whose arrays, torch's or numpy's, the observations are.
+    """
+    values = playing_like(agent, networks.values)
+    identity = networks.identity
+    if values is not networks.values:
+        identity = identity.numpy()
+
+    def of_observations(observations: Array) -> Array:
+        numpy_or_torch = library(observations)
+        shape = (len(observations), *identity.shape)
+        identities = numpy_or_torch.broadcast_to(identity, shape)
+        return values(numpy_or_torch.concatenate([observations, identities], -1))
+
+    return of_observations

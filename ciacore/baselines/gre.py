@@ -1,6 +1,7 @@
-"""GRE: credits of one step should differ, so the entropy of their distribution is small (Liu et al. 2023, baselines).
+"""GRE: the entropy of one step's credits should be small, so that credits differ.
 
-The credit-entropy regulariser on QMIX ("gradient entropy regularization").
+The credit-entropy regulariser on QMIX ("gradient entropy regularization"; Liu et al.
+2023, baselines).
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ SMALL = 1e-8  # as published, in the distribution
 
 
 def credit_entropy(credits: Float[Tensor, "... K"]) -> Float[Tensor, "..."]:
-    """Hn = -sum_k p_k log p_k / log K with p_k = x_k / sum_j x_j: 1 for equal credits, 0 where one agent has all."""
+    """Hn = -sum_k p_k log p_k / log K with p_k = x_k / sum_j x_j.
+
+    It is 1 for equal credits and 0 where one agent has all.
+    """
     p = (credits + SMALL) / (credits + SMALL).sum(-1, keepdim=True)
     return -(p * p.log()).sum(-1) / math.log(credits.shape[-1])
 
@@ -27,12 +31,13 @@ def credit_entropy(credits: Float[Tensor, "... K"]) -> Float[Tensor, "..."]:
 class GRE(nn.Module):
     """The mean entropy of single-step credits over real steps."""
 
+    needs_closed_form = False
+
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
         self.config = config
         self.coefficient = config.gre_coefficient
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
-        return weighted_mean(
-            credit_entropy(temporal_credits(record, self.config)), record.weights
-        )
+        entropy = credit_entropy(temporal_credits(record, self.config))
+        return weighted_mean(entropy, record.weights)

@@ -1,9 +1,12 @@
-"""MAVEN: a latent drawn once per episode that all agents follow, and that their behaviour must tell (Mahajan 2019)."""
+"""MAVEN: a latent drawn once per episode, which all agents follow.
+
+Their behaviour must tell which one it was (Mahajan et al. 2019).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,112 +15,113 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
+from ciacore.fast import numpy_twins
 from ciacore.fast.arrays import library, uniform
+from ciacore.fast.numpy_twins import playing_like
 from ciacore.learning.auxiliary import Auxiliary, descend
 from ciacore.learning.exploration import EpsilonGreedy, Memory
 from ciacore.losses import weighted_mean
-from ciacore.networks import mlp, player
-from ciacore.types import Array, Episodes, Forward, Generator, Spec, refuse
+from ciacore.networks import mlp
+from ciacore.types import (
+    Agent,
+    Array,
+    Episodes,
+    Forward,
+    Generator,
+    Policy,
+    Spec,
+    refuse,
+)
 
-# hidden width and learning rate of the latent policy, as published
+# Hidden width and learning rate of the latent policy, as published.
 POLICY_SIZE, POLICY_RATE = 128, 5e-4
-# episodes it remembers, gradient steps per episode, episodes per step
-KEPT, STEPS, DRAWN = 512, 8, 64
+KEPT = 512  # episodes it remembers
+STEPS, DRAWN = 8, 64  # gradient steps after every batch played; episodes per step
 
 
 class LatentHead(nn.Module):
-    """Q_k = W_k h_k, where the latent and the agent's identity write W_k (Mahajan et al. 2019, Fig. 2)."""
+    """Q_k = W_k h_k, where the latent and the agent's identity write W_k.
+
+    (Mahajan et al. 2019, Fig. 2.)
+    """
 
     def __init__(self, spec: Spec, config: Config) -> None:
-        """
+        """Makes the layer.
+
+        Args:
+            spec: the sizes of the game.
+            config: `latent_size` and `hidden_size` are read here.
+
         Raises:
             InvalidInputError: there is no latent.
         """
         super().__init__()
         if config.latent_size == 0:
-            refuse(
-                "latent_size",
-                "at least 1, for agents that follow a latent",
-                0,
-                'Start from METHODS["maven"].',
-            )
+            expected = "at least 1, for agents that follow a latent"
+            refuse("latent_size", expected, 0, 'Start from METHODS["maven"].')
         self.shape = (spec.n_actions, config.hidden_size)
-        self.noise_head = nn.Linear(
-            config.latent_size + spec.n_agents, spec.n_actions * config.hidden_size
-        )
+        inputs = config.latent_size + spec.n_agents
+        self.noise_head = nn.Linear(inputs, spec.n_actions * config.hidden_size)
         self.register_buffer("identity", torch.eye(spec.n_agents), persistent=False)
 
     def forward(
-        self, hidden: Float[Tensor, "... B K H"], context: Float[Tensor, "B Z"]
-    ) -> Float[Tensor, "... B K A"]:
+        self, hidden: Float[Tensor, "... K H"], context: Float[Tensor, "B Z"]
+    ) -> Float[Tensor, "... K A"]:
         identity = self.identity.expand(len(context), -1, -1)
         latent = context.unsqueeze(1).expand(-1, identity.shape[1], -1)
-        # [B, K, A, H]
-        w = self.noise_head(torch.cat([latent, identity], dim=-1)).unflatten(
-            -1, self.shape
-        )
+        w = self.noise_head(torch.cat([latent, identity], dim=-1))
+        w = w.unflatten(-1, self.shape)  # [B, K, A, H]
         return torch.einsum("bkah,...bkh->...bka", w, hidden)
 
-    def in_numpy(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """The head as it is now, for play in numpy."""
-        weight, bias = (
-            self.noise_head.weight.detach().numpy().T,
-            self.noise_head.bias.detach().numpy(),
-        )
-        n_latents = len(weight) - len(self.identity)
-        # [Z, AH], [K, AH]
-        of_latent, of_agent = weight[:n_latents].copy(), weight[n_latents:] + bias
 
-        def values(hidden: np.ndarray, context: np.ndarray) -> np.ndarray:
-            w = ((context @ of_latent)[:, None] + of_agent).reshape(
-                len(context), -1, *self.shape
-            )
-            return (w @ hidden[..., None])[..., 0]
-
-        return values
+numpy_twins.register(LatentHead, numpy_twins.latent_head)
 
 
 class LatentInformation(nn.Module):
-    """The cross-entropy of a discriminator that must name the latent from what the agents would do, at every step.
+    """The cross-entropy of a discriminator that must name the latent at every step.
 
     (Mahajan et al. 2019, Eq. 5: a bound on the mutual information of latent and
-    behaviour.) It is told the state and the softmax of the agents' values; its gradient
+    behaviour.) It reads the state and the softmax of the agents' values; its gradient
     reaches the agents, and not the mixer.
     """
+
+    needs_closed_form = False
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
         self.coefficient = config.maven_coefficient
-        inputs, layers = (
-            spec.n_agents * spec.n_actions + spec.state_size,
-            config.maven_layers,
-        )
-        self.discriminator = mlp(
-            inputs, *[config.maven_size] * layers, config.latent_size
-        )
+        inputs = spec.n_agents * spec.n_actions + spec.state_size
+        hidden = [config.maven_size] * config.maven_layers
+        self.discriminator = mlp(inputs, *hidden, config.latent_size)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
         episodes, context = record.episodes, record.episodes.context
         behaviour = behaviours(record.action_values[:, :-1], episodes.available[:, :-1])
-        told = torch.cat(
-            [behaviour.flatten(-2), episodes.states[:, :-1].float()], dim=-1
-        )
-        log_p = self.discriminator(told).log_softmax(-1)
-        return weighted_mean(-(log_p * context.unsqueeze(1)).sum(-1), record.weights)
+        states = episodes.states[:, :-1].float()
+        features = torch.cat([behaviour.flatten(-2), states], dim=-1)
+        log_p = self.discriminator(features).log_softmax(-1)
+        cross_entropy = -(log_p * context.unsqueeze(1)).sum(-1)
+        return weighted_mean(cross_entropy, record.weights)
 
 
 def behaviours(
     action_values: Float[Tensor, "... K A"], available: Bool[Tensor, "... K A"]
 ) -> Float[Tensor, "... K A"]:
-    """softmax of the values over the available actions; uniform in padding."""
+    """softmax of the values over the available actions; uniform in padding.
+
+    Args:
+        action_values: [..., K, A].
+        available: [..., K, A] the actions that may be taken.
+    """
     return action_values.masked_fill(~available, -9_999_999.0).softmax(-1)
 
 
 class LatentPolicy(Auxiliary):
-    """pi(z | s_0), learned from the returns of whole episodes by policy gradient (Mahajan et al. 2019, Sec. 4).
+    """pi(z | s_0), learned from the returns of whole episodes by policy gradient.
 
-    The published entropy bonus lacks the factor log pi, so that its coefficient c is a
-    mere constant baseline of the return; `maven_entropy="exact"` has a true one.
+    (Mahajan et al. 2019, Sec. 4.) The published entropy bonus lacks the factor log pi,
+    so that its coefficient c is a mere constant baseline of the return;
+    `maven_entropy="exact"` has a true one.
     """
 
     learning_rates = {"policy": POLICY_RATE}  # noqa: RUF012  (never changed)
@@ -125,67 +129,69 @@ class LatentPolicy(Auxiliary):
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
         S, Z = spec.state_size, config.latent_size
-        self.entropy, self.coefficient = (
-            config.maven_entropy,
-            config.maven_entropy_coefficient,
-        )
+        self.entropy = config.maven_entropy
+        self.coefficient = config.maven_entropy_coefficient
         self.policy = mlp(S, POLICY_SIZE, Z)
         self.register_buffer("states", torch.zeros(KEPT, S))
         self.register_buffer("latents", torch.zeros(KEPT, Z))
         self.register_buffer("returns", torch.zeros(KEPT))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
-    def played(self, episodes: Episodes, rng: torch.Generator | None) -> None:
-        """Remembers the episodes, forgets the oldest, and takes a few gradient steps."""
-        slots = (
-            self.seen + torch.arange(len(episodes.rewards), device=self.seen.device)
-        ) % KEPT
+    def on_episodes(self, episodes: Episodes, rng: torch.Generator | None) -> None:
+        """Remembers the episodes, forgets the oldest, and takes a few gradient steps.
+
+        Args:
+            episodes: as they were played.
+            rng: draws the remembered episodes of each step.
+        """
+        device = self.seen.device
+        new = torch.arange(len(episodes.rewards), device=device)
+        slots = (self.seen + new) % KEPT
         self.states[slots] = episodes.states[:, 0].float()
         self.latents[slots] = episodes.context
         self.returns[slots] = episodes.rewards.sum(1)
         self.seen += len(slots)
         for _ in range(STEPS):
-            drawn = torch.rand(
-                DRAWN, generator=rng, device=self.seen.device
-            ) * self.seen.clamp(max=KEPT)
-            self.step(drawn.long().clamp(max=KEPT - 1))
+            share = torch.rand(DRAWN, generator=rng, device=device)
+            drawn = share * self.seen.clamp(max=KEPT)
+            self.descend_once(drawn.long().clamp(max=KEPT - 1))
 
-    def step(self, drawn: Int[Tensor, "M"]) -> None:
+    def descend_once(self, drawn: Int[Tensor, "M"]) -> None:
         """One gradient step on the remembered episodes `drawn`."""
         log_p = self.policy(self.states[drawn]).log_softmax(-1)
         log_chosen = (log_p * self.latents[drawn]).sum(-1)
-        bonus = (
-            log_chosen if self.entropy == "published" else (log_p.exp() * log_p).sum(-1)
-        )
-        descend(
-            self.optimizers["policy"],
-            (self.coefficient * bonus - log_chosen * self.returns[drawn]).sum(),
-        )
-
-    def explorer(self, numpy: bool) -> Callable[[Array], Array]:
-        """Logits [N, Z] of states [N, S], while playing."""
-        return player(self.policy, numpy)
+        bonus = log_chosen
+        if self.entropy == "exact":
+            bonus = (log_p.exp() * log_p).sum(-1)
+        loss = self.coefficient * bonus - log_chosen * self.returns[drawn]
+        descend(self.optimizers["policy"], loss.sum())
 
 
-class LatentExploration(NamedTuple):
-    """Epsilon-greedy agents that follow a latent, drawn for the episode from its first state."""
+class FollowingALatent(NamedTuple):
+    """Epsilon-greedy agents that follow a latent drawn from the first state."""
 
-    plain: EpsilonGreedy
-    logits: Callable[[Array], Array]
+    base: EpsilonGreedy
+    logits: Callable[[Array], Array]  # of the latents [N, Z], at states [N, S]
 
-    def begin(
+    def start(
         self,
         observations: Float[Array, "N K O"],
         states: Float[Array, "N S"],
         rng: Generator,
     ) -> Memory:
-        """The memory at the start of N games."""
+        """The memory at the start of N games.
+
+        Args:
+            observations: [N, K, O] the first.
+            states: [N, S] the first.
+            rng: draws the latents, by Gumbel's trick.
+        """
         logits = self.logits(states)
-        gumbel = -library(logits).log(
-            -library(logits).log(uniform(rng, tuple(logits.shape)) + 1e-20) + 1e-20
-        )
-        context = one_hot(logits + gumbel)
-        return self.plain.begin(observations, states, rng)._replace(context=context)
+        log = library(logits).log
+        drawn = uniform(rng, tuple(logits.shape))
+        gumbel = -log(-log(drawn + 1e-20) + 1e-20)
+        memory = self.base.start(observations, states, rng)
+        return memory._replace(context=one_hot(logits + gumbel))
 
     def act(
         self,
@@ -194,8 +200,62 @@ class LatentExploration(NamedTuple):
         memory: Memory,
         rng: Generator,
     ) -> tuple[Int[Array, "N K"], Memory]:
-        """As without a latent; the agents read it from their memory."""
-        return self.plain.act(observations, available, memory, rng)
+        """As without a latent; the agents read it from their memory.
+
+        Args:
+            observations: [N, K, O].
+            available: [N, K, A] the actions that may be taken.
+            memory: after the step before.
+            rng: draws who explores, and what.
+        """
+        return self.base.act(observations, available, memory, rng)
+
+
+class LatentExploration:
+    """MAVEN's explorer, while learning and in evaluations.
+
+    Without a latent policy all latents are equally likely.
+    """
+
+    def __init__(
+        self, spec: Spec, config: Config, auxiliaries: dict[str, Auxiliary]
+    ) -> None:
+        """Finds the latent policy.
+
+        Args:
+            spec: the sizes of the game.
+            config: `latent_size` is read here.
+            auxiliaries: of the method; one may be the latent policy.
+
+        Raises:
+            InvalidInputError: there is no latent.
+        """
+        if config.latent_size == 0:
+            expected = "at least 1, for an explorer that draws a latent"
+            refuse("latent_size", expected, 0, 'Start from METHODS["maven"].')
+        self.context_size = config.latent_size
+        self.latent_policy = auxiliaries.get("latent_policy")
+
+    def learning(self, agent: Agent, epsilon: float | Tensor) -> Policy:
+        """The policy that collects episodes.
+
+        Args:
+            agent: in torch, or its numpy twin.
+            epsilon: the chance of a random action.
+        """
+        base = EpsilonGreedy(agent, epsilon)
+        if self.latent_policy is None:
+            return FollowingALatent(base, self.equal_logits)
+        return FollowingALatent(base, playing_like(agent, self.latent_policy.policy))
+
+    def evaluating(self, agent: Agent) -> Policy:
+        """The greedy policy; its latents are drawn as while learning."""
+        return self.learning(agent, 0.0)
+
+    def equal_logits(self, states: Float[Array, "N S"]) -> Float[Array, "N Z"]:
+        """Zeros: all latents are equally likely."""
+        shape = (len(states), self.context_size)
+        return library(states).broadcast_to(0 * states[:, :1], shape)
 
 
 def one_hot(keys: Float[Array, "N Z"]) -> Float[Array, "N Z"]:
@@ -203,25 +263,3 @@ def one_hot(keys: Float[Array, "N Z"]) -> Float[Array, "N Z"]:
     if isinstance(keys, Tensor):
         return F.one_hot(keys.argmax(-1), keys.shape[-1]).float()
     return np.eye(keys.shape[-1], dtype=np.float32)[keys.argmax(-1)]
-
-
-def latent_exploration(
-    plain: EpsilonGreedy, auxiliaries: Any, config: Config, numpy: bool, learning: bool
-) -> Any:
-    """MAVEN's explorer, while learning and in evaluations; without a latent policy all latents are equally likely."""
-    if config.latent_size == 0:
-        refuse(
-            "latent_size",
-            "at least 1, for an explorer that draws a latent",
-            0,
-            'Start from METHODS["maven"].',
-        )
-    if "latent_policy" in auxiliaries:
-        return LatentExploration(plain, auxiliaries["latent_policy"].explorer(numpy))
-    size = config.latent_size
-    return LatentExploration(
-        plain,
-        lambda states: library(states).broadcast_to(
-            0 * states[:, :1], (len(states), size)
-        ),
-    )

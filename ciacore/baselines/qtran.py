@@ -1,4 +1,7 @@
-"""QTRAN-base: a free joint value, and a sum of utilities pressed to agree with it (Son et al. 2019)."""
+"""QTRAN-base: a free joint value, and a sum of utilities pressed to agree with it.
+
+(Son et al. 2019.)
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,38 @@ from torch import Tensor, nn
 from ciacore.config import Config
 from ciacore.losses import greedy_actions, utilities_of, weighted_mean
 from ciacore.networks import mlp
-from ciacore.types import Batch, Forward, Mixer, Spec
+from ciacore.types import Agent, Batch, Forward, Mixed, Mixer, Spec, Utilities
+
+
+class ValueSum(nn.Module):
+    """Q'_tot = sum_k Q_k + V(s): every agent's credit is 1.
+
+    (Son et al. 2019, Eq. 4 and Theorem 1.)
+    """
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        super().__init__()
+        self.value = mlp(spec.state_size, config.mixing_size, config.mixing_size, 1)
+
+    def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
+        q_tot = utilities.chosen.sum(-1) + self.value(state).squeeze(-1)
+        return Mixed(q_tot, q_tot.new_zeros(()))
 
 
 class QTRAN(nn.Module):
-    """L = L_td + opt · L_opt + nopt · L_nopt (Son et al. 2019, Eq. 5 to 8; PyMARL's qtran_base).
+    """L = L_td + opt · L_opt + nopt · L_nopt.
 
-    The joint value J(s, h, u) is learned by temporal differences. The mixer's Q_tot (a
-    sum of utilities and V(s)) must equal it at the greedy joint action (opt) and must
-    not lie below it elsewhere (nopt); neither moves J.
+    (Son et al. 2019, Eq. 5 to 8; PyMARL's qtran_base.) The joint value J(s, h, u) is
+    learned by temporal differences. The mixer's Q_tot (a sum of utilities and V(s))
+    must equal it at the greedy joint action (opt) and must not lie below it elsewhere
+    (nopt); neither moves J.
     """
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
         size, E = config.hidden_size + spec.n_actions, config.mixing_size
-        self.n_actions, self.opt, self.nopt = (
-            spec.n_actions,
-            config.qtran_opt,
-            config.qtran_nopt,
-        )
+        self.n_actions = spec.n_actions
+        self.opt, self.nopt = config.qtran_opt, config.qtran_nopt
         self.action_encoding = mlp(size, size, size)
         self.joint_q = mlp(spec.state_size + size, E, E, 1)
 
@@ -38,34 +54,46 @@ class QTRAN(nn.Module):
         hidden: Float[Tensor, "B slots K H"],
         actions: Int[Tensor, "B slots K"],
     ) -> Float[Tensor, "B slots"]:
-        """J(s, h, u) = f([s, sum_k e([h_k, u_k])])."""
+        """J(s, h, u) = f([s, sum_k e([h_k, u_k])]).
+
+        Args:
+            states: [B, slots, S].
+            hidden: [B, slots, K, H] of the agents.
+            actions: [B, slots, K].
+        """
         one_hot = F.one_hot(actions, self.n_actions).float()
         encoded = self.action_encoding(torch.cat([hidden, one_hot], dim=-1)).sum(-2)
         return self.joint_q(torch.cat([states, encoded], dim=-1)).squeeze(-1)
 
     def greedy_values(
-        self,
-        agent: nn.Module,
-        mixer: Mixer,
-        batch: Batch,
-        greedy: Int[Tensor, "B slots K"],
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
     ) -> Float[Tensor, "B slots"]:
-        """J of the greedy actions."""
-        return self.joint(
-            batch.states, agent.unroll(batch.episodes, batch.inputs)[1], greedy
-        )
+        """J of the greedy actions.
+
+        Args:
+            agent: the target agent.
+            mixer: the target mixer; it is not asked.
+            batch: the episodes, as the networks read them.
+            greedy: [B, T+1, K] the actions.
+        """
+        _, hidden = agent.unroll(batch.episodes, batch.inputs)
+        return self.joint(batch.states, hidden, greedy)
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
-        episodes, states, hidden = record.episodes, record.states, record.hidden[:, :-1]
-        values, available = record.action_values[:, :-1], episodes.available[:, :-1]
+        episodes, states = record.episodes, record.states
+        hidden, values = record.hidden[:, :-1], record.action_values[:, :-1]
+        available = episodes.available[:, :-1]
         greedy = greedy_actions(values, available)
         taken = self.joint(states, hidden, episodes.actions)
         with torch.no_grad():
             best = self.joint(states, hidden, greedy)
-        opt_error = record.mixing(utilities_of(values, greedy, available)).q_tot - best
+        greedy_q_tot = record.mixing(utilities_of(values, greedy, available)).q_tot
+        td_error = taken - record.targets
+        opt_error = greedy_q_tot - best
         nopt_error = (record.q_tot - taken.detach()).clamp(max=0)
+        weights = record.weights
         return {
-            "td_loss": weighted_mean((taken - record.targets) ** 2, record.weights),
-            "opt_loss": self.opt * weighted_mean(opt_error**2, record.weights),
-            "nopt_loss": self.nopt * weighted_mean(nopt_error**2, record.weights),
+            "td_loss": weighted_mean(td_error**2, weights),
+            "opt_loss": self.opt * weighted_mean(opt_error**2, weights),
+            "nopt_loss": self.nopt * weighted_mean(nopt_error**2, weights),
         }

@@ -17,12 +17,21 @@ from ciacore.types import Array, Generator
 
 
 def library(array: Array) -> Any:
-    """torch or numpy: `library(x).where`, `.stack`, `.concatenate`, `.zeros_like` mean the same in both."""
+    """torch or numpy, whichever made the array.
+
+    `library(x).where`, `.stack`, `.concatenate`, `.zeros_like` mean the same in both.
+    """
     return np if isinstance(array, np.ndarray) else torch
 
 
 def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
-    """Uniform int64 from 0 to `high` - 1."""
+    """Uniform int64 from 0 to `high` - 1.
+
+    Args:
+        rng: of torch or numpy.
+        high: one more than the largest.
+        shape: of what is drawn.
+    """
     if isinstance(rng, np.random.Generator):
         # half the time of rng.integers
         return (high * rng.random(shape)).astype(np.int64)
@@ -30,7 +39,12 @@ def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
 
 
 def uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
-    """Uniform float32 in [0, 1)."""
+    """Uniform float32 in [0, 1).
+
+    Args:
+        rng: of torch or numpy.
+        shape: of what is drawn.
+    """
     if isinstance(rng, np.random.Generator):
         return rng.random(shape, dtype=np.float32)
     return torch.rand(shape, generator=rng, device=rng.device)

@@ -1,1 +1,1 @@
-"""Learning: agents, exploration, playing, remembering, and one update after another. It knows no game."""
+"""Learning: agents, exploration, rollout, replay and updates. It knows no game."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.fast.arrays import library, uniform
-from ciacore.types import Array, Generator
+from ciacore.types import Agent, Array, Generator, Spec
 
 
 class Memory(NamedTuple):
@@ -22,22 +22,27 @@ class Memory(NamedTuple):
 
 
 class EpsilonGreedy(NamedTuple):
-    """Plays a recurrent agent: greedy with probability 1 - epsilon, else uniform over the available actions."""
+    """Plays an agent: greedy, or with chance epsilon any available action."""
 
-    agent: Any  # a RecurrentAgent, or a NumpyAgent
-    # a tensor where a CUDA graph is told a new value before each replay
+    agent: Any  # an Agent, or the numpy twin of one
+    # a tensor where a CUDA graph reads a new value before each launch
     epsilon: float | Tensor
 
-    def begin(
+    def start(
         self,
         observations: Float[Array, "N K O"],
         states: Float[Array, "N S"],
         rng: Generator,
     ) -> Memory:
-        """The memory at the start of N games."""
-        return Memory(
-            *self.agent.begin(len(observations)), context=observations[:, 0, :0]
-        )
+        """The memory at the start of N games: no hidden state, no last action.
+
+        Args:
+            observations: [N, K, O] the first.
+            states: [N, S] the first; they are not looked at.
+            rng: nothing is drawn.
+        """
+        hidden, last_actions = self.agent.initial(len(observations))
+        return Memory(hidden, last_actions, context=observations[:, 0, :0])
 
     def act(
         self,
@@ -46,7 +51,14 @@ class EpsilonGreedy(NamedTuple):
         memory: Memory,
         rng: Generator,
     ) -> tuple[Int[Array, "N K"], Memory]:
-        """One action per agent, and the memory for the next step."""
+        """One action per agent, and the memory for the next step.
+
+        Args:
+            observations: [N, K, O].
+            available: [N, K, A] the actions that may be taken.
+            memory: after the step before.
+            rng: draws who explores, and what.
+        """
         values, hidden = self.agent.step(
             observations, memory.last_actions, memory.hidden, memory.context
         )
@@ -54,11 +66,28 @@ class EpsilonGreedy(NamedTuple):
         return actions, Memory(hidden, self.agent.one_hot(actions), memory.context)
 
 
-def epsilon_greedy_alone(
-    plain: EpsilonGreedy, auxiliaries: Any, config: Config, numpy: bool, learning: bool
-) -> Any:
+class PlainExploration:
     """The explorer of most methods: nothing but epsilon-greedy."""
-    return plain
+
+    context_size = 0
+
+    def __init__(
+        self, spec: Spec, config: Config, auxiliaries: dict[str, nn.Module]
+    ) -> None:
+        pass
+
+    def learning(self, agent: Agent, epsilon: float | Tensor) -> EpsilonGreedy:
+        """The policy that collects episodes.
+
+        Args:
+            agent: in torch, or its numpy twin.
+            epsilon: the chance of a random action.
+        """
+        return EpsilonGreedy(agent, epsilon)
+
+    def evaluating(self, agent: Agent) -> EpsilonGreedy:
+        """The greedy policy."""
+        return EpsilonGreedy(agent, 0.0)
 
 
 def epsilon_greedy(
@@ -67,15 +96,29 @@ def epsilon_greedy(
     epsilon: float | Tensor,
     rng: Generator,
 ) -> Int[Array, "N K"]:
-    """argmax of the values, or of noise where an agent explores; unavailable actions never."""
+    """argmax of the values, or of noise where an agent explores.
+
+    Args:
+        action_values: [N, K, A].
+        available: [N, K, A] the actions that may be taken.
+        epsilon: the chance that an agent explores; nothing is drawn for a plain 0.
+        rng: draws one number per action, and one more that says who explores.
+    """
     where = library(action_values).where
     if not isinstance(epsilon, float) or epsilon > 0:
-        noise = uniform(rng, (*action_values.shape[:-1], action_values.shape[-1] + 1))
-        action_values = where(noise[..., -1:] < epsilon, noise[..., :-1], action_values)
+        *games_and_agents, n_actions = action_values.shape
+        drawn = uniform(rng, (*games_and_agents, n_actions + 1))
+        noise, explores = drawn[..., :-1], drawn[..., -1:] < epsilon
+        action_values = where(explores, noise, action_values)
     return where(available, action_values, -float("inf")).argmax(-1)
 
 
 def epsilon_at(env_steps: int, config: Config) -> float:
-    """Linear from `epsilon_start` to `epsilon_end` over `epsilon_steps` environment steps, then flat."""
+    """Linear from `epsilon_start` to `epsilon_end` over `epsilon_steps`, then flat.
+
+    Args:
+        env_steps: environment steps of training so far.
+        config: its three fields named above.
+    """
     share = min(env_steps / config.epsilon_steps, 1.0)
     return config.epsilon_start + share * (config.epsilon_end - config.epsilon_start)

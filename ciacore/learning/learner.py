@@ -3,71 +3,135 @@
 from __future__ import annotations
 
 import copy
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.credits import mixing_at
 from ciacore.learning.auxiliary import Auxiliary
 from ciacore.losses import greedy_actions, mixer_states, td_targets, utilities_of
-from ciacore.types import Batch, Episodes, Forward
+from ciacore.types import Batch, Episodes, Explorer, Forward, Term
+
+
+class Parts(NamedTuple):
+    """The parts of a method, one for each slot of Config."""
+
+    agent: nn.Module
+    mixer: nn.Module
+    objective: nn.Module  # Config calls this slot `backbone`
+    terms: dict[str, nn.Module]
+    explorer: Explorer
+    auxiliaries: dict[str, Auxiliary]
+
+    def to(self, device: torch.device | str) -> Parts:
+        """Moves all networks to a device, and returns the parts."""
+        alone = (self.agent, self.mixer, self.objective)
+        for network in (*alone, *self.terms.values(), *self.auxiliaries.values()):
+            network.to(device)
+        return self
 
 
 class Learner:
-    """Value decomposition by temporal differences (Liu et al. 2023, Eq. 1 and 7; PyMARL's learner).
+    """Value decomposition by temporal differences.
 
-    Holds the online networks (agent, mixer, backbone, loss terms), target copies of the
-    first three, one optimizer over all of these, and the auxiliaries with optimizers of
-    their own.
+    (Liu et al. 2023, Eq. 1 and 7; PyMARL's learner.) Holds the online networks (agent,
+    mixer, objective, loss terms), target copies of the first three, one optimizer over
+    all of these, and the auxiliaries with optimizers of their own.
     """
 
-    def __init__(
-        self,
-        agent: nn.Module,
-        mixer: nn.Module,
-        backbone: nn.Module,
-        terms: dict[str, nn.Module],
-        auxiliaries: dict[str, Auxiliary],
-        config: Config,
-    ) -> None:
+    def __init__(self, parts: Parts, config: Config) -> None:
+        """Takes over the networks where they lie.
+
+        Args:
+            parts: of the method, as `ciacore.methods.assemble` makes them.
+            config: the optimizer's settings, the clip and double Q are read here.
+        """
         self.config = config
-        networks = {"agent": agent, "mixer": mixer, "backbone": backbone}
-        self.online = nn.ModuleDict({**networks, "terms": nn.ModuleDict(terms)})
-        self.target = copy.deepcopy(nn.ModuleDict(networks)).requires_grad_(False)
+        self.explorer = parts.explorer
+        networks = nn.ModuleDict(
+            {
+                "agent": parts.agent,
+                "mixer": parts.mixer,
+                "backbone": parts.objective,  # the name under which weights are stored
+            }
+        )
+        self.online = nn.ModuleDict({**networks, "terms": nn.ModuleDict(parts.terms)})
+        self.target = copy.deepcopy(networks).requires_grad_(False)
         self.parameters = list(self.online.parameters())
         self.optimizer = make_optimizer(self.parameters, config)
-        self.auxiliaries = nn.ModuleDict(auxiliaries)
-        for part in auxiliaries.values():
-            part.prepare()
-        # of training so far
-        self.env_steps = torch.zeros((), device=self.parameters[0].device)
+        self.auxiliaries = nn.ModuleDict(parts.auxiliaries)
+        for part in parts.auxiliaries.values():
+            part.make_optimizers()
+        device = self.parameters[0].device
+        self.env_steps = torch.zeros((), device=device)  # of training so far
 
-    def forward(self, episodes: Episodes) -> Forward:
-        """The online pass over a batch, with its targets."""
+    def update(
+        self, episodes: Episodes, rng: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """One gradient step on the objective's losses and the weighted terms.
+
+        Then the auxiliaries learn.
+
+        Args:
+            episodes: the batch.
+            rng: for what is random in learning; torch's own by default.
+
+        Returns:
+            The losses and the gradient norm, by name.
+        """
+        for part in self.auxiliaries.values():
+            part.before_update(self.online["mixer"], self.target["mixer"], rng)
+        record = self.forward(episodes, rng)
+        losses = self.online["backbone"](record)
+        loss = sum(losses.values())
+        for name, term in self.online["terms"].items():
+            losses[name] = term(record)
+            loss = loss + coefficient_of(term, self.env_steps) * losses[name]
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        self.optimizer.step()
+        losses = {name: value.detach() for name, value in losses.items()}
+        losses["loss"] = loss.detach()
+        for name, part in self.auxiliaries.items():
+            for key, value in part.learn(record, rng).items():
+                losses[f"{name}_{key}"] = value
+        losses["gradient_norm"] = norm
+        return losses
+
+    def forward(
+        self, episodes: Episodes, rng: torch.Generator | None = None
+    ) -> Forward:
+        """The online pass over a batch, with its targets.
+
+        Args:
+            episodes: the batch.
+            rng: handed on to the loss terms.
+        """
         agent, mixer = self.online["agent"], self.online["mixer"]
-        batch = Batch(episodes, agent.inputs(episodes), mixer_states(episodes))
-        action_values, hidden = agent.unroll(episodes, batch.inputs)
-        utilities = utilities_of(
-            action_values[:, :-1], episodes.actions, episodes.available[:, :-1]
-        )
+        inputs = agent.inputs(episodes)
+        batch = Batch(episodes, inputs, mixer_states(episodes))
+
+        # What the online networks say of the actions taken, at t = 0 .. T-1.
+        action_values, hidden = agent.unroll(episodes, inputs)
+        available = episodes.available[:, :-1]
+        utilities = utilities_of(action_values[:, :-1], episodes.actions, available)
         states = batch.states[:, :-1]
         mixing = mixing_at(mixer, states)
         q_tot, penalty = mixing(utilities)
+
+        # What they should say: reward, and what the target networks say of the next
+        # step.
         with torch.no_grad():
-            backbone, target_agent, target_mixer = (
-                self.target[name] for name in ("backbone", "agent", "mixer")
-            )
-            # the online agents choose; else the target agents do, who also judge
-            double_q = self.config.double_q
-            choosing = (
-                action_values
-                if double_q
-                else target_agent.unroll(episodes, batch.inputs)[0]
-            )
+            choosing = action_values  # double Q: the online agents choose the action
+            if not self.config.double_q:  # else the target agents, who also judge it
+                choosing, _ = self.target["agent"].unroll(episodes, inputs)
             greedy = greedy_actions(choosing, episodes.available)
-            greedy_values = backbone.greedy_values(
-                target_agent, target_mixer, batch, greedy
+            greedy_values = self.target["backbone"].greedy_values(
+                self.target["agent"], self.target["mixer"], batch, greedy
             )
             rewards = episodes.rewards
             for part in self.auxiliaries.values():
@@ -87,80 +151,74 @@ class Learner:
             greedy_values=greedy_values,
             targets=td_targets(rewards, episodes.discounts, greedy_values[:, 1:]),
             weights=episodes.weights,
+            mixer=mixer,
+            env_steps=self.env_steps,
+            rng=rng,
         )
 
-    def update(
+    def on_episodes(
         self, episodes: Episodes, rng: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """One gradient step on the backbone's losses + sum of coefficient · term; then the auxiliaries learn.
+    ) -> None:
+        """Shows the auxiliaries episodes that were played to learn from.
 
         Args:
-            rng: for what is random in learning; torch's own by default.
-
-        Returns:
-            The losses and the gradient norm.
+            episodes: as they were played.
+            rng: for what is random in learning.
         """
         for part in self.auxiliaries.values():
-            part.begin(self.online["mixer"], self.target["mixer"], rng)
-        record = self.forward(episodes)
-        losses = self.online["backbone"](record)
-        loss = sum(losses.values())
-        for name, term in self.online["terms"].items():
-            losses[name] = term(record)
-            loss = loss + term.coefficient * losses[name]
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
-        self.optimizer.step()
-        losses = {name: value.detach() for name, value in losses.items()} | {
-            "loss": loss.detach()
-        }
-        for name, part in self.auxiliaries.items():
-            losses |= {
-                f"{name}_{key}": value for key, value in part.learn(record, rng).items()
-            }
-        return losses | {"gradient_norm": norm}
-
-    def played(self, episodes: Episodes, rng: torch.Generator | None = None) -> None:
-        """Tells the auxiliaries of episodes that were played to learn from."""
-        for part in self.auxiliaries.values():
-            part.played(episodes, rng)
+            part.on_episodes(episodes, rng)
 
     def copy_target(self) -> None:
         """Makes the target networks equal to the online ones."""
         with torch.no_grad():
             for name, module in self.target.items():
-                for copied, value in zip(
-                    module.parameters(), self.online[name].parameters(), strict=True
-                ):
+                online = self.online[name].parameters()
+                for copied, value in zip(module.parameters(), online, strict=True):
                     copied.copy_(value)
         for part in self.auxiliaries.values():
             part.copy_target()
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """All optimizers, by name."""
-        own = {
-            f"{name}/{key}": one
-            for name, part in self.auxiliaries.items()
-            for key, one in part.optimizers.items()
-        }
-        return {"learner": self.optimizer, **own}
+        found = {"learner": self.optimizer}
+        for name, part in self.auxiliaries.items():
+            for key, optimizer in part.optimizers.items():
+                found[f"{name}/{key}"] = optimizer
+        return found
+
+
+def coefficient_of(
+    term: Term, env_steps: Float[Tensor, ""]
+) -> float | Float[Tensor, ""]:
+    """The weight of a loss term now.
+
+    Args:
+        term: its `coefficient` is a number, or a function of the env steps.
+        env_steps: of training so far.
+    """
+    if callable(term.coefficient):
+        return term.coefficient(env_steps)
+    return term.coefficient
 
 
 def make_optimizer(
     parameters: list[nn.Parameter], config: Config
 ) -> torch.optim.Optimizer:
-    """RMSprop as published, or Adam with torch's defaults (published for 6h_vs_8z and corridor).
+    """RMSprop as published, or Adam with torch's defaults.
 
-    All parameters are stepped together; on CUDA the step may be captured in a graph.
+    (Adam is published for 6h_vs_8z and corridor.) All parameters are stepped together;
+    on CUDA the step may be captured in a graph.
+
+    Args:
+        parameters: of all online networks.
+        config: names the optimizer, its learning rate and RMSprop's settings.
     """
-    how = {
+    settings = {
         "lr": config.learning_rate,
         "foreach": True,
-        "capturable": any(p.is_cuda for p in parameters),
+        "capturable": any(parameter.is_cuda for parameter in parameters),
     }
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, **how)
-    return torch.optim.RMSprop(
-        parameters, alpha=config.rmsprop_smoothing, eps=config.rmsprop_epsilon, **how
-    )
+        return torch.optim.Adam(parameters, **settings)
+    smoothing, epsilon = config.rmsprop_smoothing, config.rmsprop_epsilon
+    return torch.optim.RMSprop(parameters, alpha=smoothing, eps=epsilon, **settings)

@@ -5,120 +5,133 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ciacore.types import Episodes, refuse
+from ciacore.types import SLOT_FIELDS, STEP_FIELDS, Episodes, refuse
 
 
 class Replay:
-    """Keeps the last `capacity` episodes and samples batches uniformly without replacement.
+    """Keeps the last `capacity` episodes; batches are drawn without replacement.
 
-    As long as the longest episode so far: shorter ones are padded, a longer one makes
-    room for all. Nothing here waits for the device: where to insert and what may be
-    sampled follow from `inserted`, a tensor.
+    The ring is as long as the longest episode so far: shorter ones are padded, a longer
+    one makes room for all. Nothing here waits for the device: where to insert and what
+    may be sampled follow from `inserted`, a tensor.
     """
 
     def __init__(self, capacity: int, device: torch.device | str = "cpu") -> None:
+        """An empty ring.
+
+        Args:
+            capacity: episodes kept.
+            device: where they lie.
+        """
         self.capacity = capacity
-        # episodes ever inserted
-        self.inserted = torch.zeros((), dtype=torch.int64, device=device)
+        self.inserted = torch.zeros((), dtype=torch.int64, device=device)  # ever
         self.slots = torch.arange(capacity, device=device)
-        # [capacity, ...] each, made at the first insertion
-        self.ring: Episodes | None = None
+        self.ring: Episodes | None = (
+            None  # [capacity, ...], made at the first insertion
+        )
 
     def __len__(self) -> int:
         return min(int(self.inserted), self.capacity)
 
     def insert(self, episodes: Episodes) -> None:
-        """Adds episodes, the oldest make room."""
-        compact = compacted(episodes)
+        """Adds episodes; the oldest make room."""
+        episodes = pack(episodes)
         if self.ring is None:
-            self.ring = Episodes(
-                *(field.new_zeros(self.capacity, *field.shape[1:]) for field in compact)
-            )
-        steps = max(held.rewards.shape[1] for held in (self.ring, compact))
-        self.ring, compact = lengthened(self.ring, steps), lengthened(compact, steps)
+            empty = (grow(field[:0], self.capacity) for field in episodes)
+            self.ring = Episodes(*empty)
+        longest = max(steps_of(self.ring), steps_of(episodes))
+        self.ring = pad_to(self.ring, longest)
+        episodes = pad_to(episodes, longest)
         count = len(episodes.rewards)
         slots = (self.inserted + self.slots[:count]) % self.capacity
-        for kept, field in zip(self.ring, compact, strict=True):
+        for kept, field in zip(self.ring, episodes, strict=True):
             kept[slots] = field
         self.inserted += count
 
     def sample(self, batch: int, rng: torch.Generator) -> Episodes:
-        """`batch` different episodes of those held, which must be as many: those with the smallest random keys.
+        """`batch` different episodes, all equally likely.
+
+        Every episode draws a random key; those with the smallest keys are taken.
+
+        Args:
+            batch: how many; at least as many must be held.
+            rng: draws the keys.
 
         Raises:
-            InvalidInputError: nothing was inserted yet, or the ring is smaller than
-                `batch`.
+            InvalidInputError: nothing was inserted yet, or the ring is too small.
         """
         if self.ring is None or batch > self.capacity:
             held = 0 if self.ring is None else self.capacity
-            refuse(
-                "batch",
-                f"at most {held} episodes",
-                batch,
-                "Insert more episodes first.",
-            )
+            cure = "Insert more episodes first."
+            refuse("batch", f"at most {held} episodes", batch, cure)
         keys = torch.rand(self.capacity, generator=rng, device=rng.device)
-        keys = keys.masked_fill(self.slots >= self.inserted, 2.0)
+        keys = keys.masked_fill(self.slots >= self.inserted, 2.0)  # empty places last
         chosen = keys.topk(batch, largest=False, sorted=False).indices
         sample = Episodes(*(kept.index_select(0, chosen) for kept in self.ring))
         return sample._replace(actions=sample.actions.long())
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps, by name."""
         held = {} if self.ring is None else self.ring._asdict()
-        return {
-            "inserted": self.inserted,
-            **{name: field[: len(self)] for name, field in held.items()},
-        }
+        filled = {name: field[: len(self)] for name, field in held.items()}
+        return {"inserted": self.inserted, **filled}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Takes over what `tensors` gave."""
+        """Puts back what `tensors` returned."""
         self.inserted.copy_(tensors["inserted"])
         if "rewards" in tensors:
             fields = (tensors[name].to(self.slots.device) for name in Episodes._fields)
-            self.ring = Episodes(*(widened(field, self.capacity) for field in fields))
+            self.ring = Episodes(*(grow(field, self.capacity) for field in fields))
 
 
-def widened(field: Tensor, rows: int) -> Tensor:
-    """The same with rows of zeros behind its own."""
-    wide = field.new_zeros(rows, *field.shape[1:])
-    wide[: len(field)] = field
-    return wide
+def steps_of(episodes: Episodes) -> int:
+    """T, the number of steps that the records have room for."""
+    return episodes.rewards.shape[1]
 
 
-def compacted(episodes: Episodes) -> Episodes:
+def grow(field: Tensor, rows: int) -> Tensor:
+    """The same tensor with rows of zeros after its own.
+
+    Args:
+        field: [B, ...] with B at most `rows`.
+        rows: of the result.
+    """
+    grown = field.new_zeros(rows, *field.shape[1:])
+    grown[: len(field)] = field
+    return grown
+
+
+def pack(episodes: Episodes) -> Episodes:
     """The same episodes with the actions in one byte each, where they fit."""
-    fits = episodes.available.shape[-1] <= 256
-    return episodes._replace(
-        actions=episodes.actions.to(torch.uint8) if fits else episodes.actions
-    )
+    if episodes.available.shape[-1] > 256:
+        return episodes
+    return episodes._replace(actions=episodes.actions.to(torch.uint8))
 
 
-def cut(episodes: Episodes) -> Episodes:
-    """The same episodes without the steps that are padding in all of them, as the published code cuts every batch.
+def trim(episodes: Episodes) -> Episodes:
+    """The same episodes without the steps that are padding in all of them.
 
-    Waits for the device.
+    The published code cuts every batch there. Waits for the device.
     """
     steps = int(episodes.weights.sum(1).max())
-    at_slots = {
-        name: getattr(episodes, name)[:, : steps + 1]
-        for name in ("observations", "states", "available")
-    }
-    in_steps = {
-        name: getattr(episodes, name)[:, :steps]
-        for name in ("actions", "rewards", "discounts", "weights")
-    }
-    return episodes._replace(**at_slots, **in_steps)
+    trimmed = {name: getattr(episodes, name)[:, : steps + 1] for name in SLOT_FIELDS}
+    trimmed |= {name: getattr(episodes, name)[:, :steps] for name in STEP_FIELDS}
+    return episodes._replace(**trimmed)
 
 
-def lengthened(episodes: Episodes, steps: int) -> Episodes:
-    """The same episodes with padding up to `steps` steps."""
-    more = steps - episodes.rewards.shape[1]
+def pad_to(episodes: Episodes, steps: int) -> Episodes:
+    """The same episodes with padding up to a number of steps.
+
+    Args:
+        episodes: at most as long.
+        steps: T of the result.
+    """
+    more = steps - steps_of(episodes)
     if more == 0:
         return episodes
-    in_time = episodes[:-2]  # all but context and won
-    longer = (
-        torch.cat([field, field.new_zeros(len(field), more, *field.shape[2:])], 1)
-        for field in in_time
-    )
-    return Episodes(*longer, episodes.context, episodes.won)
+    padded = {}
+    for name in (*SLOT_FIELDS, *STEP_FIELDS):
+        field = getattr(episodes, name)
+        padding = field.new_zeros(len(field), more, *field.shape[2:])
+        padded[name] = torch.cat([field, padding], 1)
+    return episodes._replace(**padded)

@@ -3,116 +3,221 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ciacore.fast.arrays import library, tensor
-from ciacore.learning.replay import lengthened
-from ciacore.types import Array, EpisodeLost, Episodes, Game, Generator
+from ciacore.fast.numpy_twins import has_twin, numpy_twin
+from ciacore.learning.replay import pad_to
+from ciacore.types import (
+    Agent,
+    Array,
+    EpisodeLost,
+    Episodes,
+    Game,
+    Generator,
+    Policy,
+    Spec,
+    Step,
+)
+
+__all__ = ["Policy", "pad", "play", "play_together", "player_of", "plays_in_numpy"]
 
 
-@runtime_checkable
-class Policy(Protocol):
-    """Chooses actions from observations and a memory of its own.
+def plays_in_numpy(agent: Agent, spec: Spec, device: torch.device) -> bool:
+    """Whether episodes are played in numpy: on a CPU, where game and agent can.
 
-    If the memory at the start has a `context` [N, Z], a latent the agents were told, it
-    is kept with the episodes.
+    Args:
+        agent: the online agent.
+        spec: of the game.
+        device: where learning happens.
     """
+    return device.type == "cpu" and spec.in_numpy and has_twin(agent)
 
-    def begin(self, observations: Array, states: Array, rng: Generator) -> Any: ...
 
-    def act(
-        self, observations: Array, available: Array, memory: Any, rng: Generator
-    ) -> tuple[Array, Any]: ...
+def player_of(agent: Agent, in_numpy: bool) -> Any:
+    """The agent as it is now, for play: itself, or its twin.
+
+    Args:
+        agent: the online agent.
+        in_numpy: whether the game is played in numpy.
+    """
+    return numpy_twin(agent) if in_numpy else agent
 
 
 def play(
     game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float
 ) -> Episodes:
-    """N whole episodes, as many side by side as the game can; one that a crash took is played again.
+    """N whole episodes, as many side by side as the game can.
+
+    Episodes that a crash of the game took are played again.
 
     Args:
-        rng: a torch generator, or a numpy one where game and policy can play in numpy;
-            the episodes are tensors.
+        game: what is played.
+        policy: who plays.
+        n_games: N.
+        rng: of torch, or of numpy where game and policy can play in numpy; the episodes
+            are tensors in either case.
         gamma: discount per step; 0 is stored where an episode ended, by its rules or by
             the time limit (as published).
     """
-    most, parts = game.spec.at_once or n_games, []
-    for first in range(0, n_games, most):
-        while len(parts) * most <= first:
-            with suppress(EpisodeLost):
-                parts.append(
-                    play_together(game, policy, min(most, n_games - first), rng, gamma)
-                )
-    return (
-        parts[0]
-        if len(parts) == 1
-        else Episodes(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
-    )
+    side_by_side = game.spec.at_once or n_games
+    parts: list[Episodes] = []
+    left = n_games
+    while left > 0:
+        with suppress(EpisodeLost):
+            count = min(side_by_side, left)
+            parts.append(play_together(game, policy, count, rng, gamma))
+            left -= count
+    if len(parts) == 1:
+        return parts[0]
+    return Episodes(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
 
 
 @torch.no_grad()
-# networks that diverge: the losses tell, in numpy as in torch
-@np.errstate(over="ignore", invalid="ignore")
+@np.errstate(over="ignore", invalid="ignore")  # diverging networks: the losses tell
 def play_together(
     game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float
 ) -> Episodes:
-    """Plays N episodes side by side to the horizon; what lies behind an episode's end comes back as padding."""
+    """Plays N episodes side by side; what lies after an episode's end is padding.
+
+    Args:
+        game: what is played.
+        policy: who plays.
+        n_games: N, at most as many as the game plays at once.
+        rng: as for `play`.
+        gamma: as for `play`.
+    """
     spec, state = game.spec, game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
-    slots, moves = [(observations, available, state)], []
-    memory = policy.begin(observations, game.global_state(state), rng)
-    context = getattr(memory, "context", observations[:, 0, :0])
-    over = won = observations[:, 0, 0] != observations[:, 0, 0]  # [N], nobody
+    memory = policy.start(observations, game.global_state(state), rng)
+    trace = Trace(spec)
+    trace.see(observations, available, state)
     for _ in range(spec.horizon):
         actions, memory = policy.act(observations, available, memory, rng)
         step = game.advance(state, actions, rng)
         state = step.state
         observations, available = game.observe(state), game.available(state)
-        slots.append((observations, available, state))
-        moves.append((actions, step.rewards, step.terminated | step.truncated))
-        if spec.ends_early:
-            won = won | step.info["won"] & ~over if spec.winnable else won
-            over = over | moves[-1][2]
-            if bool(over.all()):
-                break
-    *seen, passed = zip(*slots, strict=True)
-    states = in_time(
-        [
-            game.global_state(state)
-            for state in (joined(passed) if spec.in_numpy else passed)
-        ],
-        len(passed),
-    )
-    observations, available = map(in_time, seen)
-    actions, rewards, ended = map(in_time, zip(*moves, strict=True))
-    observations, states = observations.to(spec.dtype), states.to(spec.dtype)
-    facts = tensor(context), tensor(won)
-    episodes = pad(
-        observations, states, actions, available, rewards.float(), ended, gamma, *facts
-    )
-    return lengthened(episodes, spec.horizon)
+        trace.take(actions, step)
+        trace.see(observations, available, state)
+        if trace.all_ended():
+            break
+    context = getattr(memory, "context", observations[:, 0, :0])
+    return pad_to(trace.episodes(game, context, gamma), spec.horizon)
 
 
-def joined(states: tuple[Any, ...]) -> list[Any]:
-    """Steps of N games as one state of many more games, which need be looked at only once."""
-    return [
-        type(states[0])(
-            *map(library(states[0][0]).concatenate, zip(*states, strict=True))
+class Trace:
+    """What happens in N games, step by step."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.observations: list[Array] = []  # of every slot, [N, K, O] each
+        self.available: list[Array] = []
+        self.states: list[Any] = []  # the game's own
+        self.actions: list[Array] = []  # of every step, [N, K] each
+        self.rewards: list[Array] = []
+        self.ended: list[Array] = []
+        self.over: Array | None = None  # [N] the games that have ended
+        self.won: Array | None = None  # [N] the games that were won before they ended
+
+    def see(
+        self,
+        observations: Float[Array, "N K O"],
+        available: Bool[Array, "N K A"],
+        state: Any,
+    ) -> None:
+        """Adds a slot.
+
+        Args:
+            observations: [N, K, O].
+            available: [N, K, A].
+            state: the game's own.
+        """
+        self.observations.append(observations)
+        self.available.append(available)
+        self.states.append(state)
+
+    def take(self, actions: Int[Array, "N K"], step: Step) -> None:
+        """Adds a step.
+
+        Args:
+            actions: [N, K] what the agents did.
+            step: what came of it.
+        """
+        ended = step.terminated | step.truncated
+        self.actions.append(actions)
+        self.rewards.append(step.rewards)
+        self.ended.append(ended)
+        if not self.spec.ends_early:
+            return
+        if self.spec.winnable:
+            won = step.info["won"]
+            self.won = won if self.won is None else self.won | (won & ~self.over)
+        self.over = ended if self.over is None else self.over | ended
+
+    def all_ended(self) -> bool:
+        """Whether nothing is left to play; not asked where all episodes are as long."""
+        return self.spec.ends_early and bool(self.over.all())
+
+    def episodes(self, game: Game, context: Array, gamma: float) -> Episodes:
+        """The record, with padding after every end.
+
+        Args:
+            game: gives the global states.
+            context: [N, Z] the latent of each episode.
+            gamma: discount per step.
+        """
+        context = tensor(context)
+        won = torch.zeros(len(context), dtype=torch.bool, device=context.device)
+        if self.won is not None:
+            won = tensor(self.won)
+        return pad(
+            in_time(self.observations).to(self.spec.dtype),
+            self.global_states(game).to(self.spec.dtype),
+            in_time(self.actions),
+            in_time(self.available),
+            in_time(self.rewards).float(),
+            in_time(self.ended),
+            gamma,
+            context,
+            won,
         )
-    ]
+
+    def global_states(self, game: Game) -> Float[Tensor, "N slots S"]:
+        """The global state of every slot."""
+        if not self.spec.in_numpy:
+            return in_time([game.global_state(state) for state in self.states])
+        # All steps as one state of many more games, which need be looked at only once.
+        first = self.states[0]
+        concatenate = library(first[0]).concatenate
+        fields = [
+            concatenate([state[number] for state in self.states])
+            for number in range(len(first))
+        ]
+        joined = type(first)(*fields)
+        return by_time(game.global_state(joined), len(self.states))
 
 
-def in_time(parts: list[Array] | tuple[Array, ...], steps: int = 0) -> Tensor:
-    """Steps of [N, ...] as a tensor [N, T, ...]; joined, since stacking takes numpy three times as long."""
-    return (
-        tensor(library(parts[0]).concatenate(parts))
-        .unflatten(0, (steps or len(parts), -1))
-        .transpose(0, 1)
-    )
+def in_time(parts: list[Array]) -> Tensor:
+    """Steps of [N, ...] as a tensor [N, T, ...].
+
+    They are joined and split, since stacking takes numpy three times as long.
+    """
+    return by_time(library(parts[0]).concatenate(parts), len(parts))
+
+
+def by_time(joined: Array, steps: int) -> Tensor:
+    """[T N, ...], step after step, as a tensor [N, T, ...].
+
+    Args:
+        joined: N rows of the first step, then N of the second, and so on.
+        steps: T.
+    """
+    return tensor(joined).unflatten(0, (steps, -1)).transpose(0, 1)
 
 
 def pad(
@@ -126,8 +231,21 @@ def pad(
     context: Tensor | None = None,
     won: Tensor | None = None,
 ) -> Episodes:
-    """Episodes with zeros behind each first `ended` [N, T]; the slot after the last transition stays."""
-    alive = (ended.cumsum(1) - ended.long()) == 0  # [N, T]: no end before t
+    """Episodes with zeros after each first end; the slot after the last step stays.
+
+    Args:
+        observations: [N, T+1, K, O].
+        states: [N, T+1, S].
+        actions: [N, T, K].
+        available: [N, T+1, K, A].
+        rewards: [N, T].
+        ended: [N, T] True where an episode ended, and whatever comes after it.
+        gamma: discount per step.
+        context: [N, Z]; none by default.
+        won: [N]; nobody by default.
+    """
+    ends_before = ended.cumsum(1) - ended.long()  # [N, T]: how many, before t
+    alive = ends_before == 0
     filled = torch.cat([alive[:, :1], alive], dim=1)  # [N, T+1]
     return Episodes(
         observations=observations * filled[..., None, None],

@@ -1,4 +1,4 @@
-"""The temporal-difference loss of a factored joint value: VDN, QMIX, QPLEX and most of what builds on them."""
+"""The temporal-difference objective of VDN, QMIX, QPLEX and most others."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.losses import batch_mean, td_loss, utilities_of
-from ciacore.types import Batch, Forward, Mixer, Spec
+from ciacore.types import Agent, Batch, Forward, Mixer, Spec
 
 
 class TemporalDifference(nn.Module):
-    """L_TD = mean of (Q_tot(s, u) - y)² over real steps, plus the mixer's own penalty (Liu et al. 2023, Eq. 1)."""
+    """L_TD = mean of (Q_tot(s, u) - y)² over real steps, plus the mixer's own penalty.
+
+    (Liu et al. 2023, Eq. 1.)
+    """
 
     def __init__(self, spec: Spec, config: Config) -> None:
         super().__init__()
 
     def greedy_values(
-        self,
-        agent: nn.Module,
-        mixer: Mixer,
-        batch: Batch,
-        greedy: Int[Tensor, "B slots K"],
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
     ) -> Float[Tensor, "B slots"]:
-        """Q_tot of the greedy actions."""
+        """Q_tot of the greedy actions.
+
+        Args:
+            agent: the target agent.
+            mixer: the target mixer.
+            batch: the episodes, as the networks read them.
+            greedy: [B, T+1, K] the actions.
+        """
         values, _ = agent.unroll(batch.episodes, batch.inputs)
-        return mixer(
-            utilities_of(values, greedy, batch.episodes.available), batch.states
-        ).q_tot
+        utilities = utilities_of(values, greedy, batch.episodes.available)
+        return mixer(utilities, batch.states).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
+        penalty = record.penalty.expand_as(record.weights)
         return {
             "td_loss": td_loss(record.q_tot, record.targets, record.weights),
-            "penalty": batch_mean(
-                record.penalty.expand_as(record.weights), record.weights
-            ),
+            "penalty": batch_mean(penalty, record.weights),
         }

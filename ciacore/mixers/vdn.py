@@ -1,4 +1,4 @@
-"""VDN: the joint value is the plain sum of the agents' utilities (Sunehag et al. 2018)."""
+"""VDN: the joint value is the sum of the agents' utilities (Sunehag et al. 2018)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What keeps a training going: processes, checkpoints, CUDA graphs, run folders, provenance."""
+"""What keeps a training going: processes, checkpoints, CUDA graphs, run folders."""

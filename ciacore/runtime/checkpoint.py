@@ -1,4 +1,4 @@
-"""A training interrupted: one sealed file that holds everything, and the lock that keeps a run to one process."""
+"""A training interrupted: one sealed file, and a lock that keeps it to one process."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def work_folder(folder: Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Path]:
-    """Holds a run's work folder; the system lets go of it when the process ends, however it ends.
+    """Holds a run's work folder.
 
-    What a killed process left half-written is swept away; a complete run takes its work
-    folder with it.
+    The system lets go of it when the process ends, however it ends. What a killed
+    process left half-written is swept away; a complete run takes its work folder with
+    it.
 
     Raises:
         InvalidInputError: another process is at work on this run, or the folder cannot
@@ -47,12 +48,9 @@ def locked(folder: Path) -> Iterator[Path]:
     try:
         handle = acquire(work)
     except OSError as error:
-        refuse(
-            "results",
-            "a folder that can be written",
-            f"{work} ({error.strerror})",
-            "Choose another folder.",
-        )
+        got = f"{work} ({error.strerror})"
+        cure = "Choose another folder."
+        refuse("results", "a folder that can be written", got, cure)
     with handle:
         sweep(work, NAME, "lock")
         try:
@@ -73,7 +71,10 @@ def sweep(work: Path, *kept: str) -> None:
 
 
 def held(folder: Path) -> bool:
-    """Whether a process is at work on a run at this moment. It is asked for an instant, which `acquire` waits for."""
+    """Whether a process is at work on a run at this moment.
+
+    The lock is taken for an instant to find out, which `acquire` waits for.
+    """
     try:
         with open(work_folder(folder) / "lock") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -90,10 +91,8 @@ def acquire(work: Path) -> Any:
         work.mkdir(parents=True, exist_ok=True)
         try:
             handle = open(work / "lock", "a+")
-        except (
-            FileNotFoundError
-        ):  # another process has just finished and removed the folder
-            continue
+        except FileNotFoundError:
+            continue  # another process has just finished and removed the folder
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -105,12 +104,8 @@ def acquire(work: Path) -> Any:
             owner = handle.read().strip() or "unknown"
             handle.close()
             cure = "Wait for it, stop it, or choose another folder."
-            refuse(
-                "results",
-                "a run that no other process is training",
-                f"{work} held by process {owner}",
-                cure,
-            )
+            expected = "a run that no other process is training"
+            refuse("results", expected, f"{work} held by process {owner}", cure)
         with suppress(FileNotFoundError):  # removed before we had it
             if os.path.samestat(os.fstat(handle.fileno()), os.stat(work / "lock")):
                 handle.truncate(0)
@@ -123,7 +118,15 @@ def acquire(work: Path) -> Any:
 def write_checkpoint(
     work: Path, facts: dict[str, Any], tensors: dict[str, Tensor]
 ) -> None:
-    """Replaces the checkpoint of a work folder: one file, sealed with sha256, renamed into place when it is whole."""
+    """Replaces the checkpoint of a work folder.
+
+    It is one file, sealed with sha256, and renamed into place when it is whole.
+
+    Args:
+        work: the locked work folder.
+        facts: what JSON can hold.
+        tensors: by name, on any device.
+    """
     held = {
         name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()
     }
@@ -138,7 +141,9 @@ def write_checkpoint(
 
 
 def read_checkpoint(work: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Facts and tensors of the checkpoint in a work folder, None where there is none; nothing in it is executed.
+    """Facts and tensors of the checkpoint in a work folder, None where there is none.
+
+    Nothing in it is executed.
 
     Raises:
         InvalidInputError: the file is foreign, of another format, truncated or changed.
@@ -146,43 +151,29 @@ def read_checkpoint(work: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | No
     path = work / NAME
     if not path.exists():
         return None
-    cure = f"Remove {work} to train this run from its start."
+    again = f"Remove {work} to train this run from its start."
+    foreign = f"The file is foreign. {again}"
     head, _, body = path.read_bytes().partition(b"\n")
     if not head.startswith(MAGIC + b" ") or len(head.split()) != 4:
-        refuse(
-            "checkpoint",
-            "a checkpoint of ciacore",
-            str(path),
-            f"The file is foreign. {cure}",
-        )
+        refuse("checkpoint", "a checkpoint of ciacore", str(path), foreign)
     found, digest = head.split()[2:]
     if found != b"%d" % FORMAT:
         got = f"format {found.decode(errors='replace')} in {path}"
-        refuse(
-            "checkpoint",
-            f"format {FORMAT}",
-            got,
-            f"Resume it with the version of ciacore that wrote it. {cure}",
-        )
+        cure = f"Resume it with the version of ciacore that wrote it. {again}"
+        refuse("checkpoint", f"format {FORMAT}", got, cure)
     if hashlib.sha256(body).hexdigest().encode() != digest:
-        refuse(
-            "checkpoint",
-            "the recorded sha256",
-            str(path),
-            f"The file was truncated or changed. {cure}",
-        )
+        cure = f"The file was truncated or changed. {again}"
+        refuse("checkpoint", "the recorded sha256", str(path), cure)
     try:
         return json.loads(metadata(body)["facts"]), parse_tensors(body)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        refuse(
-            "checkpoint",
-            "safetensors",
-            f"{path} ({error})",
-            f"The file is foreign. {cure}",
-        )
+        refuse("checkpoint", "safetensors", f"{path} ({error})", foreign)
 
 
 def metadata(body: bytes) -> dict[str, str]:
-    """The strings in the header of a safetensors file: its length in 8 bytes, then JSON."""
+    """The strings in the header of a safetensors file.
+
+    The header's length stands in the first 8 bytes, then JSON follows.
+    """
     length = int.from_bytes(body[:8], "little")
     return json.loads(body[8 : 8 + length])["__metadata__"]

@@ -1,9 +1,9 @@
-"""Many seeds on one GPU: whole iterations as parallel branches of one CUDA graph. Nothing else here knows of graphs.
+"""Many seeds on one GPU: whole iterations as parallel branches of one CUDA graph.
 
-Every seed stays a `Training` of its own, made of plain modules. What an iteration does
-on the device (play, insertion, sampling, update) is recorded once per seed, each on a
-stream of its own, and replayed as one graph; the host only sets epsilon, counts, and
-reads returns and losses back once per evaluation.
+Nothing else here knows of graphs. Every seed stays a `Training` of its own, made of
+plain modules. What an iteration does on the device (play, insertion, sampling, update)
+is recorded once per seed, each on a stream of its own, and launched as one graph; the
+host only sets epsilon, counts, and reads returns and losses back once per evaluation.
 """
 
 from __future__ import annotations
@@ -15,46 +15,61 @@ import torch
 from ciacore.training import Training
 from ciacore.types import Game
 
-# updates before the capture, so that optimizer states, gradients and library handles
-# exist
+# Updates before the capture, so that optimizer states, gradients and library handles
+# are there.
 WARM_UP = 3
 
 
 def capturable(game: Game, device: torch.device) -> bool:
-    """Whether iterations can be captured: the game runs in torch alone, and its length is known beforehand."""
+    """Whether iterations can be captured.
+
+    Args:
+        game: its rules must be torch alone, and its length known beforehand.
+        device: must be a CUDA device.
+    """
     return device.type == "cuda" and not game.spec.ends_early
 
 
-class Lockstep:
-    """Advances several trainings of one Config together; they count alike, since every episode is equally long."""
+class SeedsInOneGraph:
+    """Advances several trainings of one Config together.
+
+    They count alike, since every episode is equally long.
+    """
 
     def __init__(self, trainings: Sequence[Training]) -> None:
         self.trainings = list(trainings)
         self.streams = [torch.cuda.Stream() for _ in self.trainings]
         for training in self.trainings:
             training.epsilon = torch.ones((), device=training.device)
-        self.graphs: dict[str, Replayed] = {}
+        self.graphs: dict[str, CapturedGraph] = {}
 
     def iterate(self) -> None:
-        """One iteration of every seed; the first ones one by one, the rest as graphs."""
-        first = self.trainings[0]
-        learn = first.clock.update_due(first.config)
-        for training in self.trainings:
-            training.begin()
-        if self.graphs or (learn and first.clock.updates >= WARM_UP):
-            self.replay("iteration", lambda training: training.act_and_learn(True))
-        else:
-            self.each(lambda training: training.act_and_learn(learn))
-        if all([training.finish() for training in self.trainings]):
-            if self.graphs:
-                self.replay("evaluation", Training.evaluate)
-            else:
-                self.each(Training.evaluate)
-            for training in self.trainings:
-                training.record()
+        """One iteration of every seed, in the order of `Training.iterate`.
 
-    def each(self, work: Callable[[Training], None]) -> None:
-        """The work of every seed, one branch per stream."""
+        The first ones are played one by one, the rest as graphs.
+        """
+        first = self.trainings[0]
+        update = first.clock.update_due(first.config)
+        for training in self.trainings:
+            training.set_epsilon()
+        if self.graphs or (update and first.clock.updates >= WARM_UP):
+            self.launch("iteration", lambda training: training.play_and_update(True))
+        else:
+            self.on_streams(lambda training: training.play_and_update(update))
+        for training in self.trainings:
+            training.count()
+            if training.clock.copy_due(training.config):
+                training.copy_target()
+        if first.clock.evaluation_due(first.config):
+            if self.graphs:
+                self.launch("evaluation", Training.evaluate)
+            else:
+                self.on_streams(Training.evaluate)
+            for training in self.trainings:
+                training.write_evaluation()
+
+    def on_streams(self, work: Callable[[Training], None]) -> None:
+        """Does the work of every seed, one branch per stream."""
         main = torch.cuda.current_stream()
         for training, stream in zip(self.trainings, self.streams, strict=True):
             stream.wait_stream(main)
@@ -63,8 +78,13 @@ class Lockstep:
         for stream in self.streams:
             main.wait_stream(stream)
 
-    def replay(self, name: str, work: Callable[[Training], None]) -> None:
-        """The work of every seed as one graph, captured the first time."""
+    def launch(self, name: str, work: Callable[[Training], None]) -> None:
+        """Does the work of every seed as one graph, captured the first time.
+
+        Args:
+            name: of the graph.
+            work: what is captured, of one seed.
+        """
         if name not in self.graphs:
             rngs = [
                 rng
@@ -72,16 +92,22 @@ class Lockstep:
                 for rng in training.rngs.values()
                 if rng.device.type == "cuda"
             ]
-            self.graphs[name] = Replayed(lambda: self.each(work), rngs)
-        self.graphs[name].replay()
+            self.graphs[name] = CapturedGraph(lambda: self.on_streams(work), rngs)
+        self.graphs[name].launch()
 
 
-class Replayed:
-    """A function on the device, recorded once (nothing is computed then) and replayed as often as wanted."""
+class CapturedGraph:
+    """A function on the device, recorded once and launched as often as wanted."""
 
     def __init__(
         self, work: Callable[[], None], rngs: Sequence[torch.Generator]
     ) -> None:
+        """Records the function; nothing is computed then.
+
+        Args:
+            work: what is recorded.
+            rngs: the generators it draws from.
+        """
         torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()
         for rng in rngs:
@@ -89,6 +115,6 @@ class Replayed:
         with torch.cuda.graph(self.graph):
             work()
 
-    def replay(self) -> None:
-        """Runs it."""
+    def launch(self) -> None:
+        """Computes it."""
         self.graph.replay()

@@ -43,15 +43,18 @@ def now() -> str:
 
 
 def git(*arguments: str) -> str | None:
-    """What git says about the repository this file lies in; None where there is no repository or no git."""
+    """What git says about the repository this file lies in.
+
+    Args:
+        arguments: of the command.
+
+    Returns:
+        What it prints; None where there is no repository or no git.
+    """
+    command = ["git", *arguments]
     try:
         done = subprocess.run(
-            ["git", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
+            command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -59,19 +62,15 @@ def git(*arguments: str) -> str | None:
 
 
 def dirty() -> list[str] | None:
-    """Files of library, training notebook and env/ that differ from the commit; None where there is no repository."""
-    status = git(
-        "status",
-        "--porcelain",
-        "--untracked-files=all",
-        "--",
-        "ciacore",
-        "notebooks/train.ipynb",
-        "env",
-    )
-    return (
-        None if status is None else [line[2:].strip() for line in status.splitlines()]
-    )
+    """Files of library, training notebook and env/ that differ from the commit.
+
+    None where there is no repository.
+    """
+    options = ("status", "--porcelain", "--untracked-files=all", "--")
+    status = git(*options, "ciacore", "notebooks/train.ipynb", "env")
+    if status is None:
+        return None
+    return [line[2:].strip() for line in status.splitlines()]
 
 
 def installed_version(name: str) -> str | None:

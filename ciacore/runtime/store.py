@@ -1,4 +1,7 @@
-"""The run folder: config, metrics, final weights and provenance of one seed, written whole or not at all."""
+"""The run folder: config, metrics, final weights and provenance of one seed.
+
+It is written whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -39,39 +42,51 @@ class Run(NamedTuple):
 
 
 def run_folder(results: str | Path, game: str, method: str, seed: int) -> Path:
-    """<results>/<game>/<method>/seed_<seed>"""
+    """<results>/<game>/<method>/seed_<seed>.
+
+    Args:
+        results: the folder of all runs.
+        game: its name.
+        method: the name in the Config.
+        seed: of the run.
+    """
     return Path(results) / game / method / f"seed_{seed}"
 
 
 def check_free(folder: Path) -> None:
-    """Refuses a run folder that exists already or cannot be made, before any time is spent on training; makes nothing.
+    """Refuses a run folder that exists already or cannot be made; makes nothing.
+
+    It is asked before any time is spent on training.
 
     Raises:
         InvalidInputError: the folder exists, or the nearest folder above it that exists
             cannot be written.
     """
     if folder.exists():
-        refuse(
-            "results",
-            "a folder without this run",
-            str(folder),
-            "Choose another folder or move that run away.",
-        )
+        cure = "Choose another folder or move that run away."
+        refuse("results", "a folder without this run", str(folder), cure)
     place = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        refuse(
-            "results",
-            "a folder that can be written",
-            f"{place} ({error.strerror})",
-            "Choose another folder.",
-        )
+        got = f"{place} ({error.strerror})"
+        cure = "Choose another folder."
+        refuse("results", "a folder that can be written", got, cure)
 
 
 def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
-    """Writes a run in its work folder, or beside its place, and renames it, so that it appears whole or not at all.
+    """Writes a run so that it appears whole or not at all.
+
+    It is written in its work folder, or beside its place, and then renamed.
+
+    Args:
+        folder: where it shall lie.
+        run: what is written.
+        work: its work folder, if there is one.
+
+    Returns:
+        The folder.
 
     Raises:
         InvalidInputError: the folder exists, or its parent cannot be written.
@@ -85,15 +100,10 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
     }
     body = {"config.json": format_json(spec), "metrics.json": format_json(run.metrics)}
     if run.weights:
-        body[WEIGHTS] = format_weights(
-            {name: value.contiguous() for name, value in run.weights.items()}
-        )
-    seal = {
-        **run.provenance,
-        "sha256": {
-            name: hashlib.sha256(data).hexdigest() for name, data in body.items()
-        },
-    }
+        weights = {name: value.contiguous() for name, value in run.weights.items()}
+        body[WEIGHTS] = format_weights(weights)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}
+    seal = {**run.provenance, "sha256": digests}
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=work or folder.parent))
     try:
@@ -119,20 +129,14 @@ def read_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        refuse(
-            "run", "a run folder", str(folder), "Train it first, or correct the path."
-        )
-    seal = parse_json(
-        folder / "provenance.json", read_bytes(folder / "provenance.json")
-    )
+        cure = "Train it first, or correct the path."
+        refuse("run", "a run folder", str(folder), cure)
+    place = folder / "provenance.json"
+    seal = parse_json(place, read_bytes(place))
     digests = seal.get("sha256") if isinstance(seal, dict) else None
     if not isinstance(digests, dict):
-        refuse(
-            "run",
-            "a provenance.json with sha256 digests",
-            str(folder),
-            "This is not a run of ciacore.",
-        )
+        expected = "a provenance.json with sha256 digests"
+        refuse("run", expected, str(folder), "This is not a run of ciacore.")
     body = {
         name: read_bytes(folder / name)
         for name in BODY
@@ -144,45 +148,34 @@ def read_run(folder: str | Path) -> Run:
             refuse("run", "a file with the recorded sha256", str(folder / name), cure)
     spec = parse_json(folder / "config.json", body["config.json"])
     found = spec.get("format") if isinstance(spec, dict) else None
+    other_version = "Read it with the version of ciacore that wrote it."
     if found != FORMAT:
-        refuse(
-            "run",
-            f"format {FORMAT}",
-            f"{found} in {folder}",
-            "Read it with the version of ciacore that wrote it.",
-        )
+        refuse("run", f"format {FORMAT}", f"{found} in {folder}", other_version)
     try:
         config, game, seed = Config(**spec["config"]), spec["game"], spec["seed"]
         weights = parse_weights(body[WEIGHTS]) if WEIGHTS in body else {}
     except SafetensorError as error:
-        refuse(
-            "run",
-            "safetensors",
-            f"{folder / WEIGHTS} ({error})",
-            "The file is foreign: retrain it.",
-        )
+        got = f"{folder / WEIGHTS} ({error})"
+        refuse("run", "safetensors", got, "The file is foreign: retrain it.")
     except (KeyError, TypeError, InvalidInputError) as error:
-        cure = "Read it with the version of ciacore that wrote it."
-        refuse(
-            "run",
-            "a config this version knows",
-            f"{folder / 'config.json'} ({error})",
-            cure,
-        )
-    return Run(
-        config,
-        game,
-        seed,
-        parse_json(folder / "metrics.json", body["metrics.json"]),
-        weights,
-        seal,
-    )
+        got = f"{folder / 'config.json'} ({error})"
+        refuse("run", "a config this version knows", got, other_version)
+    metrics = parse_json(folder / "metrics.json", body["metrics.json"])
+    return Run(config, game, seed, metrics, weights, provenance=seal)
 
 
 def read_runs(
     results: str | Path, game: str, methods: Iterable[str]
 ) -> dict[str, list[Run]]:
     """All runs of some methods, in order of their seeds.
+
+    Args:
+        results: the folder of all runs.
+        game: its name.
+        methods: their names.
+
+    Returns:
+        Method -> its runs.
 
     Raises:
         InvalidInputError: a method has no run, a run is damaged, lies in another's
@@ -214,24 +207,27 @@ def read_runs(
 
 
 def check_place(folder: Path, run: Run, first: Run) -> None:
-    """Refuses a run that lies where another belongs, or among runs of another Config; budgets may differ."""
+    """Refuses a run that lies where another belongs, or among runs of another Config.
+
+    Budgets may differ.
+
+    Args:
+        folder: where the run lies.
+        run: what lies there.
+        first: the first run of the same method.
+    """
     name = "/".join(folder.parts[-3:])
     own = "/".join(run_folder("", run.game, run.config.method, run.seed).parts)
     if name != own:
-        refuse(
-            "results",
-            f"the run {name}",
-            f"{own} in its place",
-            "Move it back to where it was written.",
-        )
+        cure = "Move it back to where it was written."
+        refuse("results", f"the run {name}", f"{own} in its place", cure)
     if run.config.but(env_steps=1) != first.config.but(env_steps=1):
-        cure = 'Give a variation a name of its own, e.g. config.but(method="qmix_cia_strong", ...).'
-        refuse(
-            "results",
-            f"runs of one Config in {folder.parent}",
-            f"another one in {folder.name}",
-            cure,
+        cure = (
+            "Give a variation a name of its own, "
+            'e.g. config.but(method="qmix_cia_strong", ...).'
         )
+        expected = f"runs of one Config in {folder.parent}"
+        refuse("results", expected, f"another one in {folder.name}", cure)
 
 
 def format_json(value: Any) -> bytes:

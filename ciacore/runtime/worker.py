@@ -1,4 +1,7 @@
-"""The process that trains one seed for `ciacore.runtime.processes`; it is started by it and by nobody else."""
+"""The process that trains one seed for `ciacore.runtime.processes`.
+
+It is started there and by nobody else.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,41 @@ import pickle
 import sys
 import traceback
 
+import torch
+
 from ciacore.methods import SLOTS
-from ciacore.runtime.experiment import train
+from ciacore.runtime.session import train_here
 
 
 def main() -> int:
-    """Trains what standard input names; lines of JSON on standard output tell how far it is, or why it failed."""
+    """Trains what standard input names, and returns the exit code.
+
+    Lines of JSON on standard output say how far it is, or why it failed.
+    """
     order = pickle.load(sys.stdin.buffer)  # from the parent's pipe
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever prints, prints beside the answers
+    os.dup2(2, 1)  # what anything prints goes to standard error, not among the answers
 
     def progress(env_steps: int, total: int, **facts: float) -> None:
         answers.write(json.dumps({"env_steps": env_steps, **facts}) + "\n")
 
-    for slot, name, part in order.pop("parts"):
+    for slot, name, part in order["parts"]:
         SLOTS[slot][name] = part
-    seed = order.pop("seed")
+    seed, cpu = order["seed"], torch.device("cpu")
+    folders = {seed: order["folder"]}
     try:
-        train(**order, seeds=[seed], progress=progress)
-    except (
-        BrokenPipeError,
-        KeyboardInterrupt,
-        InterruptedError,
-    ):  # a checkpoint is kept
-        return 1
+        _, errors = train_here(order["config"], order["game"], folders, cpu, progress)
+        if seed in errors:
+            raise errors[seed]
+    except (BrokenPipeError, KeyboardInterrupt, InterruptedError):
+        return 1  # a checkpoint is kept
     except Exception as error:
-        told = {
+        failure = {
             "error": type(error).__name__,
             "message": str(error),
             "traceback": traceback.format_exc(),
         }
-        answers.write(json.dumps(told) + "\n")
+        answers.write(json.dumps(failure) + "\n")
         return 1
     return 0
 
