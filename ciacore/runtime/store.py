@@ -121,7 +121,7 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
 
 
 def read_run(folder: str | Path) -> Run:
-    """Reads a run after checking every file against its seal; nothing in it is executed.
+    """Reads a run after checking every file against its seal; executes nothing.
 
     Raises:
         InvalidInputError: the folder or a file is missing, truncated, changed, foreign
