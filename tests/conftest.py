@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
 # of the processes that tests start: they share the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-install_import_hook(
-    ["ciacore", "ciabook"], "beartype.beartype"
-)  # shapes and types in signatures; before anything imports ciacore
+# shapes and types in signatures; before anything imports ciacore
+install_import_hook(["ciacore", "ciabook"], "beartype.beartype")
+pytest.register_assert_rewrite("support")
 
 NEEDS = {
     "gpu": ("no NVIDIA GPU", torch.cuda.is_available),
@@ -59,3 +62,44 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, (reason, present) in NEEDS.items():
         if item.get_closest_marker(marker) and not present():
             pytest.skip(reason)
+
+
+@pytest.fixture
+def as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the type checks of this file: the library itself must refuse."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+class Stream:
+    """A CUDA stream that does nothing."""
+
+    def wait_stream(self, other: Stream) -> None:
+        """There is nothing to wait for."""
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stands in for CUDA: a graph is the function it was made from.
+
+    Returns:
+        The log, in which each replay of a graph leaves an entry.
+    """
+    from ciacore.runtime import cuda_graphs
+
+    log: list[str] = []
+
+    class Again:
+        def __init__(self, work, rngs) -> None:
+            self.work = work
+
+        def replay(self) -> None:
+            log.append("replay")
+            self.work()
+
+    cuda = SimpleNamespace(
+        Stream=Stream, current_stream=Stream, stream=lambda _: nullcontext()
+    )
+    torch_without_cuda = SimpleNamespace(**{**vars(torch), "cuda": cuda})
+    monkeypatch.setattr(cuda_graphs, "torch", torch_without_cuda)
+    monkeypatch.setattr(cuda_graphs, "Replayed", Again)
+    return log

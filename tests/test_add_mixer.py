@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.toys import Stroll, random_utilities, rng, small
 from torch.testing import assert_close
-from toys import Stroll, random_utilities, rng, small
 
 import ciacore.methods
 import ciacore.mixers

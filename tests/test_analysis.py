@@ -21,8 +21,8 @@ from ciabook.evidence.analysis import (
     with_networks,
 )
 from numpy.testing import assert_allclose
+from support.toys import Stroll, rng
 from torch.testing import assert_close
-from toys import Stroll, rng
 
 from ciacore import METHODS, train
 from ciacore.games import Turn

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from bench.plain import none_repeat
+from support.toys import learner, rng, small
 from torch.testing import assert_close
-from toys import learner, rng, small
 
 import ciacore.fast.distinct
 from ciacore.fast.arrays import integers, tensor, uniform

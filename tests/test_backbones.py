@@ -4,53 +4,23 @@ import copy
 
 import pytest
 import torch
+from support.toys import (
+    LENGTHS,
+    SIZES,
+    SPEC,
+    learner,
+    made,
+    random_episodes,
+    reached,
+    small,
+    under,
+)
 from torch.testing import assert_close
-from toys import SPEC, learner, random_episodes, small
 
 from ciacore import METHODS
 from ciacore.baselines.wqmix import central, optimistic
 from ciacore.games import Turn
 from ciacore.losses import weighted_mean
-
-LENGTHS = [8, 3, 5, 1]
-SIZES = {
-    "batch": 4,
-    "hidden_size": 8,
-    "mixing_size": 4,
-    "hypernetwork_size": 8,
-    "central_size": 8,
-}
-
-
-def made(method: str, **fields):
-    return learner(METHODS[method].but(**{**SIZES, **fields}))
-
-
-def reached(loss: torch.Tensor, ours) -> set[str]:
-    """The parts of the online networks and auxiliaries that a loss sends a gradient to."""
-    named = {
-        **dict(ours.online.named_parameters()),
-        **dict(ours.auxiliaries.named_parameters(prefix="auxiliaries")),
-    }
-    named = {
-        name: parameter for name, parameter in named.items() if parameter.requires_grad
-    }
-    found = torch.autograd.grad(
-        loss, list(named.values()), retain_graph=True, allow_unused=True
-    )
-    return {
-        name
-        for name, value in zip(named, found, strict=True)
-        if value is not None and value.abs().max() > 0
-    }
-
-
-def under(names: set[str], *parts: str) -> bool:
-    """Whether each name lies under one of the parts, and each part has a name."""
-    return all(name.startswith(parts) for name in names) and all(
-        any(name.startswith(part) for name in names) for part in parts
-    )
-
 
 # -------------------------------------------------------------------------------- which
 # loss moves what

@@ -1,16 +1,15 @@
 """Whatever cannot be used is refused: argument, expected, got, cure; and nothing is left behind."""
 
 import itertools
-import re
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
 from ciabook.evidence.statistics import bootstrap, mean
 from ciabook.page.parameters import check_parameters
-from toys import Stroll, random_utilities, rng, small
+from support.faults import refused
+from support.toys import Stroll, random_utilities, rng, small
 
 from ciacore import METHODS, train
 from ciacore.cia import cc_loss, cia_loss
@@ -22,26 +21,7 @@ from ciacore.methods import assemble
 from ciacore.mixers import MIXERS
 from ciacore.types import InvalidInputError
 
-
-@pytest.fixture(autouse=True)
-def as_users_run_it(monkeypatch):
-    """Without the type checks that tests/conftest.py adds: the library itself must refuse."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-def refused(call, *parts: str) -> None:
-    """The call raises InvalidInputError, and its message holds all parts: argument, expected, got, cure."""
-    with pytest.raises(InvalidInputError) as caught:
-        call()
-    message = str(caught.value)
-    argument, expected, got, cure = re.fullmatch(
-        r"(\w+): expected (.+?), got (.+?)\. (\S.+)", message, re.S
-    ).groups()
-    assert (
-        argument and expected and got and cure.rstrip().endswith((".", "?", "'", "]"))
-    ), message
-    for part in parts:
-        assert part in message, message
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 # -------------------------------------------------------------------------------- what

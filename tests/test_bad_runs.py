@@ -8,26 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jaxtyping
 import nbformat
 import pytest
 import torch
-from test_bad_input import refused
-from test_store import made_up
-from toys import Stroll, small
+from support.faults import Bomb, empty, flip, foreign, refused, truncate
+from support.runs import made_up
+from support.toys import Stroll, small
 
 from ciacore import train
 from ciacore.runtime import store
 from ciacore.runtime.store import read_run, read_runs, write_run
 from ciacore.types import InvalidInputError
 
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
+
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(autouse=True)
-def as_users_run_it(monkeypatch):
-    """Without the type checks that tests/conftest.py adds: the library itself must refuse."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture
@@ -48,24 +43,6 @@ def unparsed(monkeypatch) -> None:
     monkeypatch.setattr(
         store, "parse_weights", lambda _: pytest.fail("weights were parsed")
     )
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-3])
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def foreign(path: Path) -> None:
-    path.write_bytes(b"PK\x03\x04 something else entirely")
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty, foreign])
@@ -159,16 +136,6 @@ def test_sealed_but_foreign_config(folder, config):
     (folder / "config.json").write_text(config)
     seal_again(folder)
     refused(lambda: read_run(folder), "run", str(folder))
-
-
-class Bomb:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-
-    def __reduce__(self):
-        return (open, (self.path, "w"))
 
 
 def test_pickle_in_place_of_weights_is_never_executed(folder, tmp_path):

@@ -15,7 +15,7 @@ from bench.published_structure import (
     Replay,
     Sizes,
 )
-from golden import group, load, qmix_sizes
+from support.golden import group, load, qmix_sizes
 from torch.testing import assert_close
 
 from ciacore import METHODS

@@ -7,13 +7,21 @@ import signal
 import threading
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
-from test_bad_input import refused
-from test_bad_runs import Bomb, empty, flip, foreign, truncate
-from test_resume import CIA, StopHere, after, names, started
-from toys import Stroll, small
+from support.faults import (
+    Bomb,
+    StopHere,
+    after,
+    empty,
+    flip,
+    foreign,
+    full_disk,
+    refused,
+    truncate,
+)
+from support.runs import files, start_training
+from support.toys import CIA, Stroll, small
 
 from ciacore import train
 from ciacore.games import Turn
@@ -29,13 +37,9 @@ from ciacore.runtime.checkpoint import (
 from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
+
 CONFIG, GAME = small(**CIA), Turn(horizon=5)
-
-
-@pytest.fixture(autouse=True)
-def as_users_run_it(monkeypatch):
-    """Without the type checks that tests/conftest.py adds: the library itself must refuse."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +93,7 @@ def test_what_is_written_is_read_back(tmp_path):
         torch.equal(read[name], value) and read[name].dtype == value.dtype
         for name, value in tensors.items()
     )
-    assert names(tmp_path) == ["checkpoint"]
+    assert files(tmp_path) == ["checkpoint"]
 
 
 def test_no_checkpoint_is_none(tmp_path):
@@ -105,10 +109,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
         patched.setattr(checkpoint.os, "fsync", full_disk)
         write_checkpoint(tmp_path, {"number": 2}, {})
     assert read_checkpoint(tmp_path) == ({"number": 1}, {})
-
-
-def full_disk(number: int) -> None:
-    raise OSError(28, "No space left on device")
 
 
 def pickled(path: Path) -> None:
@@ -219,7 +219,7 @@ def test_the_refused_run_can_be_resumed_after_all(work):
 def test_a_second_training_of_a_run_says_so(tmp_path):
     folder = tmp_path / "turn" / "qmix_cia" / "seed_1"
     with locked(folder):
-        before = names(tmp_path)
+        before = files(tmp_path)
         refused(
             lambda: train(CONFIG, GAME, [1], tmp_path),
             "results",
@@ -227,14 +227,14 @@ def test_a_second_training_of_a_run_says_so(tmp_path):
             f"process {os.getpid()}",
             "Wait",
         )
-        assert names(tmp_path) == before
+        assert files(tmp_path) == before
     assert not work_folder(folder).exists()
     assert len(train(CONFIG, GAME, [1], tmp_path)) == 1
 
 
 def test_another_process_holds_its_run_until_it_is_killed(tmp_path):
     folder = tmp_path / "turn" / "qmix_cia" / "seed_1"
-    with started(tmp_path, seconds=0, env_steps=1_000_000) as process:
+    with start_training(tmp_path, seconds=0, env_steps=1_000_000) as process:
         for _ in range(5):
             process.stdout.readline()
         refused(
@@ -246,7 +246,7 @@ def test_another_process_holds_its_run_until_it_is_killed(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
     with locked(folder) as work:  # the lock went with its process
-        assert names(work) == ["checkpoint", "lock"]
+        assert files(work) == ["checkpoint", "lock"]
 
 
 def test_only_one_is_ever_inside(tmp_path):
@@ -301,4 +301,4 @@ def test_a_failed_run_leaves_nothing_but_its_error(tmp_path):
     config = CONFIG.but(learning_rate=1e30, gradient_clip=1e30, env_steps=200)
     with pytest.raises(FloatingPointError, match="Lower learning_rate"):
         train(config, GAME, [1], tmp_path)
-    assert names(tmp_path) == []
+    assert files(tmp_path) == []

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from support.toys import rng
 from torch.testing import assert_close
-from toys import rng
 
 from ciacore.cia import cc_loss, cia_loss, similarities
 

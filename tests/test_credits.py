@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
+from support.toys import random_utilities, rng
 from torch.testing import assert_close
-from toys import random_utilities, rng
 
 from ciacore.config import Config
 from ciacore.credits import credits

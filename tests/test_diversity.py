@@ -7,10 +7,21 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from test_backbones import LENGTHS, made, reached, under
-from test_experiment import same
+from support.runs import same
+from support.toys import (
+    LENGTHS,
+    SMALL,
+    SPEC,
+    Stroll,
+    learner,
+    made,
+    random_episodes,
+    reached,
+    rng,
+    small,
+    under,
+)
 from torch.testing import assert_close
-from toys import SMALL, SPEC, Stroll, learner, random_episodes, rng, small
 
 from ciacore import METHODS, train
 from ciacore.baselines.eoi import (

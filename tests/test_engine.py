@@ -1,18 +1,16 @@
 """The engine: an iteration that a CUDA graph could capture, and seeds in lockstep that learn as they would alone."""
 
 import math
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 import torch
 from bench import gpu
 from bench.plain import row_by_row
-from test_experiment import same
+from support.runs import same
+from support.toys import Stroll, learner, random_episodes, small
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.testing import assert_close
-from toys import Stroll, learner, random_episodes, small
 
 from ciacore import METHODS, train
 from ciacore.games import Turn
@@ -97,34 +95,6 @@ def test_only_games_of_known_length_on_a_gpu_are_captured():
 
 # --------------------------------------------------------------------------------
 # lockstep
-
-
-class Stream:
-    def wait_stream(self, other) -> None:
-        pass
-
-
-@pytest.fixture
-def replayed(monkeypatch) -> list[str]:
-    """Stands in for CUDA: streams do nothing, and a graph is the function it was made from."""
-    log: list[str] = []
-
-    class Again:
-        def __init__(self, work, rngs) -> None:
-            self.work = work
-
-        def replay(self) -> None:
-            log.append("replay")
-            self.work()
-
-    cuda = SimpleNamespace(
-        Stream=Stream, current_stream=Stream, stream=lambda _: nullcontext()
-    )
-    monkeypatch.setattr(
-        engine, "torch", SimpleNamespace(**{**vars(torch), "cuda": cuda})
-    )
-    monkeypatch.setattr(engine, "Replayed", Again)
-    return log
 
 
 def test_seeds_in_lockstep_learn_as_alone(replayed):

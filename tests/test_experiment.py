@@ -5,22 +5,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from toys import Stroll, small
+from support.runs import same
+from support.toys import CIA, Stroll, small
 
 from ciacore import METHODS, train
 from ciacore.games import MatrixGame, Turn
 from ciacore.runtime.store import Run
 from ciacore.training import Clock, Log
-
-CIA = {"method": "qmix_cia", "mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
-
-
-def same(a: Run, b: Run, metrics: bool = True) -> bool:
-    """Bit for bit: final weights and, unless told otherwise, every number of the metrics."""
-    weights = a.weights.keys() == b.weights.keys() and all(
-        torch.equal(a.weights[k], b.weights[k]) for k in a.weights
-    )
-    return weights and (not metrics or a.metrics == b.metrics)
 
 
 def trained(*seeds: int, game=None, **fields) -> list[Run]:

@@ -17,8 +17,8 @@ from ciabook.page.explorers import (
     sandbox,
     turn_explorer,
 )
-from test_recording import recording
-from toys import rng
+from support.runs import recording
+from support.toys import rng
 
 from ciacore import METHODS
 from ciacore.games import MatrixGame, Turn

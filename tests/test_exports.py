@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ciabook.evidence.exports import to_marl_eval, to_rliable
-from toys import Stroll, small
+from support.toys import Stroll, small
 
 from ciacore import train
 from ciacore.runtime.store import read_runs

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import (
+from support.golden import (
     cases,
     config,
     episodes,

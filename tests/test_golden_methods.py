@@ -4,7 +4,16 @@ import copy
 
 import pytest
 import torch
-from golden import DMAQ, RENAMED, config, episodes, group, part, spec, translated
+from support.golden import (
+    DMAQ,
+    RENAMED,
+    config,
+    episodes,
+    group,
+    part,
+    spec,
+    translated,
+)
 from torch.testing import assert_close
 
 from ciacore.baselines.eoi import EOI, identity_loss

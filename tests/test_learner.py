@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
+from support.toys import SPEC, gradients, learner, random_episodes, small
 from torch.testing import assert_close
-from toys import SPEC, gradients, learner, random_episodes, small
 
 from ciacore.losses import greedy_actions, td_loss, td_targets, utilities_of, value_of
 from ciacore.methods import assemble

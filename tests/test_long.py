@@ -19,16 +19,16 @@ import torch
 from bench.plain import row_by_row
 from ciabook.page.plots import scores
 from ciabook.studies.recheck import mean, recheck
-from test_resume import digests, names
+from support.faults import wait_until_free
+from support.runs import digests, files
 
 from ciacore import METHODS, train
 from ciacore.games import Turn
 from ciacore.runtime.checkpoint import NAME as CHECKPOINT
-from ciacore.runtime.checkpoint import locked, work_folder
+from ciacore.runtime.checkpoint import work_folder
 from ciacore.runtime.processes import one_core
 from ciacore.runtime.store import read_run, read_runs, run_folder
 from ciacore.training import Training
-from ciacore.types import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results"
@@ -111,7 +111,7 @@ def test_killed_at_twenty_five_random_moments(method, tmp_path):
     # it got further every time
     assert firsts == sorted(set(firsts)) and firsts[0] == 100
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
-    assert names(tmp_path / "killed") == names(tmp_path / "undisturbed")
+    assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
 
 
 def test_papermill_killed_at_random_moments(tmp_path):
@@ -174,18 +174,7 @@ def test_papermill_killed_at_random_moments(tmp_path):
         and not run.provenance["resumed"]
     )
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
-    assert names(tmp_path / "killed") == names(tmp_path / "undisturbed")
-
-
-def wait_until_free(folder: Path) -> None:
-    """Until no process holds a run: a kernel looks once a second whether papermill is still there."""
-    for _ in range(100):
-        try:
-            with locked(folder):
-                return
-        except InvalidInputError:
-            time.sleep(0.1)
-    pytest.fail("the kernel did not end")
+    assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
 
 
 def trained_plainly(seed: int) -> list[float]:

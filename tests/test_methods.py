@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_engine import replayed  # noqa: F401  (a fixture)
-from test_experiment import same
-from test_resume import after
-from toys import SMALL, Stroll
+from support.faults import after
+from support.runs import same
+from support.toys import SMALL, Stroll
 
 from ciacore import METHODS, train
 from ciacore.config import Config
@@ -92,7 +91,7 @@ def test_every_method_goes_on_as_if_nothing_had_happened(method, game, tmp_path)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_seeds_of_every_method_advance_together_as_alone(method, replayed):  # noqa: F811
+def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
     config = METHODS[method].but(**TINY)
     alone, together = (
         [

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 import torch
+from support.toys import random_utilities, rng, small
 from torch.testing import assert_close
-from toys import random_utilities, rng, small
 
 from ciacore.credits import credits
 from ciacore.mixers import MIXERS

@@ -7,16 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
-from test_bad_input import refused
-from test_experiment import same
-from test_resume import CIA, names
+from support.faults import refused, workers_of
+from support.runs import files, same
+from support.toys import CIA, Stroll, small
 from torch import nn
-from toys import Stroll, small
 
 from ciacore import MIXERS, train
 from ciacore.games import MatrixGame, Turn
@@ -26,14 +23,10 @@ from ciacore.runtime.processes import cores, one_core, portable
 from ciacore.runtime.store import read_run
 from ciacore.types import InvalidInputError, Mixed
 
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
+
 CONFIG, GAME = small(**CIA), Turn(horizon=5)
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-@pytest.fixture(autouse=True)
-def as_users_run_it(monkeypatch):
-    """Without the type checks that tests/conftest.py adds."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +94,7 @@ def test_every_error_is_told(at_once, tmp_path):
         len(caught.value.__notes__) == 1
         and "Another seed failed too" in caught.value.__notes__[0]
     )
-    assert names(tmp_path) == []
+    assert files(tmp_path) == []
 
 
 class Broken(Stroll):
@@ -120,7 +113,7 @@ def test_a_mistake_of_a_game_comes_with_its_seed_and_place(tmp_path):
         and "in available" in place
         and other == "Another seed failed too: seed 2: KeyError: 'apples'"
     )
-    assert names(tmp_path) == []
+    assert files(tmp_path) == []
 
 
 def test_a_process_that_cannot_even_start_is_named(tmp_path, monkeypatch):
@@ -168,7 +161,7 @@ def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
         match=r"seed 2: its process ended with exit code -9\. Train it again\.",
     ):
         train(CONFIG, Turn(horizon=5), [1, 2], tmp_path, processes=2)
-    assert started == [1, 2] and names(tmp_path / "turn" / "qmix_cia" / "seed_1")
+    assert started == [1, 2] and files(tmp_path / "turn" / "qmix_cia" / "seed_1")
 
 
 class Half(nn.Module):
@@ -220,7 +213,7 @@ import signal
 import sys
 from ciacore import train
 from ciacore.runtime import processes
-from test_resume import LONGER, TURN
+from support.runs import LONGER, TURN
 
 class Telling(processes.Worker):
     def read(self):
@@ -232,20 +225,6 @@ processes.Worker = Telling
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has put the tests in the background
 train(LONGER.but(env_steps=10_000_000), TURN, [1, 2], sys.argv[1], processes=2)
 """
-
-
-def workers_of(results: Path) -> list[str]:
-    """The processes that hold a run in this folder."""
-    return [
-        path.read_text()
-        for path in results.rglob("lock")
-        if path.read_text() and alive(int(path.read_text()))
-    ]
-
-
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().split()[2] != "Z"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ciabook.battles.recording import Recording, main, read_recording, write_recording
+from ciabook.battles.recording import main, read_recording, write_recording
 from ciabook.battles.scripted_players import PLAYERS, closest, hold, kite, skirmish
 from ciabook.battles.scripted_players import focus_fire as aims_at_the_weakest
 from ciabook.battles.tactics import (
@@ -18,30 +18,10 @@ from ciabook.battles.tactics import (
     kiting,
     tactics,
 )
+from support.runs import recording
 
 from ciacore.games.battles.smax import Units
 from ciacore.types import InvalidInputError
-
-
-def recording(steps: int, n_agents: int, n_foes: int) -> Recording:
-    """One battle in which nobody moves, attacks or dies; agents at x = 10, foes at x = 20, two cells apart."""
-    units = n_agents + n_foes
-    y = np.concatenate([np.arange(n_agents), np.arange(n_foes)]) * 2.0 + 5
-    x = np.where(np.arange(units) < n_agents, 10.0, 20.0)
-    slots = (1, steps + 1, units)
-    return Recording(
-        positions=np.broadcast_to(np.stack([x, y], -1), (*slots, 2)).copy(),
-        health=np.ones(slots),
-        cooldowns=np.zeros(slots),
-        targets=np.full(slots, -1),
-        actions=np.ones((1, steps, n_agents), int),
-        rewards=np.zeros((1, steps)),
-        credits=np.zeros((1, steps, n_agents)),
-        lengths=np.array([steps]),
-        won=np.array([False]),
-        walkable=np.ones((32, 32), bool),
-        facts={"scenario": "toy", "player": "nobody", "provenance": {}},
-    )
 
 
 def test_focus_fire_needs_three_that_are_most() -> None:

@@ -1,49 +1,20 @@
 """An interrupted training goes on as if nothing had happened, bit for bit; and forgetting any part of it would show."""
 
-import hashlib
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from test_experiment import same
-from toys import Stroll, small
+from support.faults import StopHere, after
+from support.runs import LONGER, TURN, digests, files, same, start_training
+from support.toys import CIA, Stroll, small
 
 from ciacore import train
 from ciacore.games import Turn
 from ciacore.training import Training
 
-CIA = {"method": "qmix_cia", "mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
 GAMES = {"torch": Stroll(), "numpy": Turn(horizon=5)}
-
-
-class StopHere(Exception):
-    """The interruption."""
-
-
-def after(iterations: int, kind: type[BaseException] = StopHere):
-    """A progress callback that interrupts training after some iterations."""
-    seen = []
-
-    def progress(*_, **__):
-        seen.append(1)
-        if len(seen) == iterations:
-            raise kind
-
-    return progress
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file()
-    )
 
 
 COMPLETE = [
@@ -71,10 +42,10 @@ def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
         with pytest.raises(StopHere):
             train(config, game, [1], tmp_path / str(k), progress=after(k))
         place = tmp_path / str(k) / game.name / "qmix_cia"
-        assert names(place) == [".seed_1/checkpoint", ".seed_1/lock"]
+        assert files(place) == [".seed_1/checkpoint", ".seed_1/lock"]
         (run,) = train(config, game, [1], tmp_path / str(k))
         assert same(run, whole), k
-        assert names(place) == COMPLETE and [path.name for path in place.iterdir()] == [
+        assert files(place) == COMPLETE and [path.name for path in place.iterdir()] == [
             "seed_1"
         ]
         assert (
@@ -252,46 +223,6 @@ def test_whatever_a_checkpoint_would_forget_shows(
 # --------------------------------------------------------------------------------
 # signals and kills
 
-SCRIPT = """
-import signal, sys
-from test_resume import LONGER, TURN
-from ciacore import train
-from ciacore.runtime import experiment
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told its background jobs to ignore it
-experiment.CHECKPOINT_SECONDS = float(sys.argv[2])
-config = LONGER.but(env_steps=int(sys.argv[3]))
-train(config, TURN, [1], sys.argv[1], progress=lambda steps, *_, **__: print(steps, flush=True))
-"""
-LONGER, TURN = small(**CIA, env_steps=1_000, evaluation_interval=100), Turn(horizon=10)
-
-
-def started(
-    results: Path, seconds: float = 180, env_steps: int = LONGER.env_steps
-) -> subprocess.Popen:
-    """A process that trains, with a checkpoint every few seconds; it prints a line per iteration."""
-    command = [sys.executable, "-c", SCRIPT, str(results), str(seconds), str(env_steps)]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
-def digests(results: Path) -> dict[str, str]:
-    """What a run is, without times."""
-    files = [
-        path
-        for path in results.rglob("*")
-        if path.name in ("metrics.json", "weights.safetensors", "config.json")
-    ]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, str]:
@@ -302,7 +233,7 @@ def undisturbed(tmp_path_factory) -> dict[str, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_obeyed_after_a_checkpoint(number, tmp_path, undisturbed):
-    process = started(tmp_path)
+    process = start_training(tmp_path)
     for _ in range(20):
         process.stdout.readline()
     process.send_signal(number)
@@ -310,7 +241,7 @@ def test_a_signal_is_obeyed_after_a_checkpoint(number, tmp_path, undisturbed):
     # killed; or an exception
     assert process.returncode == {signal.SIGTERM: -15, signal.SIGINT: 1}[number], errors
     assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
-    assert names(tmp_path / "turn" / "qmix_cia") == [
+    assert files(tmp_path / "turn" / "qmix_cia") == [
         ".seed_1/checkpoint",
         ".seed_1/lock",
     ]
@@ -323,7 +254,7 @@ def test_killed_at_random_moments(tmp_path, undisturbed):
     """SIGKILL, which nobody can catch, with a checkpoint at every iteration; a few moments of the long test."""
     moments, reached = random.Random(1), []
     for _ in range(3):
-        process = started(tmp_path, seconds=0)
+        process = start_training(tmp_path, seconds=0)
         reached.append(
             [int(process.stdout.readline()) for _ in range(moments.randint(2, 25))]
         )
@@ -336,4 +267,4 @@ def test_killed_at_random_moments(tmp_path, undisturbed):
     # it got further every time
     assert firsts == sorted(set(firsts)) and firsts[0] == 10
     assert digests(tmp_path) == undisturbed
-    assert names(tmp_path / "turn" / "qmix_cia") == COMPLETE
+    assert files(tmp_path / "turn" / "qmix_cia") == COMPLETE

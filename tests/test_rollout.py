@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import Stroll, learner, random_episodes, rng, small
+from support.toys import Stroll, learner, random_episodes, rng, small
 
 from ciacore.games import Turn
 from ciacore.learning.exploration import EpsilonGreedy

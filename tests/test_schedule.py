@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import jaxtyping
 import pytest
 import torch
-from toys import Stroll, small
+from support.toys import Stroll, small
 
 from ciacore import METHODS, train, training
 from ciacore.config import Config

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from ciabook.studies.study import find
-from test_study import digest, start, wait_until_gone
+from support.faults import start_lab, wait_until_gone
+from support.runs import digests
 
 from ciacore import train
 from ciacore.games import Turn
@@ -49,7 +50,7 @@ def undisturbed(study: str, folder: Path) -> dict[str, str]:
             folder,
             processes=1,
         )
-    return digest(folder)
+    return digests(folder)
 
 
 def running() -> list[str]:
@@ -64,12 +65,12 @@ def running() -> list[str]:
 
 
 def test_a_study_passes_through_slurm(cluster, results, tmp_path):
-    assert start(results, "run", "smoke", "--snakemake", PROFILE).wait(300) == 0
-    assert digest(results) == undisturbed("smoke", tmp_path)
+    assert start_lab(results, "run", "smoke", "--snakemake", PROFILE).wait(300) == 0
+    assert digests(results) == undisturbed("smoke", tmp_path)
 
 
 def test_a_node_that_dies_changes_no_result(cluster, results, tmp_path):
-    lab = start(results, "run", "minute", "--snakemake", PROFILE)
+    lab = start_lab(results, "run", "minute", "--snakemake", PROFILE)
     end = time.monotonic() + 120
     while set(running()) != {"n1", "n2"} and time.monotonic() < end:
         time.sleep(0.5)
@@ -80,13 +81,13 @@ def test_a_node_that_dies_changes_no_result(cluster, results, tmp_path):
     machine("revive", "n1")
     assert lab.wait(500) == 0
     wait_until_gone(results)
-    assert digest(results) == undisturbed("minute", tmp_path)
+    assert digests(results) == undisturbed("minute", tmp_path)
 
 
 def test_a_time_limit_is_gone_on_from(cluster, results, tmp_path):
     """One minute is less than a run takes: SLURM ends it, it keeps a checkpoint, and is submitted again."""
     options = f"{PROFILE} --retries 4 --set-resources seed_1:runtime=1 seed_2:runtime=1"
-    assert start(results, "run", "minute", "--snakemake", options).wait(1_200) == 0
+    assert start_lab(results, "run", "minute", "--snakemake", options).wait(1_200) == 0
     runs = [read_run(path) for path in sorted(results.glob("turn/*/seed_*"))]
     assert all(run.provenance["resumed"] for run in runs)
-    assert digest(results) == undisturbed("minute", tmp_path)
+    assert digests(results) == undisturbed("minute", tmp_path)

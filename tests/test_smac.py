@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_starcraft import Double
-from toys import rng, small
+from support.toy_starcraft import Double
+from support.toys import rng, small
 
 from ciacore.games.battles.smac import Smac
 from ciacore.games.battles.starcraft import SIZES

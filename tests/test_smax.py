@@ -12,7 +12,7 @@ import torch
 from ciabook.battles.scripted_players import PLAYERS, outcomes
 from ciabook.studies.study import in_battle
 from jaxmarl.environments.smax import map_name_to_scenario
-from toys import rng, small
+from support.toys import rng, small
 
 from ciacore import METHODS
 from ciacore.games import GAMES, SCENARIOS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import rng
+from support.toys import rng
 
 from ciacore.games.battles.smac import Smac
 from ciacore.games.battles.starcraft import BUILD, SIZES
@@ -18,7 +18,7 @@ from ciacore.learning.rollout import play
 from ciacore.types import EpisodeLost
 
 pytestmark = pytest.mark.sc2
-PROGRAM = Path(__file__).with_name("toy_sc2.py")
+PROGRAM = Path(__file__).parent / "support" / "toy_sc2.py"
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import pytest
 import torch
 from ciabook.evidence.restored import restored
 from ciabook.studies.drop_weights import main as slim
-from toys import Stroll, small
+from support.runs import made_up
+from support.toys import Stroll, small
 
 from ciacore import train
 from ciacore.config import Config
 from ciacore.runtime.store import (
     BODY,
     WEIGHTS,
-    Run,
     format_json,
     read_run,
     read_runs,
@@ -22,18 +22,6 @@ from ciacore.runtime.store import (
     write_run,
 )
 from ciacore.types import InvalidInputError
-
-
-def made_up(seed: int = 1, method: str = "qmix", **weights: torch.Tensor) -> Run:
-    metrics = {"env_steps": [6], "episode_return": [[1.5, -2.0]], "losses": [None]}
-    return Run(
-        small(method=method, terms=("cia",)),
-        "stroll",
-        seed,
-        metrics,
-        weights,
-        {"commit": "abc", "started": "now"},
-    )
 
 
 def test_round_trip_of_a_trained_run(tmp_path):

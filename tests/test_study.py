@@ -1,12 +1,8 @@
 """Studies: what they hold, what has become of their runs, and the command that trains what is missing."""
 
-import hashlib
 import json
 import os
-import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -24,9 +20,16 @@ from ciabook.studies.study import (
     standing,
     strangers,
 )
-from test_resume import after
-from test_resume import names as files
-from toys import Stroll, small
+from support.faults import (
+    after,
+    command_of,
+    killed_until_done,
+    processes,
+    start_lab,
+    wait_until_gone,
+)
+from support.runs import digests, files
+from support.toys import Stroll, small
 
 from ciacore import METHODS, train
 from ciacore.games import Turn
@@ -390,96 +393,20 @@ def test_a_loss_that_is_no_number_is_a_failure_with_its_step(
 # killed
 
 
-def digest(results: Path) -> dict[str, str]:
-    """sha256 of what a run is, without when and where it was made."""
-    bodies = [
-        path for path in results.glob("*/*/seed_*/*") if path.name != "provenance.json"
-    ]
-    return {
-        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in bodies
-    }
-
-
-def told(process: int) -> bytes:
-    """Command line and environment of a process; nothing if it has gone."""
-    try:
-        return b"".join(
-            Path(f"/proc/{process}/{part}").read_bytes()
-            for part in ("cmdline", "environ")
-        )
-    except OSError:
-        return b""
-
-
-def processes(results: Path) -> list[int]:
-    """Processes that name this results folder or run from it."""
-    everyone = {int(path.name) for path in Path("/proc").glob("[0-9]*")} - {os.getpid()}
-    return [process for process in everyone if str(results).encode() in told(process)]
-
-
-def start(results: Path, *arguments: str) -> subprocess.Popen:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'notebooks'}",
-        "MARK": str(results),
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "ciabook.studies.lab",
-        *arguments,
-        "--results",
-        str(results),
-    ]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, env=environment, **silent)
-
-
-def wait_until_gone(results: Path, seconds: float = 30) -> None:
-    """Every process of a lab has ended."""
-    end = time.monotonic() + seconds
-    while processes(results) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not processes(results)
-
-
-def killed_until_done(
-    results: Path, arguments: list[str], kills: int, seed: int, within: float
-) -> None:
-    """Starts a lab again and again, kills any of its processes at a random moment, and in the end lets it finish."""
-    chance = random.Random(seed)
-    for _ in range(kills):
-        running = start(results, *arguments)
-        time.sleep(chance.uniform(0.5, within))
-        alive = processes(results)
-        if alive:
-            try:
-                os.kill(chance.choice(alive), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        if chance.random() < 0.5:
-            running.kill()
-        running.wait()
-        wait_until_gone(results)
-    assert start(results, *arguments).wait() == 0
-    wait_until_gone(results)
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, str]:
     """The digests of the smoke study, trained in this process."""
     results = tmp_path_factory.mktemp("undisturbed")
     for config in dict.fromkeys(entry.config for entry in find("smoke")):
         train(config, Turn(), [1, 2], results, processes=1)
-    return digest(results)
+    return digests(results)
 
 
 def test_a_run_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path):
     killed_until_done(
         tmp_path, ["exec", "smoke", "turn~qmix_cia~1"], kills=2, seed=4, within=6.0
     )
-    found = digest(tmp_path)
+    found = digests(tmp_path)
     assert len(found) == 3 and found.items() <= undisturbed.items()
     assert not [path for path in files(tmp_path) if "/." in path]
 
@@ -489,13 +416,13 @@ def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_pat
     killed_until_done(
         tmp_path, ["run", "smoke", "--jobs", "2"], kills=1, seed=1, within=14.0
     )
-    assert digest(tmp_path) == undisturbed
+    assert digests(tmp_path) == undisturbed
     assert not [path for path in files(tmp_path / "turn") if "/." in path]
 
 
 def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
     """On SIGTERM Snakemake may wait for a lock that its own thread holds; here it is stopped, which is as deaf."""
-    running = start(tmp_path, "run", "smoke", "--jobs", "2")
+    running = start_lab(tmp_path, "run", "smoke", "--jobs", "2")
     scheduler = None
     while scheduler is None:
         assert running.poll() is None
@@ -504,7 +431,7 @@ def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
             (
                 process
                 for process in processes(tmp_path)
-                if b"--snakefile" in told(process)
+                if b"--snakefile" in command_of(process)
             ),
             None,
         )
@@ -524,16 +451,16 @@ def test_a_study_killed_often_is_what_it_would_have_been(undisturbed, tmp_path):
             seed=seed,
             within=20.0,
         )
-        assert digest(tmp_path / str(seed)) == undisturbed
+        assert digests(tmp_path / str(seed)) == undisturbed
 
 
 @pytest.mark.long
 def test_two_labs_at_once_train_every_run_once(undisturbed, tmp_path):
     """The second command is refused; a run step beside it finds the lock, and later the run."""
-    first = start(tmp_path, "run", "smoke", "--jobs", "2")
+    first = start_lab(tmp_path, "run", "smoke", "--jobs", "2")
     time.sleep(4)
-    assert start(tmp_path, "run", "smoke", "--jobs", "2").wait() == 2
-    assert first.wait() == 0 and digest(tmp_path) == undisturbed
+    assert start_lab(tmp_path, "run", "smoke", "--jobs", "2").wait() == 2
+    assert first.wait() == 0 and digests(tmp_path) == undisturbed
     times = [
         read_run(path).provenance["resumed"] for path in tmp_path.glob("turn/*/seed_*")
     ]

@@ -8,9 +8,10 @@ from torch import Tensor
 from ciacore.config import Config
 from ciacore.learning.learner import Learner
 from ciacore.learning.rollout import pad
-from ciacore.methods import assemble
+from ciacore.methods import METHODS, assemble
 from ciacore.types import Episodes, Spec, Step, Utilities
 
+CIA = {"method": "qmix_cia", "mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
 SMALL = {
     "batch": 4,
     "buffer": 16,
@@ -18,8 +19,6 @@ SMALL = {
     "mixing_size": 4,
     "hypernetwork_size": 8,
     "target_interval": 5,
-}
-SMALL |= {
     "env_steps": 60,
     "evaluation_interval": 20,
     "evaluation_games": 3,
@@ -144,9 +143,46 @@ def learner(
     return Learner(*parts, config)
 
 
+LENGTHS = [8, 3, 5, 1]
+SIZES = {
+    "batch": 4,
+    "hidden_size": 8,
+    "mixing_size": 4,
+    "hypernetwork_size": 8,
+    "central_size": 8,
+}
+
+
+def made(method: str, **fields) -> Learner:
+    """A small learner of a published method."""
+    return learner(METHODS[method].but(**{**SIZES, **fields}))
+
+
 def gradients(module: torch.nn.Module) -> dict[str, float]:
     """Largest absolute gradient entry of each parameter; None where no gradient arrived."""
     return {
         name: None if p.grad is None else float(p.grad.abs().max())
         for name, p in module.named_parameters()
     }
+
+
+def reached(loss: Tensor, ours: Learner) -> set[str]:
+    """The online networks and auxiliaries that a loss sends a gradient to, by name."""
+    auxiliaries = ours.auxiliaries.named_parameters(prefix="auxiliaries")
+    named = dict(ours.online.named_parameters()) | dict(auxiliaries)
+    names = [name for name, parameter in named.items() if parameter.requires_grad]
+    found = torch.autograd.grad(
+        loss, [named[name] for name in names], retain_graph=True, allow_unused=True
+    )
+    moved = set()
+    for name, gradient in zip(names, found, strict=True):
+        if gradient is not None and gradient.abs().max() > 0:
+            moved.add(name)
+    return moved
+
+
+def under(names: set[str], *parts: str) -> bool:
+    """Whether each name lies under one of the parts, and each part has a name."""
+    if not all(name.startswith(parts) for name in names):
+        return False
+    return all(any(name.startswith(part) for name in names) for part in parts)

@@ -11,7 +11,7 @@ from torch import nn
 from ciacore import Config
 from ciacore.types import Episodes, Spec, Utilities
 
-FOLDER = Path(os.environ.get("GOLDEN", Path(__file__).parent / "data" / "golden"))
+FOLDER = Path(os.environ.get("GOLDEN", Path(__file__).parents[1] / "data" / "golden"))
 RECURRENT = {
     "weight_ih": "weight_ih_l0",
     "weight_hh": "weight_hh_l0",

@@ -1,0 +1,1 @@
+"""What several test files share: toys, made-up runs, recorded numbers and faults."""

@@ -1,0 +1,140 @@
+"""Runs and recordings made up by hand, short trainings, and what their folders hold."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from ciabook.battles.recording import Recording
+
+from ciacore.games import Turn
+from ciacore.runtime.store import Run
+from support.toys import CIA, small
+
+# a training of some seconds
+LONGER = small(**CIA, env_steps=1_000, evaluation_interval=100)
+TURN = Turn(horizon=10)
+
+
+# ------------------------------------------------------------------------------ made up
+
+
+def made_up(seed: int = 1, method: str = "qmix", **weights: torch.Tensor) -> Run:
+    """A run that nobody trained, with the given weights."""
+    return Run(
+        config=small(method=method, terms=("cia",)),
+        game="stroll",
+        seed=seed,
+        metrics={
+            "env_steps": [6],
+            "episode_return": [[1.5, -2.0]],
+            "losses": [None],
+        },
+        weights=weights,
+        provenance={"commit": "abc", "started": "now"},
+    )
+
+
+def recording(steps: int, n_agents: int, n_foes: int) -> Recording:
+    """One battle in which nobody moves, attacks or dies.
+
+    The agents stand at x = 10, the foes at x = 20, two cells apart.
+    """
+    units = n_agents + n_foes
+    y = np.concatenate([np.arange(n_agents), np.arange(n_foes)]) * 2.0 + 5
+    x = np.where(np.arange(units) < n_agents, 10.0, 20.0)
+    slots = (1, steps + 1, units)
+    return Recording(
+        positions=np.broadcast_to(np.stack([x, y], -1), (*slots, 2)).copy(),
+        health=np.ones(slots),
+        cooldowns=np.zeros(slots),
+        targets=np.full(slots, -1),
+        actions=np.ones((1, steps, n_agents), int),
+        rewards=np.zeros((1, steps)),
+        credits=np.zeros((1, steps, n_agents)),
+        lengths=np.array([steps]),
+        won=np.array([False]),
+        walkable=np.ones((32, 32), bool),
+        facts={"scenario": "toy", "player": "nobody", "provenance": {}},
+    )
+
+
+# ---------------------------------------------------------- trained in another process
+
+TRAINING = """
+import signal
+import sys
+
+from ciacore import train
+from ciacore.runtime import experiment
+from support.runs import LONGER, TURN
+
+
+def progress(env_steps, *_, **__):
+    print(env_steps, flush=True)
+
+
+# a shell may have told its background jobs to ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
+experiment.CHECKPOINT_SECONDS = float(sys.argv[2])
+config = LONGER.but(env_steps=int(sys.argv[3]))
+train(config, TURN, [1], sys.argv[1], progress=progress)
+"""
+
+
+def start_training(
+    results: Path, seconds: float = 180, env_steps: int = LONGER.env_steps
+) -> subprocess.Popen:
+    """A process that trains `LONGER`; it prints a line per iteration.
+
+    Args:
+        results: The folder of its results.
+        seconds: The time between two checkpoints, in seconds; 0 for every iteration.
+        env_steps: How long it trains, in environment steps.
+    """
+    arguments = [str(results), str(seconds), str(env_steps)]
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment["OMP_NUM_THREADS"] = "1"
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAINING, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+# -------------------------------------------------------------------------- compared
+
+
+def same(a: Run, b: Run, metrics: bool = True) -> bool:
+    """Bit for bit: final weights and, unless told otherwise, the metrics."""
+    if a.weights.keys() != b.weights.keys():
+        return False
+    for name in a.weights:
+        if not torch.equal(a.weights[name], b.weights[name]):
+            return False
+    return a.metrics == b.metrics if metrics else True
+
+
+def files(folder: Path) -> list[str]:
+    """The names of all files under a folder, sorted."""
+    found = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            found.append(path.relative_to(folder).as_posix())
+    return sorted(found)
+
+
+def digests(results: Path) -> dict[str, str]:
+    """The sha256 of what the runs are, without when and where they were made."""
+    found = {}
+    for path in results.glob("*/*/seed_*/*"):
+        if path.name != "provenance.json":
+            name = str(path.relative_to(results))
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
