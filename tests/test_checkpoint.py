@@ -275,7 +275,7 @@ def test_only_one_is_ever_inside(tmp_path):
 
 
 def test_what_a_killed_process_left_is_swept_away(work):
-    (work / "checkpoint.part").write_bytes(b"half")
+    (work / ".checkpoint.part").write_bytes(b"half")
     (work / ".seed_1.abc").mkdir()
     (work / ".seed_1.abc" / "config.json").write_text("{")
     train(CONFIG, GAME, [1], work.parents[2])

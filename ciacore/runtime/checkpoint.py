@@ -19,6 +19,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
 from torch import Tensor
 
+from ciacore.runtime.files import opened_whole
 from ciacore.types import refuse
 
 FORMAT = 2  # raised whenever the meaning of a checkpoint changes
@@ -132,12 +133,9 @@ def write_checkpoint(
     }
     body = format_tensors(held, {"facts": json.dumps(facts)})
     head = b"%s %d %s\n" % (MAGIC, FORMAT, hashlib.sha256(body).hexdigest().encode())
-    with open(work / f"{NAME}.part", "wb") as file:
+    with opened_whole(work / NAME) as file:
         file.write(head)
         file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(work / f"{NAME}.part", work / NAME)
 
 
 def read_checkpoint(work: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
