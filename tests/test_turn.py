@@ -1,5 +1,6 @@
 """Turn: the rules worked by hand, what is seen, and what is random."""
 
+import pickle
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,19 @@ import torch
 from ciabook.turn.scripted_players import Uniform, trace
 
 from ciacore.games import GAMES, Turn
-from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, TurnState
+from ciacore.games.turn import (
+    DOWN,
+    EAT,
+    LEFT,
+    N_ACTIONS,
+    RIGHT,
+    STAY,
+    UP,
+    TurnState,
+    act,
+    seen_from,
+    tabulate,
+)
 from ciacore.types import InvalidInputError
 
 CELLS = list(product(range(5), repeat=2))
@@ -39,7 +52,7 @@ def step(state, *actions, game=None):
     return (game or GAME).step(state, torch.tensor([actions]), generator())
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # rules
 
 
@@ -148,7 +161,111 @@ def test_the_time_limit_truncates_at_the_last_step_only(horizon):
     assert ended == [False] * (horizon - 1) + [True]
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
+# the rule in words, and the tables that the game looks it up in
+
+
+def by_hand(size, place, action, free):
+    """A walk on a map with a wall around it: (place afterwards, bites, points lost)."""
+    walls = np.pad(np.zeros((size, size)), 1, constant_values=1)
+    if not free:
+        return place, False, int(action in (UP, DOWN, LEFT, RIGHT, EAT))
+    row, column = place
+    wanted = {
+        UP: (row - 1, column),
+        DOWN: (row + 1, column),
+        LEFT: (row, column - 1),
+        RIGHT: (row, column + 1),
+    }.get(action, place)
+    bumps = bool(walls[wanted[0] + 1, wanted[1] + 1])
+    return place if bumps else wanted, action == EAT, int(bumps)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 8])
+def test_the_rule_is_a_walk_on_a_walled_map(size):
+    places = list(product(range(size), repeat=2))
+    for cell, place in enumerate(places):
+        for action, free in product(range(N_ACTIONS), (True, False)):
+            after, bites, lost = by_hand(size, place, action, free)
+            found = act(size, cell, action, free)
+            assert places[found.cell] == after
+            assert found.bitten == (cell if bites else -1)
+            assert found.fine == lost
+
+
+@pytest.mark.parametrize("make", [torch.tensor, np.array], ids=["torch", "numpy"])
+@pytest.mark.parametrize("size", [2, 3, 5, 8])
+def test_the_game_is_the_rule_in_every_case(size, make):
+    """One board per cell, action, apple, and agent that acts, free or trapped.
+
+    The other agent stays, which costs nothing and changes nothing.
+    """
+    game, n_cells = Turn(size), size**2
+    cases = list(
+        product(range(2), range(2), range(n_cells), range(N_ACTIONS), range(n_cells))
+    )
+    agent, free, cell, action, apple = np.array(cases).T
+    boards = np.arange(len(cases))
+    positions = np.zeros((len(cases), 2), dtype=np.int64)
+    positions[boards, agent] = cell
+    actions = np.full((len(cases), 2), STAY)
+    actions[boards, agent] = action
+    state = TurnState(make(positions), make(apple), make(free), make(0 * apple))
+    rng = np.random.default_rng(0) if make is np.array else generator()
+    step = game.step(state, make(actions), rng)
+
+    rule = [
+        [act(size, *case, free=acts_freely) for acts_freely in (False, True)]
+        for case in product(range(n_cells), range(N_ACTIONS))
+    ]
+    rule = np.array(rule).reshape(n_cells, N_ACTIONS, 2, 3)
+    is_free = (agent == free).astype(int)
+    next_cell, bitten, fine = rule[cell, action, is_free].T
+    meal = bitten == apple
+    assert meal.sum() == 2 * n_cells  # each agent, in each cell
+    positions[boards, agent] = next_cell
+    assert np.array_equal(step.state.positions, positions)
+    assert np.array_equal(step.rewards, 10 * meal - fine)
+    assert np.array_equal(step.info["eaten"], meal)
+    assert np.array_equal(step.state.free, np.where(meal, 1 - free, free))
+    assert np.array_equal(step.state.apple[~make(meal)], apple[~meal])
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 8])
+def test_a_window_is_cut_out_of_the_map(size):
+    """A map with one thing and a rim of nothing; the window is the 3x3 piece of it."""
+    game, n_cells = Turn(size), size**2
+    own, thing = np.indices((n_cells, n_cells)).reshape(2, -1)
+    both = np.stack([own, thing], -1)
+    boards = TurnState(both, apple=thing, free=0 * own, t=0 * own)
+    seen = game.observe(boards).reshape(-1, 2, 2, 3, 3)  # [board, agent, window, ...]
+    for index in range(len(own)):
+        row, column = divmod(own[index], size)
+        map_of_thing = np.zeros(n_cells)
+        map_of_thing[thing[index]] = 1
+        map_of_thing = np.pad(map_of_thing.reshape(size, size), 1)
+        window = map_of_thing[row : row + 3, column : column + 3]
+        flat = seen_from(size, int(own[index]), int(thing[index]))
+        assert flat == window.flatten().tolist()
+        assert np.array_equal(seen[index, 0, 0], window)  # the other agent
+        assert np.array_equal(seen[index, 0, 1], window)  # the apple
+        # agent 1 stands on the apple and sees agent 0 on the opposite side
+        assert np.array_equal(seen[index, 1, 0], window[::-1, ::-1])
+        assert seen[index, 1, 1].tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_tables_are_made_once_per_size_and_do_not_travel():
+    game = Turn()
+    game.observe(game.reset(1, generator()))
+    assert tabulate(5) is tabulate(5)
+    assert len(tabulate(5).outcome) == 2
+    sent = pickle.dumps(game)
+    assert len(sent) < 1_000
+    again = pickle.loads(sent)
+    assert (again.name, again.spec, again.size) == (game.name, game.spec, game.size)
+
+
+# --------------------------------------------------------------------------------------
 # what is seen
 
 
@@ -210,28 +327,31 @@ def test_state_is_four_one_hots():
 
 
 def test_state_in_units():
-    """Per agent its own cell, whether it is free, and the apple's cell; nothing else about the game changes."""
-    units, state = Turn(units=True), board((0, 1), (3, 2), (4, 4), free=1)
-    told = units.global_state(state)[0]
-    assert (
-        told.shape == (102,) == (units.spec.state_size,) and units.spec.unit_size == 51
-    )
-    assert told[:51].nonzero().flatten().tolist() == [1, 26 + 24]
-    assert told[51:].nonzero().flatten().tolist() == [3 * 5 + 2, 25, 26 + 24]
-    assert torch.equal(units.observe(state), Turn().observe(state))
-    assert (units.name, Turn().name) == ("turn_units", "turn") and GAMES[
-        "turn_units"
-    ]().units
+    """Per agent its own cell, whether it is free, and the apple's cell."""
+    game = Turn(units=True)
+    state = board((0, 1), (3, 2), (4, 4), free=1)
+    features = game.global_state(state)[0]
+    assert features.shape == (102,)
+    assert game.spec.state_size == 102
+    assert game.spec.unit_size == 51
+    assert features[:51].nonzero().flatten().tolist() == [1, 26 + 24]
+    assert features[51:].nonzero().flatten().tolist() == [3 * 5 + 2, 25, 26 + 24]
+
+
+def test_units_change_the_state_and_the_name_and_nothing_else():
+    state = board((0, 1), (3, 2), (4, 4), free=1)
+    assert torch.equal(Turn(units=True).observe(state), Turn().observe(state))
+    assert Turn(units=True).name == "turn_units"
+    assert Turn().name == "turn"
+    assert GAMES["turn_units"]().units
 
 
 def test_all_actions_are_always_available():
-    assert (
-        Turn().available(Turn().reset(2, generator())).tolist()
-        == [[[True] * 6] * 2] * 2
-    )
+    available = Turn().available(Turn().reset(2, generator()))
+    assert available.tolist() == [[[True] * 6] * 2] * 2
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # randomness
 
 
@@ -287,7 +407,7 @@ def test_a_game_does_not_notice_what_the_others_do():
     assert found[0][1] != found[1][1]
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # other boards
 
 

@@ -1,25 +1,34 @@
-"""Turn, the didactic game of the paper: two agents take turns to eat apples, and only one of them is ever free."""
+"""Turn, the didactic game of the paper: two agents take turns to eat apples.
+
+The rules stand in words in `act`, the view of an agent in `seen_from`. `tabulate` asks
+both about every case once; the game then plays N boards at once by looking cases up.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from ciacore.fast.arrays import integers, library, tensor
 from ciacore.games.checks import Checked, check_n_games
 from ciacore.types import Array, Generator, Spec, Step, refuse
 
 UP, DOWN, LEFT, RIGHT, EAT, STAY = range(6)
-# (row, column) change of each action
-MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0), (0, 0))
+N_ACTIONS = 6
+MOVES = {UP: (-1, 0), DOWN: (1, 0), LEFT: (0, -1), RIGHT: (0, 1)}  # (row, column)
+NOWHERE = -1  # no cell
+MEAL = 10.0  # points for an apple
+FINE = 1  # points lost by an action that is punished
+# (row, column) offsets of the 3x3 window around an agent, row by row
+WINDOW = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)]
 
 
 class TurnState(NamedTuple):
-    """N boards. Cells are numbered row by row; `Turn.places` tells rows and columns."""
+    """N boards. Cells are numbered row by row; `Turn.places` gives rows and columns."""
 
     positions: Int[Array, "N 2"]  # cell of agent 0 and of agent 1
     apple: Int[Array, "N"]  # its cell
@@ -27,19 +36,109 @@ class TurnState(NamedTuple):
     t: Int[Array, "N"]  # steps played
 
 
-class Board(NamedTuple):
-    """The rules of a board, as tables."""
+class Outcome(NamedTuple):
+    """What one agent's action does."""
+
+    cell: int  # where the agent is afterwards
+    bitten: int  # the cell it bites into; NOWHERE where it does not bite
+    fine: int  # points it loses
+
+
+def act(size: int, cell: int, action: int, free: bool) -> Outcome:
+    """The rule of the game: what one agent's action does.
+
+    A bite is a meal where the apple is in the bitten cell; elsewhere it does nothing.
+
+    Args:
+        size: cells per side of the board.
+        cell: where the agent is, 0 to size² - 1.
+        action: UP, DOWN, LEFT, RIGHT, EAT or STAY.
+        free: whether the agent is free; else it is trapped.
+
+    Returns:
+        The agent's next cell, the cell it bites into, and its fine.
+    """
+    if action == STAY:
+        return Outcome(cell, NOWHERE, fine=0)
+    if not free:
+        return Outcome(cell, NOWHERE, fine=FINE)
+    if action == EAT:
+        return Outcome(cell, bitten=cell, fine=0)
+    row, column = divmod(cell, size)
+    down, right = MOVES[action]
+    row, column = row + down, column + right
+    over_the_border = row not in range(size) or column not in range(size)
+    if over_the_border:
+        return Outcome(cell, NOWHERE, fine=FINE)
+    return Outcome(row * size + column, NOWHERE, fine=0)
+
+
+def seen_from(size: int, cell: int, thing: int) -> list[float]:
+    """What is seen from a cell: the 3x3 window around it, row by row.
+
+    Args:
+        size: cells per side of the board.
+        cell: the cell in the middle of the window.
+        thing: the cell of what is looked for.
+
+    Returns:
+        Nine numbers: 1 where the thing is, else 0; all 0 where it is out of view.
+    """
+    row, column = divmod(cell, size)
+    place = divmod(thing, size)
+    return [float((row + down, column + right) == place) for down, right in WINDOW]
+
+
+class Tables(NamedTuple):
+    """`act` and `seen_from` for every case, and the one-hot rows of the features."""
 
     agents: Int[Array, "2"]  # 0, 1
-    corners: Int[Array, "1 2"]  # where the agents start
-    # [trapped, apple, own cell, action] -> next cell, if it eats, if it pays
-    outcome: Int[Array, "2 cells cells 6 3"]
-    # [cell of agent 0, of agent 1] -> their 3x3 windows
-    mates: Float[Array, "cells cells 2 9"]
-    sight: Float[Array, "cells cells 9"]  # [own cell, other cell] -> the 3x3 window
-    cells: Float[Array, "cells cells"]  # one-hot cells
-    turns: Float[Array, "2 2"]  # one-hot free agent
-    choices: Bool[Array, "2 2 6"]  # [free agent] -> the available actions of both
+    # [free agent, agent, its cell, its action] -> the three numbers of an Outcome
+    outcome: Int[Array, "2 2 cells 6 3"]
+    window: Float[Array, "cells cells 9"]  # [own cell, cell of a thing] -> seen_from
+    # [cell of agent 0, cell of agent 1] -> the window of each that shows the other
+    windows_of_both: Float[Array, "cells cells 2 9"]
+    one_hot_cell: Float[Array, "cells cells"]
+    one_hot_agent: Float[Array, "2 2"]
+    available: Bool[Array, "2 2 6"]  # [free agent] -> the available actions of both
+
+
+@cache
+def tabulate(size: int) -> Tables:
+    """The tables of a board, in numpy; they are made once and must not be written to.
+
+    Args:
+        size: cells per side of the board.
+    """
+    n_cells = size**2
+    outcome = np.zeros((2, 2, n_cells, N_ACTIONS, len(Outcome._fields)), np.int64)
+    for free, agent, cell, action in np.ndindex(2, 2, n_cells, N_ACTIONS):
+        outcome[free, agent, cell, action] = act(size, cell, action, agent == free)
+    window = np.zeros((n_cells, n_cells, len(WINDOW)), np.float32)
+    for cell, thing in np.ndindex(n_cells, n_cells):
+        window[cell, thing] = seen_from(size, cell, thing)
+    seen_by_agent_0 = window  # [cell of agent 0, cell of agent 1, 9]
+    seen_by_agent_1 = window.swapaxes(0, 1)
+    return Tables(
+        agents=np.arange(2),
+        outcome=outcome,
+        window=window,
+        windows_of_both=np.stack([seen_by_agent_0, seen_by_agent_1], -2),
+        one_hot_cell=np.eye(n_cells, dtype=np.float32),
+        one_hot_agent=np.eye(2, dtype=np.float32),
+        available=np.ones((2, 2, N_ACTIONS), dtype=bool),
+    )
+
+
+@cache
+def tabulate_in_torch(size: int, device: torch.device) -> Tables:
+    """The tables of a board as tensors; they are made once and must not be written to.
+
+    Args:
+        size: cells per side of the board.
+        device: where the tensors are.
+    """
+    return Tables(*[tensor(table).to(device) for table in tabulate(size)])
 
 
 class Turn(Checked):
@@ -48,7 +147,7 @@ class Turn(Checked):
     Story:
         Two agents live on a small board with one apple. Only the free agent may move
         and eat; the other is trapped by fences. When the free agent eats, the turn
-        passes and a new apple appears. Nobody is told whose turn it is, so a good team
+        passes and a new apple appears. Nobody sees whose turn it is, so a good team
         must work it out, and a good critic must credit the agents alternately.
     Agents and actions:
         2 agents, 6 actions each: 0 up (row - 1), 1 down (row + 1), 2 left (column - 1),
@@ -90,8 +189,8 @@ class Turn(Checked):
         Args:
             size: cells per side of the board.
             horizon: steps per episode.
-            units: tell the state as one block of features per agent; the game is then
-                called turn_units.
+            units: whether the state has one block of features per agent; the game is
+                then called turn_units.
 
         Raises:
             InvalidInputError: size below 2 or horizon below 1.
@@ -110,87 +209,114 @@ class Turn(Checked):
                 horizon,
                 "The paper's episodes have 100 steps.",
             )
+        n_cells = size**2
+        unit_size = 2 * n_cells + 1
         self.name = "turn_units" if units else "turn"
-        self.size, self.units, unit_size = size, units, 2 * size**2 + 1
+        self.size = size
+        self.units = units
         self.spec = Spec(
             n_agents=2,
-            n_actions=len(MOVES),
-            observation_size=2 * 9,
-            state_size=2 * unit_size if units else 3 * size**2 + 2,
+            n_actions=N_ACTIONS,
+            observation_size=2 * len(WINDOW),
+            state_size=2 * unit_size if units else 3 * n_cells + 2,
             unit_size=unit_size if units else 0,
             horizon=horizon,
             dtype=torch.uint8,
             ends_early=False,
             in_numpy=True,
         )
-        self._boards: dict[object, Board] = {}
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the tables, which are quickly made."""
-        return {**self.__dict__, "_boards": {}}
 
     def reset(self, n_games: int, rng: Generator) -> TurnState:
-        """N fresh boards, in the generator's kind of arrays."""
+        """N fresh boards: the agents in opposite corners, agent 0 free.
+
+        Args:
+            n_games: N, at least 1.
+            rng: draws the apples; a numpy generator gives numpy arrays, a torch
+                generator tensors on its device.
+
+        Returns:
+            The boards at t = 0.
+
+        Raises:
+            InvalidInputError: n_games is not a whole number of at least 1.
+        """
         check_n_games(n_games)
         apple = self._new_apple(n_games, rng)
-        zero = apple * 0
-        return TurnState(self._board(apple).corners[zero], apple, zero, zero)
+        arrays = library(apple)
+        first_cell = arrays.zeros_like(apple)
+        last_cell = arrays.full_like(apple, self.size**2 - 1)
+        return TurnState(
+            positions=arrays.stack([first_cell, last_cell], -1),
+            apple=apple,
+            free=arrays.zeros_like(apple),
+            t=arrays.zeros_like(apple),
+        )
 
     def advance(
         self, state: TurnState, actions: Int[Array, "N 2"], rng: Generator
     ) -> Step:
-        """Plays one joint action in every game."""
-        board = self._board(actions)
-        trapped = state.free[:, None] ^ board.agents  # [N, K], 0 or 1
-        outcome = board.outcome[trapped, state.apple[:, None], state.positions, actions]
-        of_both = outcome[:, 0] + outcome[:, 1]
-        eaten, punished = of_both[:, 1] > 0, of_both[:, 2]
-        apple = library(actions).where(
-            eaten, self._new_apple(len(eaten), rng), state.apple
-        )
-        after = TurnState(outcome[..., 0], apple, state.free ^ eaten, state.t + 1)
-        never = eaten ^ eaten
-        ended = after.t >= self.spec.horizon
+        """Plays one joint action on every board.
+
+        Both agents act by the rule (`act`). Where one of them bites into the apple, the
+        turn passes and a new apple appears.
+
+        Args:
+            state: N boards.
+            actions: the action of each agent, 0 to 5.
+            rng: draws a new apple for every board, whether it is needed or not.
+
+        Returns:
+            The boards one step later, the team rewards, the ends, and in `info` which
+            boards are `valid` (all) and on which the apple was `eaten`.
+        """
+        tables = self._tables(actions)
+        outcome = tables.outcome[
+            state.free[:, None], tables.agents, state.positions, actions
+        ]  # [N, 2, 3]
+        positions, bitten, fines = outcome[..., 0], outcome[..., 1], outcome[..., 2]
+        meals = bitten == state.apple[:, None]  # [N, 2]
+        eaten = meals[:, 0] | meals[:, 1]  # [N]
+        rewards = MEAL * eaten - (fines[:, 0] + fines[:, 1])
+
+        arrays, n_games = library(actions), len(actions)
+        apple = arrays.where(eaten, self._new_apple(n_games, rng), state.apple)
+        free = state.free ^ eaten  # after a meal, 0 becomes 1 and 1 becomes 0
+        t = state.t + 1
+
+        never = arrays.zeros(n_games, dtype=bool, device=actions.device)
         return Step(
-            after,
-            10.0 * eaten - punished,
-            never,
-            ended,
+            TurnState(positions, apple, free, t),
+            rewards,
+            never,  # terminated
+            t >= self.spec.horizon,  # truncated
             {"valid": ~never, "eaten": eaten},
         )
 
     def observe(self, state: TurnState) -> Float[Array, "N 2 18"]:
-        """What each agent sees: a window for the other agent, then one for the apple."""
-        board = self._board(state.apple)
-        mate = board.mates[state.positions[:, 0], state.positions[:, 1]]
-        return library(mate).concatenate(
-            [mate, board.sight[state.positions, state.apple[:, None]]], -1
-        )
+        """What each agent sees: the window of the other agent, then the apple's."""
+        tables = self._tables(state.apple)
+        agent_0, agent_1 = state.positions[:, 0], state.positions[:, 1]
+        other_agent = tables.windows_of_both[agent_0, agent_1]  # [N, 2, 9]
+        apple = tables.window[state.positions, state.apple[:, None]]  # [N, 2, 9]
+        return library(apple).concatenate([other_agent, apple], -1)
 
     def global_state(self, state: TurnState) -> Float[Array, "N S"]:
-        """Everything but the time: apple, agent 0, agent 1 as one-hot cells, and who is free; or units."""
-        board, concatenate = self._board(state.apple), library(state.apple).concatenate
+        """Everything but the time, as the card says: one-hot cells and who is free."""
         if self.units:
-            apple = board.cells[state.apple[:, None]]  # [N, 1, 25]
-            free = board.turns[state.free][..., None]
-            units = concatenate(
-                [board.cells[state.positions], free, concatenate([apple, apple], 1)], -1
-            )
-            return units.reshape(len(units), -1)
-        # [N, 3, 25]
-        cells = board.cells[concatenate([state.apple[:, None], state.positions], 1)]
-        return concatenate([cells.reshape(len(cells), -1), board.turns[state.free]], 1)
+            return self._state_in_units(state)
+        tables = self._tables(state.apple)
+        arrays = library(state.apple)
+        cells = arrays.concatenate([state.apple[:, None], state.positions], 1)  # [N, 3]
+        one_hots = tables.one_hot_cell[cells].reshape(len(cells), -1)
+        return arrays.concatenate([one_hots, tables.one_hot_agent[state.free]], 1)
 
     def available(self, state: TurnState) -> Bool[Array, "N 2 6"]:
         """All actions, always."""
-        return self._board(state.free).choices[state.free]
+        return self._tables(state.free).available[state.free]
 
     def places(self, state: TurnState) -> tuple[Int[Array, "N 2 2"], Int[Array, "N 2"]]:
         """(row, column) of both agents, and of the apple."""
-        stack = library(state.apple).stack
-        return tuple(
-            stack([cell // self.size, cell % self.size], -1) for cell in state[:2]
-        )
+        return self._place(state.positions), self._place(state.apple)
 
     def placed(
         self,
@@ -200,65 +326,57 @@ class Turn(Checked):
     ) -> TurnState:
         """The boards with these rows and columns, at t = 0.
 
+        Args:
+            positions: (row, column) of both agents.
+            apple: its (row, column).
+            free: index of the free agent, 0 or 1.
+
+        Returns:
+            The boards.
+
         Raises:
             InvalidInputError: a place outside the board.
         """
-        for name, place in (("positions", positions), ("apple", apple)):
-            if place.min() < 0 or place.max() >= self.size:
-                got = f"values from {place.min()} to {place.max()}"
-                refuse(
-                    name,
-                    f"rows and columns from 0 to {self.size - 1}",
-                    got,
-                    "Rows and columns count from 0.",
-                )
-        cells = (
-            place[..., 0] * self.size + place[..., 1] for place in (positions, apple)
+        return TurnState(
+            positions=self._cell("positions", positions),
+            apple=self._cell("apple", apple),
+            free=free,
+            t=library(free).zeros_like(free),
         )
-        return TurnState(*cells, free, 0 * free)
 
-    def _board(self, beside: Array) -> Board:
-        """The tables, beside an array."""
-        place = beside.device  # "cpu" in numpy, torch.device("cpu") in torch
-        if place not in self._boards:
-            board = make_board(self.size)
-            if isinstance(beside, Tensor):
-                board = Board(*(tensor(table).to(place) for table in board))
-            self._boards[place] = board
-        return self._boards[place]
+    def _state_in_units(self, state: TurnState) -> Float[Array, "N S"]:
+        """Per agent: its cell, whether it is free, and the apple's cell."""
+        tables = self._tables(state.apple)
+        arrays = library(state.apple)
+        own_cell = tables.one_hot_cell[state.positions]  # [N, 2, 25]
+        is_free = tables.one_hot_agent[state.free][..., None]  # [N, 2, 1]
+        apple = tables.one_hot_cell[state.apple[:, None]]  # [N, 1, 25]
+        apple_for_both = arrays.concatenate([apple, apple], 1)  # [N, 2, 25]
+        units = arrays.concatenate([own_cell, is_free, apple_for_both], -1)
+        return units.reshape(len(units), -1)
+
+    def _place(self, cell: Int[Array, "..."]) -> Int[Array, "... 2"]:
+        """(row, column) of cells."""
+        return library(cell).stack([cell // self.size, cell % self.size], -1)
+
+    def _cell(self, name: str, place: Int[Array, "... 2"]) -> Int[Array, "..."]:
+        """The cells of places; `name` is the argument that a refusal names."""
+        low, high = place.min(), place.max()
+        if low < 0 or high >= self.size:
+            refuse(
+                name,
+                f"rows and columns from 0 to {self.size - 1}",
+                f"values from {low} to {high}",
+                "Rows and columns count from 0.",
+            )
+        return place[..., 0] * self.size + place[..., 1]
+
+    def _tables(self, like: Array) -> Tables:
+        """The tables in numpy or torch, and on the device, of an array."""
+        if isinstance(like, np.ndarray):
+            return tabulate(self.size)
+        return tabulate_in_torch(self.size, like.device)
 
     def _new_apple(self, n_games: int, rng: Generator) -> Int[Array, "N"]:
+        """A random cell for each board."""
         return integers(rng, self.size**2, (n_games,))
-
-
-def make_board(size: int) -> Board:
-    """The rules, written out for every cell, in numpy."""
-    cell = np.arange(size**2)
-    place = np.stack([cell // size, cell % size], -1)  # (row, column) of each
-    wanted = place[:, None] + np.array(MOVES)  # [cells, 6, 2]
-    # a move over the border leads back to where it began
-    inside = wanted.clip(0, size - 1)
-    bumps, acts = (wanted != inside).any(-1), np.arange(len(MOVES)) != STAY
-    # [apple, cell, action]
-    eats = (cell[:, None, None] == cell[:, None]) & (np.arange(len(MOVES)) == EAT)
-    free, trapped = (inside @ [size, 1], eats, bumps), (cell[:, None], False, acts)
-    outcome = [
-        np.stack([np.broadcast_to(part, eats.shape) for part in parts], -1)
-        for parts in (free, trapped)
-    ]
-    square = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-    sight = (
-        ((place - place[:, None])[..., None, :] == np.array(square))
-        .all(-1)
-        .astype(np.float32)
-    )
-    return Board(
-        agents=np.arange(2),
-        corners=np.array([[0, size**2 - 1]]),
-        outcome=np.stack(outcome),
-        mates=np.stack([sight, sight.swapaxes(0, 1)], -2),
-        sight=sight,
-        cells=np.eye(size**2, dtype=np.float32),
-        turns=np.eye(2, dtype=np.float32),
-        choices=np.ones((2, 2, len(MOVES)), dtype=bool),
-    )
