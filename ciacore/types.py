@@ -208,16 +208,9 @@ class Forward(NamedTuple):
 # the parts of a method: each slot of Config names one
 
 
-class Agent(Protocol):
-    """The network of the utilities, one for all agents: Q_k(tau_k, .). A module."""
-
-    def inputs(self, episodes: Episodes) -> Any:
-        """What the network reads along episodes, made once for online and target."""
-
-    def unroll(
-        self, episodes: Episodes, inputs: Any = None
-    ) -> tuple[Float[Tensor, "B T+1 K A"], Float[Tensor, "B T+1 K H"]]:
-        """Action values and hidden states along whole episodes."""
+@runtime_checkable
+class Player(Protocol):
+    """What a policy plays: an agent, or a copy of one that computes in numpy."""
 
     def initial(self, n_games: int) -> tuple[Any, Float[Array, "N K A"]]:
         """Hidden state and last actions at the start of N games."""
@@ -229,10 +222,23 @@ class Agent(Protocol):
         hidden: Any,
         context: Float[Array, "N Z"] | None = None,
     ) -> tuple[Float[Array, "N K A"], Any]:
-        """Action values and the next hidden state, while playing."""
+        """Action values and the next hidden state."""
 
     def one_hot(self, actions: Int[Array, "N K"]) -> Float[Array, "N K A"]:
         """The actions taken, as `step` reads them at the next step."""
+
+
+@runtime_checkable
+class Agent(Player, Protocol):
+    """The network of the utilities, one for all agents: Q_k(tau_k, .). A module."""
+
+    def inputs(self, episodes: Episodes) -> Any:
+        """What the network reads along episodes, made once for online and target."""
+
+    def unroll(
+        self, episodes: Episodes, inputs: Any = None
+    ) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
+        """Action values and hidden states along whole episodes, T+1 slots."""
 
 
 @runtime_checkable
@@ -252,30 +258,33 @@ class Policy(Protocol):
         """One action per agent [N, K], and the memory for the next step."""
 
 
+@runtime_checkable
 class Explorer(Protocol):
     """How a method plays: EXPLORERS[name](spec, config, auxiliaries)."""
 
     context_size: int  # Z, of the latent that it gives to the agents; 0 for most
 
-    def learning(self, agent: Agent, epsilon: float | Tensor) -> Policy:
+    def learning(self, agent: Player, epsilon: float | Tensor) -> Policy:
         """The policy that collects episodes to learn from."""
 
-    def evaluating(self, agent: Agent) -> Policy:
+    def evaluating(self, agent: Player) -> Policy:
         """The policy that is evaluated."""
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What is regressed on which target. A module: OBJECTIVES[name](spec, config)."""
 
     def greedy_values(
-        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B T+1 K"]
-    ) -> Float[Tensor, "B T+1"]:
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
+    ) -> Float[Tensor, "B slots"]:
         """The joint value of the greedy actions; asked of the target networks."""
 
     def __call__(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         """The losses of an online pass, by name; their sum is minimised."""
 
 
+@runtime_checkable
 class Term(Protocol):
     """A loss added to the objective's. A module: TERMS[name](spec, config)."""
 

@@ -92,8 +92,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def __init__(self, work, rngs) -> None:
             self.work = work
 
-        def replay(self) -> None:
-            log.append("replay")
+        def launch(self) -> None:
+            log.append("launch")
             self.work()
 
     cuda = SimpleNamespace(
@@ -101,5 +101,5 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     )
     torch_without_cuda = SimpleNamespace(**{**vars(torch), "cuda": cuda})
     monkeypatch.setattr(cuda_graphs, "torch", torch_without_cuda)
-    monkeypatch.setattr(cuda_graphs, "Replayed", Again)
+    monkeypatch.setattr(cuda_graphs, "CapturedGraph", Again)
     return log

@@ -37,13 +37,13 @@ def state_sum(tmp_path, monkeypatch):
     monkeypatch.setattr(
         ciacore.mixers, "__path__", [*ciacore.mixers.__path__, str(tmp_path)]
     )
-    monkeypatch.setattr(ciacore.mixers, "MIXERS", dict(MIXERS))
-    monkeypatch.setitem(ciacore.methods.SLOTS, "mixer", ciacore.mixers.MIXERS)
+    monkeypatch.setattr(ciacore.methods, "MIXERS", dict(MIXERS))
+    monkeypatch.setitem(ciacore.methods.SLOTS, "mixer", ciacore.methods.MIXERS)
     name, (line, *more) = "ciacore.mixers.state_sum", shown("MIXERS[").splitlines()
     assert not more  # one line
     module = importlib.import_module(name)
-    exec(line, {"MIXERS": ciacore.mixers.MIXERS, "StateSum": module.StateSum})
-    yield ciacore.mixers.MIXERS["state_sum"]
+    exec(line, {"MIXERS": ciacore.methods.MIXERS, "StateSum": module.StateSum})
+    yield ciacore.methods.MIXERS["state_sum"]
     del sys.modules[name], ciacore.mixers.state_sum
 
 

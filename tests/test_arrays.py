@@ -7,10 +7,11 @@ from bench.plain import none_repeat
 from support.toys import learner, rng, small
 from torch.testing import assert_close
 
-import ciacore.fast.distinct
+import ciacore.fast.unique_rows
 from ciacore.fast.arrays import integers, tensor, uniform
-from ciacore.fast.distinct import distinct
 from ciacore.fast.gru import GRUSequence
+from ciacore.fast.numpy_twins import numpy_twin
+from ciacore.fast.unique_rows import unique_rows
 from ciacore.games import Turn
 from ciacore.games.turn import EAT
 from ciacore.learning.exploration import EpsilonGreedy, epsilon_greedy
@@ -94,9 +95,9 @@ def test_exploration_in_numpy(epsilon):
 def test_numpy_agent_is_the_torch_agent():
     game = Turn(horizon=20)
     agent = learner(small(mixer="vdn", hidden_size=64), game.spec).online["agent"]
-    twin, generator = agent.in_numpy(), np.random.default_rng(0)
-    hidden, last = agent.begin(3)
-    hidden_twin, last_twin = twin.begin(3)
+    twin, generator = numpy_twin(agent), np.random.default_rng(0)
+    hidden, last = agent.initial(3)
+    hidden_twin, last_twin = twin.initial(3)
     for _ in range(20):
         seen = generator.random((3, 2, 18)).astype(np.float32)
         values, hidden = agent.step(torch.from_numpy(seen), last, hidden)
@@ -114,8 +115,8 @@ def test_numpy_agent_is_the_torch_agent():
 
 def test_the_numpy_agent_is_a_snapshot():
     agent = learner(small(mixer="vdn"), Turn().spec).online["agent"]
-    twin = agent.in_numpy()
-    hidden, last = twin.begin(1)
+    twin = numpy_twin(agent)
+    hidden, last = twin.initial(1)
     before, _ = twin.step(np.ones((1, 2, 18), np.float32), last, hidden)
     with torch.no_grad():
         for parameter in agent.parameters():
@@ -129,7 +130,7 @@ def test_acting_in_numpy_saw_what_learning_will_see():
     game = Turn(horizon=30)
     agent = learner(small(mixer="vdn"), game.spec).online["agent"]
     episodes = play(
-        game, EpsilonGreedy(agent.in_numpy(), 0.0), 20, np.random.default_rng(0), 0.99
+        game, EpsilonGreedy(numpy_twin(agent), 0.0), 20, np.random.default_rng(0), 0.99
     )
     assert all(isinstance(field, torch.Tensor) for field in episodes)
     values, _ = agent.unroll(episodes)
@@ -211,35 +212,35 @@ def test_the_written_out_gru_by_finite_differences():
 def test_rows_that_repeat_are_found_and_put_back():
     few = torch.randn(5, 7, generator=rng(0))
     index = torch.randint(5, (20, 3), generator=rng(1))
-    found = distinct(few[index])
+    found = unique_rows(few[index])
     assert len(found.rows) == 5 and found.index.shape == (20, 3)
-    assert torch.equal(found.spread(found.rows), few[index])
+    assert torch.equal(found.gather(found.rows), few[index])
 
 
 def test_rows_in_bytes_and_a_single_row():
     bits = torch.randint(2, (400, 4), generator=rng(0)).byte()
-    assert len(distinct(bits).rows) == 16 and torch.equal(
-        distinct(bits).spread(distinct(bits).rows), bits
+    assert len(unique_rows(bits).rows) == 16 and torch.equal(
+        unique_rows(bits).gather(unique_rows(bits).rows), bits
     )
-    assert len(distinct(torch.ones(3, 1)).rows) == 1
-    assert distinct(torch.ones(0, 4)).rows.shape == (0, 4)
+    assert len(unique_rows(torch.ones(3, 1)).rows) == 1
+    assert unique_rows(torch.ones(0, 4)).rows.shape == (0, 4)
 
 
 def test_rows_of_which_most_differ_stay_as_they_are():
     x = torch.randn(6, 4, 3, generator=rng(0))
-    found = distinct(x)
-    assert len(found.rows) == 24 and torch.equal(found.spread(found.rows), x)
+    found = unique_rows(x)
+    assert len(found.rows) == 24 and torch.equal(found.gather(found.rows), x)
 
 
 def test_rows_are_compared_and_not_only_their_numbers(monkeypatch):
     """Different rows with equal numbers, and what equals nothing, are not taken for each other."""
     x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(10, 1)
-    assert len(distinct(x).rows) == 2
-    assert len(distinct(torch.full((10, 2), torch.nan)).rows) == 10
+    assert len(unique_rows(x).rows) == 2
+    assert len(unique_rows(torch.full((10, 2), torch.nan)).rows) == 10
     monkeypatch.setattr(
-        ciacore.fast.distinct, "multipliers", lambda size: torch.ones(size, 2)
+        ciacore.fast.unique_rows, "multipliers", lambda size: torch.ones(size, 2)
     )
-    assert len(distinct(x).rows) == 20
+    assert len(unique_rows(x).rows) == 20
 
 
 def test_gradients_through_rows_that_repeat_are_those_of_every_row():

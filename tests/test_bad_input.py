@@ -17,8 +17,7 @@ from ciacore.config import Config, known_name
 from ciacore.credits import credits
 from ciacore.games import GAMES, MatrixGame, Turn
 from ciacore.learning.replay import Replay
-from ciacore.methods import assemble
-from ciacore.mixers import MIXERS
+from ciacore.methods import MIXERS, assemble
 from ciacore.types import InvalidInputError
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
@@ -313,7 +312,7 @@ def test_unusable_result_folder_stops_before_training(
     results = prepare(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr(
-        "ciacore.runtime.experiment.Training", lambda *_: pytest.fail("training began")
+        "ciacore.runtime.session.Training", lambda *_: pytest.fail("training began")
     )
     refused(lambda: train(small(), Stroll(), [1, 2], results=results), *parts)
     assert sorted(tmp_path.rglob("*")) == before

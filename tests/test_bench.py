@@ -19,7 +19,7 @@ from support.golden import group, load, qmix_sizes
 from torch.testing import assert_close
 
 from ciacore import METHODS
-from ciacore.fast.distinct import distinct
+from ciacore.fast.unique_rows import unique_rows
 from ciacore.games import Turn
 from ciacore.losses import mixer_states
 from ciacore.training import Training
@@ -48,7 +48,7 @@ def test_operations_counted_by_torch_and_by_hand_agree():
         everything = methods.flops(training, batch)
     assert everything == pytest.approx(counted.update(*sizes).flops, rel=0.02)
     inputs = len(training.learner.online["agent"].inputs(batch).rows)
-    states = len(distinct(mixer_states(batch)).rows)
+    states = len(unique_rows(mixer_states(batch)).rows)
     once = methods.flops(training, batch)
     assert once == pytest.approx(counted.update(*sizes, inputs, states).flops, rel=0.02)
     assert once < everything / 2

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from ciacore.config import Config
 from ciacore.credits import credits
-from ciacore.mixers import MIXERS
+from ciacore.methods import MIXERS
 from ciacore.types import Spec, Utilities
 
 STATE_SIZE, BATCH = 5, 64

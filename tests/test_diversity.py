@@ -27,20 +27,20 @@ from ciacore import METHODS, train
 from ciacore.baselines.eoi import (
     EOI,
     IntrinsicExploration,
+    IntrinsicPolicy,
+    Rows,
     identity_loss,
-    intrinsic_exploration,
 )
 from ciacore.baselines.gre import credit_entropy
-from ciacore.baselines.maven import LatentExploration, LatentPolicy
-from ciacore.baselines.qmix_rs import Shuffle
+from ciacore.baselines.maven import FollowingALatent, LatentPolicy
+from ciacore.baselines.qmix_rs import Shuffle, Shuffled
 from ciacore.baselines.scds import policy_divergence
 from ciacore.fast.arrays import library
+from ciacore.fast.numpy_twins import numpy_twin
 from ciacore.games import Turn
 from ciacore.learning.exploration import EpsilonGreedy, Memory
 from ciacore.learning.rollout import play
-from ciacore.methods import SLOTS
-from ciacore.mixers import MIXERS
-from ciacore.mixers.shuffled import Shuffled
+from ciacore.methods import MIXERS, SLOTS
 from ciacore.mixers.vdn import VDN
 from ciacore.types import InvalidInputError
 
@@ -169,13 +169,13 @@ def test_scds_reward_enters_the_targets_only():
 def test_scds_reward_fades_after_a_million_steps():
     part = made("scds", scds_anneal=5.0).auxiliaries["scds"]
     shares = [
-        part.share(torch.tensor(1e6 * millions)).item()
+        part.share_left(torch.tensor(1e6 * millions)).item()
         for millions in (0.0, 1.0, 1.1, 1.2, 3.0)
     ]
     assert_close(
         torch.tensor(shares), torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), rtol=0, atol=1e-6
     )
-    assert made("scds").auxiliaries["scds"].share(torch.tensor(9e6)).item() == 1.0
+    assert made("scds").auxiliaries["scds"].share_left(torch.tensor(9e6)).item() == 1.0
 
 
 def test_padding_never_moves_scds_predictors():
@@ -241,11 +241,8 @@ def test_eoi_plays_as_qmix_unless_episodes_explore(share):
     ours = learner(config, Stroll().spec)
     # action 1 is always available
     ours.auxiliaries["eoi"].values[-1].bias.data[1] = 100.0
-    plain = EpsilonGreedy(ours.online["agent"], 0.0)
-    explorers = (
-        plain,
-        intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True),
-    )
+    agent = ours.online["agent"]
+    explorers = EpsilonGreedy(agent, 0.0), ours.explorer.learning(agent, 0.0)
     one, other = (play(Stroll(), explorer, 5, rng(), 0.99) for explorer in explorers)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True)) == (
         share == 0
@@ -260,7 +257,7 @@ class Prefers:
         def one_hot(actions):
             return torch.nn.functional.one_hot(actions, 3).float()
 
-    def begin(self, observations, states, rng):
+    def start(self, observations, states, rng):
         return Memory(None, None, observations[:, 0, :0])
 
     def act(self, observations, available, memory, rng):
@@ -270,7 +267,7 @@ class Prefers:
 
 def test_one_agent_explores_in_some_steps_of_some_episodes():
     games, steps = 4000, 20
-    explorer = IntrinsicExploration(
+    explorer = IntrinsicPolicy(
         Prefers(),
         lambda observations: torch.tensor([0.0, 1.0, 9.0]).expand(
             *observations.shape[:2], 3
@@ -284,7 +281,7 @@ def test_one_agent_explores_in_some_steps_of_some_episodes():
     )
     available[..., 2] = False  # the best action is not available
     generator = rng(1)
-    memory, taken = explorer.begin(observations, torch.zeros(games, 5), generator), []
+    memory, taken = explorer.start(observations, torch.zeros(games, 5), generator), []
     for _ in range(steps):
         actions, memory = explorer.act(observations, available, memory, generator)
         # the agents are told what was done
@@ -305,17 +302,11 @@ def test_one_agent_explores_in_some_steps_of_some_episodes():
 
 
 def test_eoi_never_explores_in_evaluations():
-    config = METHODS["eoi"].but(**SMALL)
-    ours = learner(config)
-    plain = EpsilonGreedy(ours.online["agent"], 0.0)
-    assert (
-        intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=False)
-        is plain
-    )
-    assert (
-        intrinsic_exploration(plain, ours.auxiliaries, config, False, learning=True)
-        is not plain
-    )
+    ours = learner(METHODS["eoi"].but(**SMALL))
+    agent = ours.online["agent"]
+    assert isinstance(ours.explorer, IntrinsicExploration)
+    assert ours.explorer.evaluating(agent) == EpsilonGreedy(agent, 0.0)
+    assert isinstance(ours.explorer.learning(agent, 0.5), IntrinsicPolicy)
 
 
 def test_identity_loss_by_hand():
@@ -349,7 +340,7 @@ def test_the_published_target_grows_and_the_fixed_one_follows(target):
         torch.ones(256, dtype=torch.bool),
     )
     for _ in range(1500):
-        part.step(*rows)
+        part.descend_once(Rows(*rows))
     factor = {"published": 199.0, "fixed": 1.0}[target]
     for copied, value in zip(
         part.target.parameters(), part.values.parameters(), strict=True
@@ -360,7 +351,7 @@ def test_the_published_target_grows_and_the_fixed_one_follows(target):
 def test_eoi_learns_who_saw_what():
     """Agents with different observations are recognised; the rows a batch offers leave out its last transition."""
     part = EOI(SPEC._replace(observation_size=1, ends_early=False), METHODS["eoi"])
-    part.prepare()
+    part.make_optimizers()
     for optimizer in part.optimizers.values():
         optimizer.param_groups[0]["lr"] = 0.01
     episodes = random_episodes([8] * 40)
@@ -445,21 +436,21 @@ def test_the_latent_is_drawn_once_from_the_policy(numpy):
     logits, zeros, generator = (probabilities + 1e-9).log(), torch.zeros, rng()
     if numpy:
         agent, logits, zeros, generator = (
-            agent.in_numpy(),
+            numpy_twin(agent),
             logits.numpy(),
             np.zeros,
             np.random.default_rng(0),
         )
 
-    def told(states):
+    def logits_at(states):
         return library(logits).broadcast_to(logits, (len(states), 4))
 
-    explorer = LatentExploration(EpsilonGreedy(agent, 0.0), told)
+    explorer = FollowingALatent(EpsilonGreedy(agent, 0.0), logits_at)
     observations, available = (
         zeros((5000, 2, 4)).astype(np.float32) if numpy else zeros((5000, 2, 4)),
         zeros((5000, 2, 3)),
     )
-    memory = explorer.begin(observations, observations[:, 0], generator)
+    memory = explorer.start(observations, observations[:, 0], generator)
     assert_close(
         torch.as_tensor(memory.context).mean(0), probabilities, rtol=0, atol=0.02
     )
@@ -475,7 +466,7 @@ def test_gradient_of_the_latent_policy_by_hand(entropy):
         **SMALL, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5
     )
     part = LatentPolicy(SPEC, config)
-    part.prepare()
+    part.make_optimizers()
     part.states[:2], part.returns[:2] = (
         torch.randn(2, 5, generator=rng()),
         torch.tensor([2.0, -1.0]),
@@ -491,7 +482,7 @@ def test_gradient_of_the_latent_policy_by_hand(entropy):
             -(part.returns[:2] * chosen).sum() + 0.5 * (log_p.exp() * log_p).sum()
         )
     expected = torch.autograd.grad(objective, list(before.parameters()))
-    part.step(torch.tensor([0, 1]))
+    part.descend_once(torch.tensor([0, 1]))
     for parameter, gradient in zip(part.policy.parameters(), expected, strict=True):
         assert_close(parameter.grad, gradient)
 
@@ -499,7 +490,7 @@ def test_gradient_of_the_latent_policy_by_hand(entropy):
 def test_the_latent_policy_finds_the_latent_that_pays():
     config = METHODS["maven"].but(**SMALL, latent_size=4)
     part, generator = LatentPolicy(SPEC, config), rng()
-    part.prepare()
+    part.make_optimizers()
     for _ in range(60):
         states = torch.randn(8, 1, 5, generator=generator).expand(8, 9, 5)
         latents = torch.eye(4)[
@@ -512,7 +503,7 @@ def test_the_latent_policy_finds_the_latent_that_pays():
         episodes = random_episodes([8] * 8)._replace(
             states=states, context=latents, rewards=rewards
         )
-        part.played(episodes, generator)
+        part.on_episodes(episodes, generator)
     assert part.policy(torch.zeros(1, 5)).softmax(-1)[0, 2] > 0.9
 
 
@@ -539,7 +530,7 @@ def test_one_order_per_update_for_both_mixers_and_all_equally_often():
     ours = made("qmix_rs")
     generator, orders = rng(), []
     for _ in range(400):
-        ours.auxiliaries["shuffle"].begin(
+        ours.auxiliaries["shuffle"].before_update(
             ours.online["mixer"], ours.target["mixer"], generator
         )
         assert torch.equal(ours.online["mixer"].order, ours.target["mixer"].order)

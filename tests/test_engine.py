@@ -16,7 +16,7 @@ from ciacore import METHODS, train
 from ciacore.games import Turn
 from ciacore.learning.learner import make_optimizer
 from ciacore.runtime import cuda_graphs as engine
-from ciacore.runtime.cuda_graphs import Lockstep, Replayed, capturable
+from ciacore.runtime.cuda_graphs import CapturedGraph, SeedsInOneGraph, capturable
 from ciacore.training import Training
 
 SIZES = {
@@ -58,7 +58,7 @@ def imaginary(training: Training, mode: FakeTensorMode) -> Training:
         mode.from_tensor(ours.env_steps),
     )
     for part in ours.auxiliaries.values():
-        part.prepare()
+        part.make_optimizers()
     training.epsilon, training.returns = (
         mode.from_tensor(torch.ones(())),
         mode.from_tensor(training.returns),
@@ -79,7 +79,7 @@ def test_an_iteration_asks_for_no_value(method):
         Training(config, Turn(horizon=5), 0, CPU, in_numpy=False), mode
     )
     with row_by_row(), mode:
-        training.act_and_learn(True)
+        training.play_and_update(True)
         training.learner.copy_target()
         training.evaluate()
         with pytest.raises(DataDependentOutputException):  # the check can fail
@@ -112,7 +112,7 @@ def test_seeds_in_lockstep_learn_as_alone(replayed):
     for training in alone:
         while training.running():
             training.iterate()
-    lockstep = Lockstep(together)
+    lockstep = SeedsInOneGraph(together)
     while together[0].running():
         lockstep.iterate()
     for one, other in zip(alone, together, strict=True):
@@ -137,7 +137,7 @@ def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
     )
     with torch.no_grad():
         broken.learner.online["mixer"].hyper_b1.bias.fill_(float("nan"))
-    lockstep = Lockstep([fine, broken])
+    lockstep = SeedsInOneGraph([fine, broken])
     while fine.running():
         lockstep.iterate()
     while spare.running():
@@ -204,8 +204,8 @@ def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypa
         if index < engine.WARM_UP:
             captured.update(shown)
         else:
-            graph = graph or Replayed(lambda: captured.update(shown), [])
-            graph.replay()
+            graph = graph or CapturedGraph(lambda: captured.update(shown), [])
+            graph.launch()
     for ours, theirs in zip(
         captured.online.parameters(), plain.online.parameters(), strict=True
     ):

@@ -103,10 +103,10 @@ def test_losses_in_the_log_are_means_since_the_last_evaluation():
     for value in (1.0, 2.0, 6.0):
         log.add({"td_loss": torch.tensor(value)})
     log.count = 3
-    log.evaluation(Clock(env_steps=5), 0.5, {"episode_return": [1.0, 3.0]})
+    log.write(Clock(env_steps=5), 0.5, {"episode_return": [1.0, 3.0]})
     log.add({"td_loss": torch.tensor(10.0)})
     log.count = 1
-    log.evaluation(Clock(env_steps=9), 0.5, {"episode_return": [2.0]})
+    log.write(Clock(env_steps=9), 0.5, {"episode_return": [2.0]})
     assert log.metrics["losses"] == [{"td_loss": 3.0}, {"td_loss": 10.0}]
     assert log.last_return == 2.0 and log.metrics["env_steps"] == [5, 9]
 

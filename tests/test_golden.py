@@ -20,8 +20,7 @@ from ciacore.credits import credits
 from ciacore.games import Turn
 from ciacore.games.turn import TurnState
 from ciacore.learning.learner import Learner
-from ciacore.methods import assemble
-from ciacore.mixers import MIXERS
+from ciacore.methods import MIXERS, assemble
 from ciacore.types import Spec
 
 close = {"rtol": 2e-4, "atol": 1e-5}  # outputs, losses, gradients
@@ -282,7 +281,7 @@ def test_golden_vdn_learner(case):
         "double_q": "double" in case,
     }
     settings, sizes = config(**fields), spec(batch, horizon=batch["reward"].shape[1])
-    learner = Learner(*assemble(sizes, settings), settings)
+    learner = Learner(assemble(sizes, settings), settings)
     load(learner.online["agent"], parameters(init, "agent"))
     load(learner.target["agent"], parameters(init, "target_agent"))
     check_forward(learner, episodes(batch), recorded)
@@ -325,9 +324,8 @@ def test_golden_qmix_train_step(case):
         **sizes,
         **fields,
     )
-    learner = Learner(
-        *assemble(spec(batch, horizon=int(start["episode_limit"])), settings), settings
-    )
+    sizes = spec(batch, horizon=int(start["episode_limit"]))
+    learner = Learner(assemble(sizes, settings), settings)
     for name in ("agent", "mixer"):
         load(learner.online[name], parameters(init, name))
         load(learner.target[name], parameters(init, f"target_{name}"))

@@ -16,7 +16,7 @@ from support.golden import (
 )
 from torch.testing import assert_close
 
-from ciacore.baselines.eoi import EOI, identity_loss
+from ciacore.baselines.eoi import EOI, Rows, identity_loss
 from ciacore.baselines.gre import credit_entropy
 from ciacore.baselines.maven import behaviours
 from ciacore.baselines.scds import policy_divergence
@@ -24,8 +24,7 @@ from ciacore.cia import temporal_credits
 from ciacore.config import Config
 from ciacore.credits import credits
 from ciacore.learning.learner import Learner
-from ciacore.methods import METHODS, assemble
-from ciacore.mixers import MIXERS
+from ciacore.methods import METHODS, MIXERS, assemble
 from ciacore.types import Forward, Spec, Utilities
 
 close = {"rtol": 2e-4, "atol": 1e-5}  # outputs, losses, gradients
@@ -44,7 +43,7 @@ def recorded_learner(
     recorded: dict, settings: Config, sizes: Spec, renamed=RENAMED
 ) -> Learner:
     """Our learner with the recorded initial parameters, online and target."""
-    learner = Learner(*assemble(sizes, settings), settings)
+    learner = Learner(assemble(sizes, settings), settings)
     target = part(recorded, "init", renamed, target=True)
     own = {
         name: value
@@ -536,7 +535,7 @@ def test_golden_scds(case):
     check(without_id, recorded["log_likelihood_without_id"], "without id", mask)
     divergence = policy_divergence(record.action_values[:, :-1], settings.scds_beta1)
     check(divergence, recorded["policy_divergence"], "policy_divergence", mask)
-    share = part_.share(learner.env_steps)
+    share = part_.share_left(learner.env_steps)
     assert (share == 1) == ("annealed" not in case)
     rewards = share * part_.rewards(given, record.action_values, record.hidden)
     check(
@@ -583,7 +582,7 @@ def recorded_eoi() -> tuple[dict, EOI]:
     }
     for theirs, mine in names.items():
         getattr(ours, mine).load_state_dict(translated_part(recorded, "init", theirs))
-    ours.prepare()
+    ours.make_optimizers()
     return recorded, ours
 
 
@@ -608,11 +607,11 @@ def test_golden_eoi_steps():
         recorded["classifier_cross_entropy_part"] + recorded["classifier_entropy_part"]
     )
     check(loss, parts, "parts of the classifier's loss")
-    values = ours.values(ours.told(recorded["obs"], recorded["agent_id"]))
+    values = ours.values(ours.with_identity(recorded["obs"], recorded["agent_id"]))
     check(values, recorded["init_intrinsic_q_obs"], "init_intrinsic_q_obs")
     for update in range(1, 4):
         before = copy.deepcopy(ours)
-        found = ours.step(*rows)
+        found = ours.descend_once(Rows(*rows))
         check(
             found["classifier_loss"],
             recorded["classifier_loss"][update - 1],
@@ -630,7 +629,9 @@ def test_golden_eoi_steps():
                 .gather(-1, rows[2].unsqueeze(-1))
             )
             check(reward, recorded["intrinsic_reward"], "intrinsic_reward")
-            best = before.target(ours.told(recorded["next_obs"], rows[2])).amax(-1)
+            best = before.target(
+                ours.with_identity(recorded["next_obs"], rows[2])
+            ).amax(-1)
             value = 10 * reward.squeeze(-1) + 0.92 * ~rows[4] * best
             check(value, recorded["bootstrapped_value"], "bootstrapped_value")
         if update in (1, 3):
@@ -670,8 +671,8 @@ def test_golden_eoi_rows():
         }
     )
     observations, after, agents, actions, ended = ours.rows(given)
-    assert torch.equal(ours.told(observations, agents), rows["o"])
-    assert torch.equal(ours.told(after, agents), rows["next_o"])
+    assert torch.equal(ours.with_identity(observations, agents), rows["o"])
+    assert torch.equal(ours.with_identity(after, agents), rows["next_o"])
     assert torch.equal(actions, rows["a"]) and torch.equal(
         ended.long(), rows["d"].long()
     )

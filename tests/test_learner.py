@@ -85,7 +85,7 @@ def test_agent_unrolled_at_once_equals_step_by_step():
     ours, episodes = learner(small(mixer="vdn")), random_episodes(SHORT)
     agent = ours.online["agent"]
     values, hiddens = agent.unroll(episodes)
-    last, hidden = agent.last_actions(episodes), agent.begin(len(SHORT))[0]
+    last, hidden = agent.last_actions(episodes), agent.initial(len(SHORT))[0]
     assert (last[:, 0] == 0).all()
     for t in range(values.shape[1]):
         stepped, hidden = agent.step(episodes.observations[:, t], last[:, t], hidden)
@@ -99,11 +99,11 @@ def test_agents_share_weights_but_not_their_identity():
         learner(small(mixer="vdn")).online["agent"],
         torch.ones(1, 2, 4),
     )
-    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.begin(1)[0])
+    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.initial(1)[0])
     # same sight, another one-hot identity
     assert not torch.equal(values[:, 0], values[:, 1])
     agent.fc_in.weight.data[:, -2:] = 0
-    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.begin(1)[0])
+    values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.initial(1)[0])
     assert_close(values[:, 0], values[:, 1])
 
 

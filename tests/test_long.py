@@ -26,7 +26,7 @@ from ciacore import METHODS, train
 from ciacore.games import Turn
 from ciacore.runtime.checkpoint import NAME as CHECKPOINT
 from ciacore.runtime.checkpoint import work_folder
-from ciacore.runtime.processes import one_core
+from ciacore.runtime.one_core import one_core
 from ciacore.runtime.store import read_run, read_runs, run_folder
 from ciacore.training import Training
 
@@ -72,9 +72,9 @@ def test_learns_not_to_waste(method):
 LONGER = """
 import sys
 from ciacore import METHODS, train
-from ciacore.runtime import experiment
+from ciacore.runtime import session
 from ciacore.games import Turn
-experiment.CHECKPOINT_SECONDS = 0
+session.CHECKPOINT_SECONDS = 0
 config = METHODS[sys.argv[1]].but(env_steps=36_000, buffer=200, evaluation_interval=2_000)
 train(config, Turn(), [1], sys.argv[2], progress=lambda steps, *_, **__: print(steps, flush=True))
 """
@@ -132,7 +132,7 @@ def test_papermill_killed_at_random_moments(tmp_path):
         progress_bar=False,
     )
     often = nbformat.v4.new_code_cell(
-        "from ciacore.runtime import experiment\nexperiment.CHECKPOINT_SECONDS = 0"
+        "from ciacore.runtime import session\nexperiment.CHECKPOINT_SECONDS = 0"
     )
     notebook.cells.insert([cell.id for cell in notebook.cells].index("train-04"), often)
     nbformat.write(notebook, prepared)

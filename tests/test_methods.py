@@ -12,8 +12,9 @@ from support.toys import SMALL, Stroll
 from ciacore import METHODS, train
 from ciacore.config import Config
 from ciacore.games import Turn
-from ciacore.methods import SLOTS, assemble, named
-from ciacore.runtime.cuda_graphs import Lockstep
+from ciacore.methods import SLOTS, assemble, named_parts
+from ciacore.runtime.cuda_graphs import SeedsInOneGraph
+from ciacore.runtime.snapshot import tensors_of
 from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
@@ -37,15 +38,9 @@ def test_there_are_fourteen():
 def test_no_method_is_tested_for_by_its_name():
     """Names of methods, mixers and terms appear where they are registered, and nowhere in what composes them."""
     composing = [
-        "learner",
-        "training",
-        "rollout",
-        "engine",
-        "experiment",
-        "processes",
-        "worker",
-        "replay",
-        "agent",
+        LIBRARY / "training.py",
+        *(LIBRARY / "learning").glob("*.py"),
+        *(LIBRARY / "runtime").glob("*.py"),
     ]
     words = {*METHODS, *(name for known in SLOTS.values() for name in known)} - {
         "central",
@@ -53,7 +48,7 @@ def test_no_method_is_tested_for_by_its_name():
         "recurrent",
     }
     for file in composing:
-        tree = list(ast.walk(ast.parse((LIBRARY / f"{file}.py").read_text())))
+        tree = list(ast.walk(ast.parse(file.read_text())))
         prose = {node.value for node in tree if isinstance(node, ast.Expr)}
         strings = {
             node.value
@@ -66,7 +61,7 @@ def test_no_method_is_tested_for_by_its_name():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_is_its_parts(method):
     parts = assemble(Turn().spec, METHODS[method])
-    found = {(slot, name) for slot, name, _ in named(METHODS[method])}
+    found = {(slot, name) for slot, name, _ in named_parts(METHODS[method])}
     assert {("agent", METHODS[method].agent), ("mixer", METHODS[method].mixer)} <= found
     assert set(parts.terms) == set(METHODS[method].terms) and set(
         parts.auxiliaries
@@ -103,13 +98,14 @@ def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
     for training in alone:
         while training.running():
             training.iterate()
-    lockstep = Lockstep(together)
+    lockstep = SeedsInOneGraph(together)
     while together[0].running():
         lockstep.iterate()
     for one, other in zip(alone, together, strict=True):
         assert one.log.metrics == other.log.metrics
-        pairs = zip(one.tensors().items(), other.tensors().items(), strict=True)
-        assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+        ours, theirs = tensors_of(one), tensors_of(other)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert len(replayed) > 0
 
 

@@ -8,7 +8,7 @@ from support.toys import random_utilities, rng, small
 from torch.testing import assert_close
 
 from ciacore.credits import credits
-from ciacore.mixers import MIXERS
+from ciacore.methods import MIXERS
 from ciacore.mixers.qplex import WEIGHTS
 from ciacore.types import Spec, Utilities
 

@@ -19,7 +19,8 @@ from ciacore import MIXERS, train
 from ciacore.games import MatrixGame, Turn
 from ciacore.runtime import processes
 from ciacore.runtime.checkpoint import locked
-from ciacore.runtime.processes import cores, one_core, portable
+from ciacore.runtime.one_core import cores, one_core
+from ciacore.runtime.processes import picklable
 from ciacore.runtime.store import read_run
 from ciacore.types import InvalidInputError, Mixed
 
@@ -134,14 +135,11 @@ def test_files_in_the_working_directory_are_no_modules(tmp_path, monkeypatch):
     """A worker imports what this process would."""
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     monkeypatch.chdir(tmp_path)
-    worker = processes.Worker(CONFIG, Turn(horizon=5), 1, tmp_path / "runs")
+    worker = processes.Worker(CONFIG, Turn(horizon=5), 1, tmp_path / "seed_1")
     while not worker.ended:
         worker.read()
     worker.process.stdout.close()
-    assert (
-        worker.error is None
-        and read_run(tmp_path / "runs" / "turn" / "qmix_cia" / "seed_1").seed == 1
-    )
+    assert worker.error is None and read_run(tmp_path / "seed_1").seed == 1
 
 
 def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
@@ -149,8 +147,8 @@ def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
     started = []
 
     class Dying(processes.Worker):
-        def __init__(self, config, game, seed, results):
-            super().__init__(config, game, seed, results)
+        def __init__(self, config, game, seed, folder):
+            super().__init__(config, game, seed, folder)
             started.append(seed)
             if seed == 2:
                 self.process.kill()
@@ -177,7 +175,7 @@ class Half(nn.Module):
 def test_a_mixer_of_ones_own_goes_along(monkeypatch):
     monkeypatch.setitem(MIXERS, "half", Half)
     config = small(method="half", mixer="half")
-    assert portable(config, GAME)
+    assert picklable(config, GAME)
     one, two = train(config, Turn(horizon=5), [1, 2], processes=2)
     assert same(one, *train(config, GAME, [1])) and not same(one, two)
 
@@ -190,22 +188,22 @@ def test_what_another_process_cannot_have_is_trained_here(monkeypatch):
 
     here = type("Here", (Stroll,), {"__module__": "__main__"})
     for game in (Local(), here()):
-        assert not portable(CONFIG, game)
+        assert not picklable(CONFIG, game)
         runs = train(CONFIG, game, [1, 2], processes=2)
         assert all(same(run, *train(CONFIG, Stroll(), [run.seed])) for run in runs)
     holder = Stroll()
     holder.helper = type("Helper", (), {"__module__": "__main__"})
     monkeypatch.setattr(sys.modules["__main__"], "Helper", holder.helper, raising=False)
     # a game of a module that holds a thing of a notebook
-    assert not portable(CONFIG, holder)
+    assert not picklable(CONFIG, holder)
     holder.helper = threading.Lock()
-    assert not portable(CONFIG, holder)
-    assert portable(CONFIG, Turn()) and portable(
+    assert not picklable(CONFIG, holder)
+    assert picklable(CONFIG, Turn()) and picklable(
         CONFIG, MatrixGame([[1.0, 0.0], [0.0, 1.0]])
     )
     monkeypatch.setattr(Half, "__module__", "__main__")
     monkeypatch.setitem(MIXERS, "half", Half)
-    assert not portable(small(mixer="half"), GAME)
+    assert not picklable(small(mixer="half"), GAME)
 
 
 PARENT = """

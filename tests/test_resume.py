@@ -12,6 +12,7 @@ from support.toys import CIA, Stroll, small
 
 from ciacore import train
 from ciacore.games import Turn
+from ciacore.runtime.snapshot import facts_of, restore, tensors_of
 from ciacore.training import Training
 
 GAMES = {"torch": Stroll(), "numpy": Turn(horizon=5)}
@@ -111,7 +112,7 @@ def test_a_seed_that_is_completed_meanwhile_is_read(tmp_path):
 
 
 class Together:
-    """What `engine.Lockstep` does, without a GPU."""
+    """What `engine.SeedsInOneGraph` does, without a GPU."""
 
     def __init__(self, trainings) -> None:
         self.trainings = trainings
@@ -125,8 +126,8 @@ def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypat
     """A kill between two checkpoints leaves them apart; the first is then complete before the other goes on."""
     config, game = small(**CIA), GAMES["numpy"]
     whole = [train(config, game, [seed])[0] for seed in (1, 2)]
-    monkeypatch.setattr("ciacore.runtime.experiment.capturable", lambda *_: True)
-    monkeypatch.setattr("ciacore.runtime.experiment.Lockstep", Together)
+    monkeypatch.setattr("ciacore.runtime.session.capturable", lambda *_: True)
+    monkeypatch.setattr("ciacore.runtime.session.SeedsInOneGraph", Together)
     for seeds, k in (([2], 5), ([1, 2], 3), ([1, 2], 15)):
         with pytest.raises(StopHere):
             train(config, game, seeds, tmp_path, progress=after(k), processes=1)
@@ -142,7 +143,7 @@ def test_a_complete_run_is_read_and_not_trained(tmp_path, monkeypatch):
     config = small(**CIA)
     (first,) = train(config, GAMES["numpy"], [1], tmp_path)
     monkeypatch.setattr(
-        "ciacore.runtime.experiment.Training", lambda *_: pytest.fail("training began")
+        "ciacore.runtime.session.Training", lambda *_: pytest.fail("training began")
     )
     (again,) = train(config, GAMES["numpy"], [1], tmp_path)
     assert same(first, again)
@@ -184,23 +185,16 @@ def test_whatever_a_checkpoint_would_forget_shows(
     what, interrupted, tmp_path, monkeypatch
 ):
     """One part keeps its fresh value, and the resumed run differs from the whole one."""
-    (config, game, results, whole), part, restore = (
-        interrupted,
-        FORGOTTEN[what],
-        Training.restore,
-    )
+    config, game, results, whole = interrupted
+    part = FORGOTTEN[what]
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
 
-    def forgetful(self, facts, tensors):
-        fresh, stream = (
-            Training(self.config, self.game, self.seed, self.device),
-            what.removeprefix("generator of "),
-        )
-        if stream in facts["numpy"]:
-            facts = {
-                **facts,
-                "numpy": {**facts["numpy"], stream: fresh.facts()["numpy"][stream]},
-            }
+    def forgetful(training, facts, tensors):
+        fresh = Training(training.config, training.game, training.seed, training.device)
+        purpose = what.removeprefix("generator of ")
+        if purpose in facts["numpy"]:
+            states = {**facts["numpy"], purpose: facts_of(fresh)["numpy"][purpose]}
+            facts = {**facts, "numpy": states}
         elif part is not None:
             assert any(name.startswith(part) for name in tensors)
             tensors = {
@@ -210,12 +204,12 @@ def test_whatever_a_checkpoint_would_forget_shows(
             }
             tensors |= {
                 name: value
-                for name, value in fresh.tensors().items()
+                for name, value in tensors_of(fresh).items()
                 if name.startswith(part)
             }
-        restore(self, facts, tensors)
+        restore(training, facts, tensors)
 
-    monkeypatch.setattr(Training, "restore", forgetful)
+    monkeypatch.setattr("ciacore.runtime.session.restore", forgetful)
     (run,) = train(config, game, [1], tmp_path)
     assert run.provenance["resumed"] and same(run, whole) == (part is None)
 

@@ -6,7 +6,7 @@ from support.toys import Stroll, learner, random_episodes, rng, small
 
 from ciacore.games import Turn
 from ciacore.learning.exploration import EpsilonGreedy
-from ciacore.learning.replay import Replay, cut, lengthened
+from ciacore.learning.replay import Replay, pad_to, trim
 from ciacore.learning.rollout import pad, play
 
 GAMMA = 0.9
@@ -160,7 +160,7 @@ def equal(a, b) -> bool:
 
 
 def test_the_replay_is_as_long_as_the_longest_episode_so_far():
-    short, longer = cut(random_episodes([2, 1])), random_episodes([5])
+    short, longer = trim(random_episodes([2, 1])), random_episodes([5])
     replay = Replay(3)
     replay.insert(short)
     assert replay.ring.rewards.shape[1] == 2 < longer.rewards.shape[1]
@@ -173,16 +173,16 @@ def test_the_replay_is_as_long_as_the_longest_episode_so_far():
         and replay.ring.observations.shape[1] == steps + 1
     )
     expected = [
-        torch.cat(pair) for pair in zip(lengthened(newer, steps), longer, strict=True)
+        torch.cat(pair) for pair in zip(pad_to(newer, steps), longer, strict=True)
     ]
     assert equal(replay.ring._replace(actions=replay.ring.actions.long()), expected)
 
 
 def test_a_batch_is_cut_to_its_longest_episode_and_nothing_is_lost():
-    episodes = lengthened(random_episodes([2, 4, 1]), 9)
-    shorter = cut(episodes)
+    episodes = pad_to(random_episodes([2, 4, 1]), 9)
+    shorter = trim(episodes)
     assert shorter.rewards.shape[1] == 4 and shorter.observations.shape[1] == 5
-    assert equal(lengthened(shorter, 9), episodes)
+    assert equal(pad_to(shorter, 9), episodes)
 
 
 def test_turn_is_stored_in_bytes_without_loss():

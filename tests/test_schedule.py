@@ -11,8 +11,14 @@ from support.toys import Stroll, small
 from ciacore import METHODS, train, training
 from ciacore.config import Config
 from ciacore.games import Turn
+from ciacore.learning import exploration
 from ciacore.learning.agent import RecurrentAgent
-from ciacore.learning.exploration import EpsilonGreedy, epsilon_at, epsilon_greedy
+from ciacore.learning.exploration import (
+    EpsilonGreedy,
+    PlainExploration,
+    epsilon_at,
+    epsilon_greedy,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,15 +34,15 @@ def test_epsilon_is_constant_within_an_episode(monkeypatch):
     episodes = []
 
     class Spy(EpsilonGreedy):
-        def begin(self, observations, states, rng):
+        def start(self, observations, states, rng):
             episodes.append((len(observations), set()))
-            return super().begin(observations, states, rng)
+            return super().start(observations, states, rng)
 
         def act(self, observations, available, memory, rng):
             episodes[-1][1].add(self.epsilon)
             return super().act(observations, available, memory, rng)
 
-    monkeypatch.setattr(training, "EpsilonGreedy", Spy)
+    monkeypatch.setattr(exploration, "EpsilonGreedy", Spy)
     config = small(method="vdn", mixer="vdn", n_games=1)
     (run,) = train(config, Stroll())
     assert all(len(used) == 1 for _, used in episodes)
@@ -70,6 +76,7 @@ class Counted:
             {"agent": RecurrentAgent(Turn().spec, config)}
         )
         self.auxiliaries, self.env_steps = torch.nn.ModuleDict(), torch.zeros(())
+        self.explorer = PlainExploration(Turn().spec, config, {})
 
         def play(game, policy, n_games, rng, gamma):
             if n_games == config.evaluation_games:
@@ -89,7 +96,7 @@ class Counted:
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         (self.run,) = train(config, Turn())
 
-    def played(self, *_):
+    def on_episodes(self, *_):
         pass
 
     def update(self, *_):

@@ -20,11 +20,11 @@ from ciacore.learning.auxiliary import Auxiliary, descend
 from ciacore.learning.exploration import EpsilonGreedy, Memory
 from ciacore.networks import mlp
 from ciacore.types import (
-    Agent,
     Array,
     Episodes,
     Forward,
     Generator,
+    Player,
     Policy,
     Spec,
     refuse,
@@ -264,7 +264,7 @@ class IntrinsicExploration:
             refuse("explorer", expected, list(auxiliaries), cure)
         self.networks, self.config = auxiliaries["eoi"], config
 
-    def learning(self, agent: Agent, epsilon: float | Tensor) -> Policy:
+    def learning(self, agent: Player, epsilon: float | Tensor) -> Policy:
         """The policy that collects episodes.
 
         Args:
@@ -276,12 +276,12 @@ class IntrinsicExploration:
         episodes, steps = self.config.eoi_episodes, self.config.eoi_steps
         return IntrinsicPolicy(base, values, episodes, steps)
 
-    def evaluating(self, agent: Agent) -> Policy:
+    def evaluating(self, agent: Player) -> Policy:
         """The greedy policy."""
         return EpsilonGreedy(agent, 0.0)
 
 
-def intrinsic_values(networks: EOI, agent: Agent) -> Callable[[Array], Array]:
+def intrinsic_values(networks: EOI, agent: Player) -> Callable[[Array], Array]:
     """The intrinsic values [N, K, A] of observations [N, K, O], while playing.
 
     Args:

@@ -23,11 +23,11 @@ from ciacore.learning.exploration import EpsilonGreedy, Memory
 from ciacore.losses import weighted_mean
 from ciacore.networks import mlp
 from ciacore.types import (
-    Agent,
     Array,
     Episodes,
     Forward,
     Generator,
+    Player,
     Policy,
     Spec,
     refuse,
@@ -236,7 +236,7 @@ class LatentExploration:
         self.context_size = config.latent_size
         self.latent_policy = auxiliaries.get("latent_policy")
 
-    def learning(self, agent: Agent, epsilon: float | Tensor) -> Policy:
+    def learning(self, agent: Player, epsilon: float | Tensor) -> Policy:
         """The policy that collects episodes.
 
         Args:
@@ -248,7 +248,7 @@ class LatentExploration:
             return FollowingALatent(base, self.equal_logits)
         return FollowingALatent(base, playing_like(agent, self.latent_policy.policy))
 
-    def evaluating(self, agent: Agent) -> Policy:
+    def evaluating(self, agent: Player) -> Policy:
         """The greedy policy; its latents are drawn as while learning."""
         return self.learning(agent, 0.0)
 

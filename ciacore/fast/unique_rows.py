@@ -31,7 +31,7 @@ class UniqueRows(NamedTuple):
         """What was computed of the different rows, in the places of x."""
         if len(values) < self.index.numel():
             values = values.index_select(0, self.index.flatten())
-        return values.view(*self.index.shape, *values.shape[1:])
+        return values.view(self.index.shape + values.shape[1:])
 
 
 def on_cpu(x: Tensor) -> bool:

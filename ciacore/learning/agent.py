@@ -103,16 +103,12 @@ class RecurrentAgent(nn.Module):
         """The actions taken, as `step` reads them at the next step."""
         return self.choices[actions]
 
-    def join(
-        self,
-        observations: Float[Tensor, "... K O"],
-        last_actions: Float[Tensor, "... K A"],
-    ) -> Tensor:
+    def join(self, observations: Tensor, last_actions: Tensor) -> Tensor:
         """[o_k, last action of k, one-hot k]: what the first layer reads.
 
         Args:
-            observations: [..., K, O].
-            last_actions: [..., K, A], one-hot.
+            observations: [..., K, O], of any type.
+            last_actions: [..., K, A], one-hot, of the same type.
         """
         identity = self.identity.to(observations.dtype)
         identity = identity.expand(*observations.shape[:-2], -1, -1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.fast.arrays import library, uniform
-from ciacore.types import Agent, Array, Generator, Spec
+from ciacore.types import Array, Generator, Player, Spec
 
 
 class Memory(NamedTuple):
@@ -76,7 +76,7 @@ class PlainExploration:
     ) -> None:
         pass
 
-    def learning(self, agent: Agent, epsilon: float | Tensor) -> EpsilonGreedy:
+    def learning(self, agent: Player, epsilon: float | Tensor) -> EpsilonGreedy:
         """The policy that collects episodes.
 
         Args:
@@ -85,7 +85,7 @@ class PlainExploration:
         """
         return EpsilonGreedy(agent, epsilon)
 
-    def evaluating(self, agent: Agent) -> EpsilonGreedy:
+    def evaluating(self, agent: Player) -> EpsilonGreedy:
         """The greedy policy."""
         return EpsilonGreedy(agent, 0.0)
 

@@ -18,8 +18,8 @@ from bench.measure import RESULTS, keep, milliseconds
 from ciacore import METHODS
 from ciacore.config import Config
 from ciacore.games import Turn
-from ciacore.runtime.cuda_graphs import Lockstep
-from ciacore.runtime.processes import cores, one_core
+from ciacore.runtime.cuda_graphs import SeedsInOneGraph
+from ciacore.runtime.one_core import cores, one_core
 from ciacore.runtime.provenance import now, provenance
 from ciacore.training import Training
 
@@ -42,7 +42,7 @@ def on_a_core(config: Config, rounds: int) -> dict[str, float]:
     while not training.clock.updates:
         training.iterate()
     return row(
-        [milliseconds(lambda: training.act_and_learn(True)) for _ in range(rounds)], 1
+        [milliseconds(lambda: training.play_and_update(True)) for _ in range(rounds)], 1
     )
 
 
@@ -50,7 +50,7 @@ def lockstep(
     config: Config, seeds: int, rounds: int, device: torch.device
 ) -> dict[str, float]:
     """Seeds on a GPU as branches of one graph, and the most memory that they took there."""
-    together = Lockstep(
+    together = SeedsInOneGraph(
         [
             Training(config, Turn(), seed, device, in_numpy=False)
             for seed in range(1, seeds + 1)
@@ -60,7 +60,7 @@ def lockstep(
     while not together.graphs:
         together.iterate()
     works = [
-        milliseconds(lambda: together.replay("iteration", learn), device)
+        milliseconds(lambda: together.launch("iteration", learn), device)
         for _ in range(rounds)
     ]
     return row(works, seeds) | {
@@ -70,7 +70,7 @@ def lockstep(
 
 def learn(training: Training) -> None:
     """What one iteration does on the device."""
-    training.act_and_learn(True)
+    training.play_and_update(True)
 
 
 def measure(methods: list[str], rounds: int) -> dict[str, Any]:

@@ -27,11 +27,11 @@ from bench.published_structure import Published
 
 from ciacore import METHODS, train
 from ciacore.config import Config
-from ciacore.fast.distinct import distinct
+from ciacore.fast.unique_rows import unique_rows
 from ciacore.games import Turn
 from ciacore.learning.rollout import play
 from ciacore.losses import mixer_states
-from ciacore.runtime.processes import cores, one_core
+from ciacore.runtime.one_core import cores, one_core
 from ciacore.runtime.provenance import now, provenance
 from ciacore.runtime.store import read_run
 from ciacore.training import Training, make_learner
@@ -80,7 +80,8 @@ def ours(training: Training, epsilon: float = 1.0) -> dict[str, Callable[[], Any
     config, rngs, batch = training.config, training.rngs, []
 
     def rollout() -> None:
-        policy = training.policy(epsilon, learning=True)
+        training.epsilon = epsilon
+        policy = training.explore()
         training.replay.insert(
             play(training.game, policy, config.n_games, rngs["play"], config.gamma)
         )
@@ -183,7 +184,7 @@ def games_at_once(rounds: int) -> list[dict[str, float]]:
     for _ in range(max(1, rounds // BLOCK)):
         for n, training in trainings.items():
             times[n] += [
-                milliseconds(lambda one=training: one.act_and_learn(True))
+                milliseconds(lambda one=training: one.play_and_update(True))
                 for _ in range(BLOCK)
             ]
     medians = {n: statistics.median(found) for n, found in times.items()}
@@ -232,7 +233,7 @@ def different(training: Training) -> dict[str, int]:
     inputs = training.learner.online["agent"].inputs(batch)
     return {
         "inputs": len(inputs.rows),
-        "states": len(distinct(mixer_states(batch)[:, :-1]).rows),
+        "states": len(unique_rows(mixer_states(batch)[:, :-1]).rows),
     }
 
 

@@ -23,7 +23,7 @@ from ciacore import METHODS
 from ciacore.fast import gru as recurrence
 from ciacore.games import Turn
 from ciacore.learning.rollout import play
-from ciacore.runtime.processes import one_core
+from ciacore.runtime.one_core import one_core
 from ciacore.runtime.provenance import now, provenance
 from ciacore.training import Training
 from ciacore.types import Episodes
@@ -35,12 +35,12 @@ def iteration(training: Training) -> tuple[float, float]:
     """Seconds of play and of the update in one iteration."""
     config, rng = training.config, training.rngs["learning"]
     start = time.perf_counter()
-    policy = training.policy(1.0, learning=True)  # as at the start of a training
+    policy = training.explore()  # as at the start of a training
     episodes = play(
         training.game, policy, config.n_games, training.rngs["play"], config.gamma
     )
     training.replay.insert(episodes)
-    training.learner.played(episodes, rng)
+    training.learner.on_episodes(episodes, rng)
     between = time.perf_counter()
     if int(training.replay.inserted) >= config.batch:
         training.learner.update(

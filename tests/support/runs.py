@@ -69,7 +69,7 @@ import signal
 import sys
 
 from ciacore import train
-from ciacore.runtime import experiment
+from ciacore.runtime import session
 from support.runs import LONGER, TURN
 
 
@@ -79,7 +79,7 @@ def progress(env_steps, *_, **__):
 
 # a shell may have told its background jobs to ignore it
 signal.signal(signal.SIGINT, signal.default_int_handler)
-experiment.CHECKPOINT_SECONDS = float(sys.argv[2])
+session.CHECKPOINT_SECONDS = float(sys.argv[2])
 config = LONGER.but(env_steps=int(sys.argv[3]))
 train(config, TURN, [1], sys.argv[1], progress=progress)
 """

@@ -138,9 +138,7 @@ def learner(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         parts = assemble(spec, config)
-    for part in (*parts[:3], *parts.terms.values(), *parts.auxiliaries.values()):
-        part.to(device)
-    return Learner(*parts, config)
+    return Learner(parts.to(device), config)
 
 
 LENGTHS = [8, 3, 5, 1]

@@ -15,7 +15,7 @@ from ciacore.baselines.qtran import QTRAN
 from ciacore.config import Config
 from ciacore.games import MatrixGame
 from ciacore.losses import utilities_of
-from ciacore.mixers import MIXERS
+from ciacore.methods import MIXERS
 from ciacore.types import Mixer, refuse
 
 GAMES = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ciacore.config import Config, known_name
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
-from ciacore.runtime.experiment import finished
+from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
 from ciacore.types import InvalidInputError
 
