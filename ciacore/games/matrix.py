@@ -38,6 +38,7 @@ class MatrixGame(Checked):
         Whatever the table says.
     Differences:
         None.
+
     References:
         Claus & Boutilier (1998); the non-monotonic 3x3 game of Son et al. (2019,
         QTRAN), Table 1.
@@ -46,7 +47,8 @@ class MatrixGame(Checked):
     name = "matrix"
 
     def __init__(self, payoff: Float[Tensor, "..."] | list) -> None:
-        """
+        """Checks and keeps the table.
+
         Args:
             payoff: the team reward of each joint action, one axis per agent, all
                 equally long; a tensor or nested lists.

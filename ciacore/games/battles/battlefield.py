@@ -197,9 +197,10 @@ class Battlefield(SMAX):
         return reached
 
     def burnt(self, state: Any, new: Any, attacks: jax.Array) -> jax.Array:
-        """The damage of colossi to foes near their targets, beside the target's own.
+        """The damage of colossi to foes other than their targets.
 
-        All foes are hit that stand on a line across the line of fire.
+        A shot burns a line through the target, across the line of fire. It hits all
+        foes that stand on that line.
 
         Args:
             state: SMAX's state before the step.

@@ -136,6 +136,7 @@ class Smax(Checked):
     Differences:
         SMAX is not StarCraft II: its win rates must not be set beside the paper's. The
         chapter lists what differs.
+
     References:
         Samvelyan et al. (2019), "The StarCraft Multi-Agent Challenge"; Rutherford et
         al. (2024), "JaxMARL".
