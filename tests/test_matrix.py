@@ -14,12 +14,8 @@ RNG = torch.Generator().manual_seed(0)
 def test_pays_the_entry_of_the_joint_action():
     game = MatrixGame(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     actions = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])  # agent 0 chooses the row
-    assert game.step(game.reset(4, RNG), actions, RNG).rewards.tolist() == [
-        1.0,
-        2.0,
-        3.0,
-        4.0,
-    ]
+    step = game.step(game.reset(4, RNG), actions, RNG)
+    assert step.rewards.tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_pays_three_agents():
@@ -27,11 +23,8 @@ def test_pays_three_agents():
     table[1, 0, 1] = 5.0
     game = MatrixGame(table)
     actions = torch.tensor([[1, 0, 1], [1, 1, 0], [0, 1, 0]])
-    assert game.step(game.reset(3, RNG), actions, RNG).rewards.tolist() == [
-        5.0,
-        0.0,
-        0.0,
-    ]
+    step = game.step(game.reset(3, RNG), actions, RNG)
+    assert step.rewards.tolist() == [5.0, 0.0, 0.0]
     assert (game.spec.n_agents, game.spec.n_actions) == (3, 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import types
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.toy_starcraft import Double
 from support.toys import rng, small
 
 from ciacore.games.battles.smac import Smac
-from ciacore.games.battles.starcraft import SIZES
+from ciacore.games.battles.starcraft import SIZES, starcraft
 from ciacore.learning.rollout import play
 from ciacore.training import Training
 from ciacore.types import EpisodeLost, Game, InvalidInputError
@@ -56,12 +57,11 @@ class Always:
 
 
 def test_plays_games_that_end_at_different_times(game: Smac) -> None:
-    """A win after 3 steps, a defeat after 5, and one that lasts until the limit: its end is truncation."""
+    """A win after 3 steps, a defeat after 5, and one that the limit truncates."""
     assert isinstance(game, Game)
     state, ended = game.reset(3, rng()), []
-    assert game.observe(state).shape == (3, 6, 78) and game.global_state(
-        state
-    ).shape == (3, 140)
+    assert game.observe(state).shape == (3, 6, 78)
+    assert game.global_state(state).shape == (3, 140)
     for t in range(1, 151):
         step = game.step(state, torch.tensor([[1] * 6, [2] * 6, [3] * 6]), rng())
         state = step.state
@@ -97,24 +97,21 @@ def test_more_games_than_processes_are_played_in_turns(game: Smac) -> None:
 def test_an_episode_that_crashed_is_dropped_and_played_again(
     game: Smac, folder: Path, how: str
 ) -> None:
-    """Upstream calls it a lost battle without a result; here it leaves no trace in the episodes."""
+    """Upstream calls it a lost battle; here it leaves no trace in the episodes."""
     game.reset(2, rng())
     (folder / how).touch()
-    with pytest.raises(
-        EpisodeLost, match="crashed" if how == "crash" else "its process ended"
-    ):
+    reason = "crashed" if how == "crash" else "its process ended"
+    with pytest.raises(EpisodeLost, match=reason):
         game.step(game.reset(2, rng()), torch.full((2, 6), 1), rng())
     (folder / how).touch()
     episodes = play(game, Always(1, 2), 2, rng(), 0.99)
     assert not (folder / how).exists()  # it did crash
-    assert episodes.weights.sum(1).tolist() == [3, 5] and episodes.won.tolist() == [
-        True,
-        False,
-    ]
+    assert episodes.weights.sum(1).tolist() == [3, 5]
+    assert episodes.won.tolist() == [True, False]
 
 
 def test_rewards_scaled_after_a_crash_are_noticed(game: Smac, folder: Path) -> None:
-    """Upstream counts the foes' health twice when the first episode crashed: the environment is built anew."""
+    """The foes' health counts twice after a first crash: the game is built anew."""
     game.reset(1, rng())
     (folder / "twice").touch()
     with pytest.raises(EpisodeLost, match="scaled by 1580 instead of 1480"):
@@ -219,7 +216,7 @@ def test_bad_input(game: Smac) -> None:
         (
             "env",
             [],
-            r"SC2PATH: expected StarCraft II 4.10 \(Versions/Base75689\), got 'no version'",
+            r"expected StarCraft II 4.10 \(Versions/Base75689\), got 'no version'",
         ),
         ("env", ["Base69232"], "got 'Base69232'"),
     ],
@@ -241,3 +238,52 @@ def test_what_is_missing_is_named(
     with pytest.raises(InvalidInputError, match=says):
         Smac(NAME)
     monkeypatch.delitem(sys.modules, "smac", raising=False)
+
+
+@pytest.fixture
+def smac_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """Stands in for SMAC: its maps, and an environment that keeps its settings."""
+    maps = types.ModuleType("smac.env.starcraft2.maps.smac_maps")
+    maps.map_param_registry = {NAME: {}}
+    maps.SMACMap = type("SMACMap", (), {})
+    env = types.ModuleType("smac.env")
+    env.StarCraft2Env = lambda **settings: settings
+    package = types.ModuleType("smac.env.starcraft2.maps")
+    package.smac_maps = maps
+    for module in (types.ModuleType("smac"), env, package):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(
+        sys.modules, "smac.env.starcraft2", types.ModuleType("smac.env.starcraft2")
+    )
+    (tmp_path / "Maps" / "SMAC_Maps").mkdir(parents=True)
+    monkeypatch.setenv("SC2PATH", str(tmp_path))
+    return maps
+
+
+def test_games_have_the_published_settings(tmp_path: Path, smac_maps) -> None:
+    """And 7sz, which SMAC does not have, is added to its maps."""
+    for scenario in (NAME, "7sz"):
+        (tmp_path / "Maps" / "SMAC_Maps" / f"{scenario}.SC2Map").touch()
+        assert starcraft(scenario) == {
+            "map_name": scenario,
+            "difficulty": "7",
+            "state_last_action": True,
+            "obs_last_action": False,
+            "reward_win": 200,
+            "reward_scale_rate": 20,
+            "continuing_episode": False,
+            "game_version": "4.10",
+        }
+    assert smac_maps.map_param_registry[NAME] == {}
+    assert smac_maps.map_param_registry["7sz"]["n_agents"] == 14
+    assert smac_maps.map_param_registry["7sz"]["map_type"] == "stalkers_and_zealots"
+    assert issubclass(getattr(smac_maps, "7sz"), smac_maps.SMACMap)
+    assert getattr(smac_maps, "7sz").filename == "7sz"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "cure"), [("7sz", "github.com/liushunyu/CIA"), (NAME, "README.md")]
+)
+def test_a_missing_map_is_named(smac_maps, scenario: str, cure: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"no {scenario}.SC2Map.*{cure}"):
+        starcraft(scenario)

@@ -1,4 +1,7 @@
-"""The unmodified StarCraft2Env behind `Smac`, against a stand-in for Blizzard's binary; where SMAC is installed."""
+"""StarCraft2Env behind `Smac`, against a stand-in for Blizzard's binary.
+
+Only where SMAC is installed; StarCraft2Env is not modified.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Anything:
 
 @pytest.mark.parametrize("scenario", SIZES)
 def test_whole_battles(installed: Path, scenario: str) -> None:
-    """Sizes and rewards of the real environment: what is paid lies between 0 and 20, and 20 is a win."""
+    """The real sizes; returns lie between 0 and 20, and 20 is a win."""
     game = Smac(scenario, games=1)
     try:
         episodes = play(game, Anything(), 1, rng(), 0.99)

@@ -1,4 +1,4 @@
-"""The games, each pure rules on N games at once. Nothing in here knows about learning."""
+"""The games, each pure rules on N games at once. Nothing here knows about learning."""
 
 from functools import partial
 
@@ -24,12 +24,13 @@ def smac(scenario: str) -> Game:
     return Smac(scenario)
 
 
+# name -> what makes the game
 GAMES = {
     "turn": Turn,
     # for Qatten: features per agent in the state
     "turn_units": partial(Turn, units=True),
-    **{f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS},
-    **{f"smac_{scenario}": partial(smac, scenario) for scenario in SCENARIOS},
 }
+GAMES |= {f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS}
+GAMES |= {f"smac_{scenario}": partial(smac, scenario) for scenario in SCENARIOS}
 
 __all__ = ["GAMES", "SCENARIOS", "MatrixGame", "Turn"]

@@ -179,13 +179,15 @@ class Turn(Checked):
         Windows in natural order, where the published code wraps (0, +1, -1); a
         relabelling without effect on what is known (deviation 1). Randomness comes from
         the generator passed in. `units=True`, for Qatten, is ours.
+
     References:
         Liu et al. (2023), "Contrastive Identity-Aware Learning for Multi-Agent Value
         Decomposition", Didactic Game and appendix; rules as in the authors' code.
     """
 
     def __init__(self, size: int = 5, horizon: int = 100, units: bool = False) -> None:
-        """
+        """Fixes the sizes; the tables are made when they are needed first.
+
         Args:
             size: cells per side of the board.
             horizon: steps per episode.

@@ -1,8 +1,9 @@
-"""A program that answers like Blizzard's SC2_x64: its command line, its websocket, its protobuf; a toy battle inside.
+"""A program that answers like Blizzard's SC2_x64, with a toy battle inside.
 
-Needs `websockets` and `s2clientprotocol` (or `pys2clientprotocol`), which come with
-SMAC's requirements or the tests'. The file named by TOY_SC2_CRASH, if it is there, is
-deleted at the next long step, and the program dies like a crash.
+It has the command line, the websocket and the protobuf of the real one. Needs
+`websockets` and `s2clientprotocol` (or `pys2clientprotocol`), which come with SMAC's
+requirements or the tests'. The file named by TOY_SC2_CRASH, if it is there, is deleted
+at the next long step, and the program dies like a crash.
 """
 
 from __future__ import annotations
@@ -63,8 +64,10 @@ class Battle:
                         owner=owner,
                         unit_type=OWN_TYPES + group if owner == 1 else kind,
                     )
-                    unit.health = unit.health_max = points
-                    unit.shield = unit.shield_max = shields
+                    unit.health_max = points
+                    unit.health = points
+                    unit.shield_max = shields
+                    unit.shield = shields
                     unit.pos.x = (9 if owner == 1 else 23) + 0.7 * (index % 3)
                     unit.pos.y = 13 + 3 * group + 0.7 * (index // 3)
                     self.units[self.tags] = unit, kind
@@ -157,14 +160,15 @@ class Program:
 
     def game_info(self, _: Any, response: Any) -> None:
         raw = response.start_raw
-        raw.map_size.x = raw.map_size.y = raw.playable_area.p1.x = 32
-        raw.playable_area.p0.x, raw.playable_area.p0.y, raw.playable_area.p1.y = (
-            0,
-            8,
-            24,
-        )
-        raw.pathing_grid.bits_per_pixel, raw.pathing_grid.data = 1, b"\xff" * 128
-        raw.terrain_height.bits_per_pixel, raw.terrain_height.data = 8, b"\x7f" * 1024
+        raw.map_size.x = 32
+        raw.map_size.y = 32
+        south_west, north_east = raw.playable_area.p0, raw.playable_area.p1
+        south_west.x, south_west.y = 0, 8
+        north_east.x, north_east.y = 32, 24
+        raw.pathing_grid.bits_per_pixel = 1
+        raw.pathing_grid.data = b"\xff" * 128
+        raw.terrain_height.bits_per_pixel = 8
+        raw.terrain_height.data = b"\x7f" * 1024
 
     def observation(self, _: Any, response: Any) -> None:
         response.observation.game_loop = self.battle.ticks
@@ -201,7 +205,8 @@ class Program:
 
 def main() -> None:
     """SC2_x64 -listen HOST -port PORT ..."""
-    told, program = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False)), Program()
+    options = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
+    program = Program()
 
     def converse(socket: Any) -> None:
         while True:
@@ -212,7 +217,7 @@ def main() -> None:
                 return
             socket.send(program.answer(request).SerializeToString())
 
-    with serve(converse, told["-listen"], int(told["-port"])) as server:
+    with serve(converse, options["-listen"], int(options["-port"])) as server:
         server.serve_forever()
 
 
