@@ -30,8 +30,7 @@ from ciacore.games.turn import TurnState
 from ciacore.mixers import MIXERS
 from ciacore.types import Spec
 
-# ------------------------------------------------------------------------------------------------
-# Turn
+# --------------------------------------------------------------------------------- Turn
 
 
 def natural_order() -> torch.Tensor:
@@ -93,8 +92,7 @@ def test_golden_turn_time_limit():
     assert flags == short[:horizon].tolist()
 
 
-# ------------------------------------------------------------------------------------------------
-# mixers and credits
+# ------------------------------------------------------------------- mixers and credits
 
 
 def test_golden_vdn_mixer():
@@ -163,8 +161,7 @@ def test_golden_qmix_gradients_of_credits(case, kind):
         assert_close(gradient, value, **CLOSE)
 
 
-# ------------------------------------------------------------------------------------------------
-# contrastive loss
+# --------------------------------------------------------------------- contrastive loss
 
 
 @pytest.mark.parametrize("case", cases("cia_loss", "cia_loss"))
@@ -193,8 +190,7 @@ def test_golden_cia_and_cc_loss(case):
     assert_close(cia_loss(x, w).detach(), recorded["cia_loss_zero_bias"], **CLOSE)
 
 
-# ------------------------------------------------------------------------------------------------
-# whole updates
+# ------------------------------------------------------------------------ whole updates
 
 
 def check_everywhere(learner, batch, recorded: dict):

@@ -122,7 +122,7 @@ def config(**fields: object) -> Config:
     return Config(gamma=GAMMA, gradient_clip=CLIP, learning_rate=5e-4, **fields)
 
 
-# --------------------------------------------------- published names -> ours, by network
+# -------------------------------------------------- published names -> ours, by network
 
 Table = dict[str, str | None]  # None: a published parameter that we do not have
 
