@@ -205,8 +205,7 @@ def test_the_written_out_gru_by_finite_differences():
     )
 
 
-# -------------------------------------------------------------------------------- rows
-# that repeat
+# --------------------------------------------------------------------- rows that repeat
 
 
 def test_rows_that_repeat_are_found_and_put_back():

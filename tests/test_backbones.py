@@ -22,8 +22,7 @@ from ciacore.baselines.wqmix import central, optimistic
 from ciacore.games import Turn
 from ciacore.losses import weighted_mean
 
-# -------------------------------------------------------------------------------- which
-# loss moves what
+# ---------------------------------------------------------------- which loss moves what
 
 
 @pytest.mark.parametrize("method", ["vdn", "qmix", "qmix_rs"])
@@ -126,8 +125,7 @@ def test_qtran_size_on_turn():
     assert count == 32_854
 
 
-# --------------------------------------------------------------------------------
-# Weighted QMIX
+# ------------------------------------------------------------------------ Weighted QMIX
 
 
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])

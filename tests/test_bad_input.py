@@ -23,8 +23,7 @@ from ciacore.types import InvalidInputError
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
-# -------------------------------------------------------------------------------- what
-# a Config may hold
+# --------------------------------------------------------------- what a Config may hold
 
 FIELDS = {
     "env_steps negative": ({"env_steps": -5}, "env_steps", "-5"),
@@ -177,8 +176,7 @@ def test_train(case, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# --------------------------------------------------------------------------------
-# games, losses, records
+# --------------------------------------------------------------- games, losses, records
 
 TURN = {
     "shape": (torch.zeros(3, 3, dtype=torch.int64), "actions", "[3, 2]", "[3, 3]"),
@@ -276,8 +274,7 @@ def test_calls(case):
     refused(call, *parts)
 
 
-# --------------------------------------------------------------------------------
-# result folders
+# ----------------------------------------------------------------------- result folders
 
 
 def blocked_by_file(tmp_path: Path) -> Path:
@@ -353,8 +350,7 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-# --------------------------------------------------------------------------------
-# parameters cells
+# --------------------------------------------------------------------- parameters cells
 
 DECLARED = {
     "__annotations__": {"method": str, "env_steps": int, "lr": float, "seeds": list},

@@ -188,8 +188,7 @@ def test_runs_are_never_overwritten(folder):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-# --------------------------------------------------------------------------------
-# interrupted writing
+# ------------------------------------------------------------------ interrupted writing
 
 
 def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
@@ -237,8 +236,7 @@ def test_killed_between_writing_and_renaming_shows_no_run(tmp_path, monkeypatch)
     assert [run.seed for run in read_runs(tmp_path, "stroll", ["qmix"])["qmix"]] == [1]
 
 
-# -------------------------------------------------------------------------------- for
-# once through papermill
+# ----------------------------------------------------------- for once through papermill
 
 
 def test_papermill_stops_at_an_unknown_parameter(tmp_path):

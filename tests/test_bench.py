@@ -27,8 +27,7 @@ from ciacore.training import Training
 close = {"rtol": 2e-4, "atol": 1e-5}  # losses, gradient norms
 close_parameters = {"rtol": 0.0, "atol": 1e-5}  # after 1 and 3 updates
 
-# ----------------------------------------------------------------------------------------------------
-# what is counted
+# ---------------------------------------------------------------------- what is counted
 
 
 def test_operations_counted_by_torch_and_by_hand_agree():
@@ -54,8 +53,7 @@ def test_operations_counted_by_torch_and_by_hand_agree():
     assert once < everything / 2
 
 
-# ----------------------------------------------------------------------------------------------------
-# whole updates
+# ------------------------------------------------------------------------ whole updates
 
 
 def part(values: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -182,8 +180,7 @@ def test_golden_baseline_turn_traces():
             assert ended == bool(recorded["done"][episode, t])
 
 
-# ----------------------------------------------------------------------------------------------------
-# the game
+# ----------------------------------------------------------------------------- the game
 
 
 def eager_actions(state, rng: np.random.RandomState) -> list[int]:
@@ -231,8 +228,7 @@ def test_python_turn_draws_apples_everywhere():
     assert len({game.new_apple() for _ in range(1000)}) == 25
 
 
-# ----------------------------------------------------------------------------------------------------
-# the loop
+# ----------------------------------------------------------------------------- the loop
 
 
 @pytest.mark.parametrize("cia", [False, True])

@@ -75,8 +75,7 @@ def seal(work: Path, body: bytes) -> None:
     (work / "checkpoint").write_bytes(b"%s %d %s\n" % (MAGIC, FORMAT, digest) + body)
 
 
-# -------------------------------------------------------------------------------- the
-# file
+# ----------------------------------------------------------------------------- the file
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -173,8 +172,7 @@ def test_tensors_that_end_too_early_under_a_forged_seal(work):
     refuses(work, "safetensors", "foreign", "Remove")
 
 
-# -------------------------------------------------------------------------------- whose
-# it is
+# -------------------------------------------------------------------------- whose it is
 
 
 def test_of_another_config(work):
@@ -212,8 +210,7 @@ def test_the_refused_run_can_be_resumed_after_all(work):
     assert len(run.provenance["resumed"]) == 1
 
 
-# -------------------------------------------------------------------------------- one
-# process per run
+# ------------------------------------------------------------------ one process per run
 
 
 def test_a_second_training_of_a_run_says_so(tmp_path):

@@ -30,8 +30,7 @@ def with_gradients(loss, *inputs):
     return value.detach(), *torch.autograd.grad(value, inputs)
 
 
-# --------------------------------------------------------------------------------
-# numbers by hand
+# ---------------------------------------------------------------------- numbers by hand
 
 
 def test_two_agents_by_hand():
@@ -98,8 +97,7 @@ def test_perfectly_told_apart_credits_give_zero_loss():
     assert float(cia_loss(x, -100 * torch.eye(3))) > math.log(3)
 
 
-# --------------------------------------------------------------------------------
-# invariances
+# -------------------------------------------------------------------------- invariances
 
 
 def test_common_offset_of_all_credits_is_invisible_to_cia_only():

@@ -43,8 +43,7 @@ def states(
     return torch.randn(*shape, STATE_SIZE, generator=rng(seed), dtype=dtype)
 
 
-# -------------------------------------------------------------------------------- three
-# ways to a credit
+# --------------------------------------------------------------- three ways to a credit
 
 
 @pytest.mark.parametrize("n_agents", AGENTS)
@@ -148,8 +147,7 @@ def test_credits_leave_their_inputs_alone():
     assert all(parameter.grad is None for parameter in mixer.parameters())
 
 
-# --------------------------------------------------------------------------------
-# monotonicity
+# ------------------------------------------------------------------------- monotonicity
 
 
 @pytest.mark.parametrize("wide", [1.0, 10.0])

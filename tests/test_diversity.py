@@ -507,8 +507,7 @@ def test_the_latent_policy_finds_the_latent_that_pays():
     assert part.policy(torch.zeros(1, 5)).softmax(-1)[0, 2] > 0.9
 
 
-# --------------------------------------------------------------------------------
-# random shuffle
+# ----------------------------------------------------------------------- random shuffle
 
 
 def test_shuffle_that_never_shuffles_is_qmix_bit_for_bit():

@@ -30,8 +30,7 @@ SIZES = {
 CPU = torch.device("cpu")
 
 
-# --------------------------------------------------------------------------------
-# capture
+# ------------------------------------------------------------------------------ capture
 
 
 def imaginary(training: Training, mode: FakeTensorMode) -> Training:
@@ -93,8 +92,7 @@ def test_only_games_of_known_length_on_a_gpu_are_captured():
     assert not capturable(Turn(), CPU) and not capturable(Stroll(), gpu)
 
 
-# --------------------------------------------------------------------------------
-# lockstep
+# ----------------------------------------------------------------------------- lockstep
 
 
 def test_seeds_in_lockstep_learn_as_alone(replayed):
@@ -167,8 +165,7 @@ def test_what_make_gpu_measures(replayed, monkeypatch):
     }
 
 
-# -------------------------------------------------------------------------------- on a
-# GPU
+# ----------------------------------------------------------------------------- on a GPU
 
 
 @pytest.mark.gpu

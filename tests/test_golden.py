@@ -3,15 +3,23 @@
 import pytest
 import torch
 from support.golden import (
+    AGENT,
+    CLOSE,
+    IDENTITIES,
+    QMIX,
     cases,
+    check,
+    check_forward,
+    check_updates,
     config,
     episodes,
     group,
     load,
-    parameters,
     qmix_sizes,
+    recorded_learner,
     spec,
     utilities,
+    within,
 )
 from torch.testing import assert_close
 
@@ -19,16 +27,10 @@ from ciacore.cia import CIA, cc_loss, cia_loss, similarities, temporal_credits
 from ciacore.credits import credits
 from ciacore.games import Turn
 from ciacore.games.turn import TurnState
-from ciacore.learning.learner import Learner
-from ciacore.methods import MIXERS, assemble
+from ciacore.methods import MIXERS
 from ciacore.types import Spec
 
-close = {"rtol": 2e-4, "atol": 1e-5}  # outputs, losses, gradients
-close_parameters = {"rtol": 0.0, "atol": 1e-5}  # after 1 and 3 updates
-
-
-# ------------------------------------------------------------------------------------------------
-# Turn
+# --------------------------------------------------------------------------------- Turn
 
 
 def natural_order() -> torch.Tensor:
@@ -90,8 +92,7 @@ def test_golden_turn_time_limit():
     assert flags == short[:horizon].tolist()
 
 
-# ------------------------------------------------------------------------------------------------
-# mixers and credits
+# ------------------------------------------------------------------- mixers and credits
 
 
 def test_golden_vdn_mixer():
@@ -101,20 +102,18 @@ def test_golden_vdn_mixer():
     assert_close(
         mixer(utilities(recorded["agent_qs"]), state).q_tot,
         recorded["q_tot"].squeeze(-1),
-        **close,
+        **CLOSE,
     )
     assert_close(
         credits(mixer, utilities(recorded["agent_qs"]), state),
         recorded["credits"],
-        **close,
+        **CLOSE,
     )
 
 
 def recorded_qmix(case: str):
     recorded = group("qmix", case)
-    weights = {
-        key[2:]: value for key, value in recorded.items() if key.startswith("w/")
-    }
+    weights = within(recorded, "w/")
     state_size, sizes = qmix_sizes(weights)
     mixer = MIXERS["qmix"](
         Spec(recorded["agent_qs"].shape[-1], 1, 1, state_size, 0, 1), config(**sizes)
@@ -127,16 +126,16 @@ def recorded_qmix(case: str):
 def test_golden_qmix_mixer_and_credits(case):
     recorded, mixer, given = recorded_qmix(case)
     state = recorded["states"]
-    assert_close(mixer(given, state).q_tot, recorded["q_tot"].squeeze(-1), **close)
+    assert_close(mixer(given, state).q_tot, recorded["q_tot"].squeeze(-1), **CLOSE)
     assert_close(
-        mixer.credits(given, state, "exact"), recorded["credits_exact"], **close
+        mixer.credits(given, state, "exact"), recorded["credits_exact"], **CLOSE
     )
     assert_close(
         mixer.credits(given, state, "published"),
         recorded["credits_official_closed_form"],
-        **close,
+        **CLOSE,
     )
-    assert_close(credits(mixer, given, state), recorded["credits_exact"], **close)
+    assert_close(credits(mixer, given, state), recorded["credits_exact"], **CLOSE)
 
 
 def credits_with_graph(mixer, given, state, kind):
@@ -151,25 +150,18 @@ def credits_with_graph(mixer, given, state, kind):
 @pytest.mark.parametrize("kind", ["autograd", "exact", "published"])
 def test_golden_qmix_gradients_of_credits(case, kind):
     recorded, mixer, given = recorded_qmix(case)
-    (
-        recorded["probe"] * credits_with_graph(mixer, given, recorded["states"], kind)
-    ).sum().backward()
+    found = credits_with_graph(mixer, given, recorded["states"], kind)
+    (recorded["probe"] * found).sum().backward()
     prefix = "grad_probe_closed_form/" if kind == "published" else "grad_probe_exact/"
-    expected = {
-        key[len(prefix) :]: value
-        for key, value in recorded.items()
-        if key.startswith(prefix)
-    }
-    gradients = {"agent_qs": given.chosen, **dict(mixer.named_parameters())}
-    for name, value in expected.items():
-        gradient = gradients[name].grad
-        assert_close(
-            torch.zeros_like(value) if gradient is None else gradient, value, **close
-        )
+    inputs = {"agent_qs": given.chosen, **dict(mixer.named_parameters())}
+    for name, value in within(recorded, prefix).items():
+        gradient = inputs[name].grad
+        if gradient is None:
+            gradient = torch.zeros_like(value)
+        assert_close(gradient, value, **CLOSE)
 
 
-# ------------------------------------------------------------------------------------------------
-# contrastive loss
+# --------------------------------------------------------------------- contrastive loss
 
 
 @pytest.mark.parametrize("case", cases("cia_loss", "cia_loss"))
@@ -181,116 +173,51 @@ def test_golden_cia_and_cc_loss(case):
     assert w.shape[1] == recorded["pad_length"]
     # row: identity, column: whose credits
     logits = similarities(x, w) + b.unsqueeze(-1)
-    assert_close(logits, recorded["cia_logits"], **close)
-    assert_close(logits.transpose(1, 2), recorded["cc_logits"], **close)
+    assert_close(logits, recorded["cia_logits"], **CLOSE)
+    assert_close(logits.transpose(1, 2), recorded["cc_logits"], **CLOSE)
 
     for name in ("cia", "cc"):
         for tensor in (x, w, b):
             tensor.grad = None
         loss = cia_loss(x, w) if name == "cia" else cc_loss(x, w, b)
         loss.backward()
-        assert_close(loss.detach(), recorded[f"{name}_loss"], **close)
-        assert_close(x.grad.transpose(1, 2), recorded[f"{name}_grad_credits"], **close)
-        assert_close(w.grad, recorded[f"{name}_grad_weight"], **close)
-    assert_close(b.grad, recorded["cc_grad_bias"], **close)
+        assert_close(loss.detach(), recorded[f"{name}_loss"], **CLOSE)
+        assert_close(x.grad.transpose(1, 2), recorded[f"{name}_grad_credits"], **CLOSE)
+        assert_close(w.grad, recorded[f"{name}_grad_weight"], **CLOSE)
+    assert_close(b.grad, recorded["cc_grad_bias"], **CLOSE)
     # the published bias of the identity layer gets no gradient
     assert recorded["cia_grad_bias"].abs().max() < 1e-7
-    assert_close(cia_loss(x, w).detach(), recorded["cia_loss_zero_bias"], **close)
+    assert_close(cia_loss(x, w).detach(), recorded["cia_loss_zero_bias"], **CLOSE)
 
 
-# ------------------------------------------------------------------------------------------------
-# whole updates
+# ------------------------------------------------------------------------ whole updates
 
 
-def check_updates(
-    learner: Learner,
-    batch,
-    recorded: dict,
-    groups: list[str],
-    loss_names: dict[str, str],
-):
-    """Three updates on one batch: losses and gradient norm of each, gradients before, parameters after 1 and 3."""
-    for update in range(3):
-        losses = learner.update(batch)
-        for ours, theirs in loss_names.items():
-            assert_close(
-                losses[ours],
-                recorded[theirs].reshape(-1)[update],
-                **close,
-                msg=f"{ours} {update}",
-            )
-        if update == 0 and any(key.startswith("grad/") for key in recorded):
-            clip = min(1.0, 10.0 / (float(losses["gradient_norm"]) + 1e-6))
-            compare(
-                learner,
-                recorded,
-                "grad",
-                groups,
-                lambda p, clip=clip: p.grad / clip,
-                close,
-            )
-        if update in (0, 2):
-            compare(
-                learner,
-                recorded,
-                f"after{update + 1}",
-                groups,
-                lambda p: p.detach(),
-                close_parameters,
-            )
-
-
-def compare(learner, recorded, when, groups, read, tolerance):
-    values = {
-        key.split("/", 1)[1]: value
-        for key, value in recorded.items()
-        if key.startswith(f"{when}/")
-    }
-    for name in groups:
-        expected = parameters(values, name)
-        assert expected
-        ours = dict(learner.online[name].named_parameters())
-        assert set(ours) == set(expected)
-        for key, value in expected.items():
-            assert_close(
-                read(ours[key]), value, **tolerance, msg=f"{when} {name}.{key}"
-            )
-
-
-def check_forward(learner: Learner, batch, recorded: dict):
-    record = learner.forward(batch)
-    mask = recorded["mask"].squeeze(-1)
-    assert_close(record.action_values, recorded["agent_q"], **close)
-    assert_close(record.q_tot, recorded["q_tot"].squeeze(-1), **close)
-    assert_close(record.targets * mask, recorded["targets"].squeeze(-1), **close)
+def check_everywhere(learner, batch, recorded: dict):
+    """The forward pass; Q_tot at padded steps too."""
+    record = check_forward(learner, batch, recorded)
+    check(record.q_tot, recorded["q_tot"], "q_tot")
     return record
 
 
 @pytest.mark.parametrize("case", cases("vdn", "loss"))
 def test_golden_vdn_learner(case):
     recorded = group("vdn", case)
-    batch = {
-        key[6:]: value for key, value in recorded.items() if key.startswith("batch/")
-    }
-    init = {
-        key[5:]: value for key, value in recorded.items() if key.startswith("init/")
-    }
-    fields = {
-        "mixer": "vdn",
-        "hidden_size": len(init["agent.fc_in.bias"]),
-        "double_q": "double" in case,
-    }
-    settings, sizes = config(**fields), spec(batch, horizon=batch["reward"].shape[1])
-    learner = Learner(assemble(sizes, settings), settings)
-    load(learner.online["agent"], parameters(init, "agent"))
-    load(learner.target["agent"], parameters(init, "target_agent"))
-    check_forward(learner, episodes(batch), recorded)
+    batch = within(recorded, "batch/")
+    settings = config(
+        mixer="vdn",
+        hidden_size=len(recorded["init/agent.fc_in.bias"]),
+        double_q="double" in case,
+    )
+    sizes = spec(batch, horizon=batch["reward"].shape[1])
+    learner = recorded_learner(recorded, settings, sizes, AGENT)
+    check_everywhere(learner, episodes(batch), recorded)
     names = {"loss": "loss", "td_loss": "loss", "gradient_norm": "grad_norm"}
-    check_updates(learner, episodes(batch), recorded, ["agent"], names)
+    check_updates(learner, episodes(batch), recorded, names, AGENT)
 
 
-# case of train_step.npz: (case that holds its initial parameters, batch group, Config
-# fields)
+# case of train_step.npz:
+# (case that holds its initial parameters, batch group, Config fields)
 QMIX_CASES = {
     "turn_qmix": ("turn_cia_qmix", "turn_batch", {}),
     "turn_cia_qmix": ("turn_cia_qmix", "turn_batch", {"terms": ("cia",)}),
@@ -310,36 +237,31 @@ QMIX_CASES = {
 @pytest.mark.parametrize("case", QMIX_CASES)
 def test_golden_qmix_train_step(case):
     source, batch_group, fields = QMIX_CASES[case]
-    recorded, start, batch = (
-        group("train_step", case),
-        group("train_step", source),
-        group("train_step", batch_group),
-    )
-    init = {key[5:]: value for key, value in start.items() if key.startswith("init/")}
+    recorded = group("train_step", case)
+    start = group("train_step", source)
+    batch = group("train_step", batch_group)
+    init = within(start, "init/")
+    alpha = round(float(start["alpha"]), 6)
     _, sizes = qmix_sizes(init, "mixer.")
     settings = config(
         hidden_size=len(init["agent.fc_in.bias"]),
-        cia_coefficient=round(float(start["alpha"]), 6) if fields.get("terms") else 0.0,
+        cia_coefficient=alpha if "terms" in fields else 0.0,
         credit_derivative="published",
         **sizes,
         **fields,
     )
-    sizes = spec(batch, horizon=int(start["episode_limit"]))
-    learner = Learner(assemble(sizes, settings), settings)
-    for name in ("agent", "mixer"):
-        load(learner.online[name], parameters(init, name))
-        load(learner.target[name], parameters(init, f"target_{name}"))
     names = {"loss": "loss", "td_loss": "td_loss", "gradient_norm": "grad_norm"}
-    record = check_forward(learner, episodes(batch), recorded)
+    table = {**AGENT, **QMIX, "identity": None}
     if settings.terms:
-        learner.online["terms"]["cia"].identities.data.copy_(init["identity.weight"])
+        names["cia"] = "cl_loss"
+        table = {**AGENT, **QMIX, **IDENTITIES}
+    horizon = int(start["episode_limit"])
+    learner = recorded_learner(start, settings, spec(batch, horizon), table)
+    record = check_everywhere(learner, episodes(batch), recorded)
+    if settings.terms:
+        assert isinstance(learner.online["terms"]["cia"], CIA)
         credits = temporal_credits(record, settings).detach().transpose(1, 2)
         padded = recorded["temporal_credits_padded"]
-        assert_close(credits, padded[..., : credits.shape[-1]], **close)
+        assert_close(credits, padded[..., : credits.shape[-1]], **CLOSE)
         assert (padded[..., credits.shape[-1] :] == 0).all()
-        names["cia"] = "cl_loss"
-    check_updates(learner, episodes(batch), recorded, ["agent", "mixer"], names)
-    if settings.terms:
-        identities = learner.online["terms"]["cia"].identities.detach()
-        assert_close(identities, recorded["after3/identity.weight"], **close_parameters)
-        assert isinstance(learner.online["terms"]["cia"], CIA)
+    check_updates(learner, episodes(batch), recorded, names, table)

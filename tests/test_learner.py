@@ -15,8 +15,7 @@ from ciacore.types import Episodes
 FULL, SHORT = [8, 8, 8, 8], [8, 3, 5, 1]
 CIA = {"mixer": "qmix", "terms": ("cia",), "cia_coefficient": 0.5}
 
-# --------------------------------------------------------------------------------
-# losses by hand
+# ----------------------------------------------------------------------- losses by hand
 
 
 def test_greedy_actions_look_at_available_actions_only():
@@ -107,8 +106,7 @@ def test_agents_share_weights_but_not_their_identity():
     assert_close(values[:, 0], values[:, 1])
 
 
-# --------------------------------------------------------------------------------
-# padding
+# ------------------------------------------------------------------------------ padding
 
 
 def test_what_lies_in_padding_is_never_learned():
@@ -175,8 +173,7 @@ def test_common_padding_of_a_batch_changes_no_loss(padding):
         assert_close(long[name], value, msg=name)
 
 
-# --------------------------------------------------------------------------------
-# gradient flow
+# ------------------------------------------------------------------------ gradient flow
 
 
 def term_gradients(lengths=SHORT, **fields) -> tuple[float, dict[str, dict]]:
@@ -266,8 +263,7 @@ def test_total_loss_is_the_weighted_sum():
     assert_close(losses["loss"], losses["td_loss"] + 0.5 * losses["cia"])
 
 
-# --------------------------------------------------------------------------------
-# updates
+# ------------------------------------------------------------------------------ updates
 
 
 def test_gradients_are_clipped_jointly():

@@ -146,8 +146,7 @@ def test_qatten_penalty_by_hand():
     )
 
 
-# --------------------------------------------------------------------------------
-# QTRAN's sum, central, shuffled
+# ------------------------------------------------------- QTRAN's sum, central, shuffled
 
 
 def test_value_sum_credits_are_one():

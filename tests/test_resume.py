@@ -149,8 +149,7 @@ def test_a_complete_run_is_read_and_not_trained(tmp_path, monkeypatch):
     assert same(first, again)
 
 
-# -------------------------------------------------------------------------------- the
-# test has teeth
+# ------------------------------------------------------------------- the test has teeth
 
 FORGOTTEN = {
     "nothing": None,
@@ -214,8 +213,7 @@ def test_whatever_a_checkpoint_would_forget_shows(
     assert run.provenance["resumed"] and same(run, whole) == (part is None)
 
 
-# --------------------------------------------------------------------------------
-# signals and kills
+# -------------------------------------------------------------------- signals and kills
 
 
 @pytest.fixture(scope="module")

@@ -135,8 +135,7 @@ def test_eight_games_at_once_are_one_iteration(monkeypatch):
     assert counted.run.metrics["env_steps"][:3] == [800, 11_200, 21_600]
 
 
-# --------------------------------------------------------------------------------
-# exploring
+# ---------------------------------------------------------------------------- exploring
 
 
 def test_greedy_play_takes_the_best_available_action_and_no_randomness():

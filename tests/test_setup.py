@@ -173,8 +173,7 @@ def test_another_python_than_that_of_the_environment(machine: Machine) -> None:
     assert machine.setup(PYTHON="python3.11").returncode == 0
 
 
-# --------------------------------------------------------------------------------
-# StarCraft II
+# ------------------------------------------------------------------------- StarCraft II
 
 
 def starcraft_setup(folder: Path, smac: str | None) -> str:
