@@ -32,9 +32,8 @@ def test_td_moves_agents_and_mixer(method):
         ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))["td_loss"], ours
     )
     everything = {name for name, _ in ours.online.named_parameters()}
-    assert found == everything and under(
-        found, "agent.", *([] if method == "vdn" else ["mixer."])
-    )
+    assert found == everything
+    assert under(found, "agent.", *([] if method == "vdn" else ["mixer."]))
 
 
 @pytest.mark.parametrize("method", ["qplex", "scds"])
@@ -91,10 +90,8 @@ def test_weighted_losses_move_their_own_branch(method):
 
 def test_qtran_is_satisfied_by_a_joint_value_that_is_the_sum():
     """With J = sum_k Q_k + V everywhere both hold; a J 1 lower costs 1 (opt) and 0 (nopt), 1 higher 1 and 1."""
-    ours, episodes = (
-        made("qtran", qtran_opt=1.0, qtran_nopt=1.0),
-        random_episodes([8] * 4),
-    )
+    ours = made("qtran", qtran_opt=1.0, qtran_nopt=1.0)
+    episodes = random_episodes([8] * 4)
     record, backbone = ours.forward(episodes), ours.online["backbone"]
     for offset, opt, nopt in ((0.0, 0.0, 0.0), (-1.0, 1.0, 0.0), (1.0, 1.0, 1.0)):
         joints = [record.q_tot + offset, None]

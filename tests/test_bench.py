@@ -39,10 +39,8 @@ def test_operations_counted_by_torch_and_by_hand_agree():
     training = Training(METHODS["qmix"], Turn(), 1, torch.device("cpu"))
     for _ in range(training.config.batch):
         methods.iteration(training)
-    batch, sizes = (
-        training.replay.sample(32, training.rngs["replay"]),
-        (Turn().spec, METHODS["qmix"]),
-    )
+    batch = training.replay.sample(32, training.rngs["replay"])
+    sizes = (Turn().spec, METHODS["qmix"])
     with row_by_row():
         everything = methods.flops(training, batch)
     assert everything == pytest.approx(counted.update(*sizes).flops, rel=0.02)
@@ -141,11 +139,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_golden_baseline_train_step(case):
     source, batch_group, cia = CASES[case]
-    recorded, start, batch = (
-        group("train_step", case),
-        group("train_step", source),
-        group("train_step", batch_group),
-    )
+    recorded = group("train_step", case)
+    start = group("train_step", source)
+    batch = group("train_step", batch_group)
     sizes = recorded_sizes(part(start, "init/"), batch, int(start["episode_limit"]))
     learner = recorded_learner(start, sizes, float(start["alpha"]) if cia else None)
     sampled = replayed(batch, sizes)
@@ -193,11 +189,9 @@ def eager_actions(state, rng: np.random.RandomState) -> list[int]:
 
 
 def test_python_turn_agrees_with_turn():
-    game, rng, numbers = (
-        Turn(),
-        torch.Generator().manual_seed(1),
-        np.random.RandomState(1),
-    )
+    game = Turn()
+    rng = torch.Generator().manual_seed(1)
+    numbers = np.random.RandomState(1)
     python, meals = PythonTurn(np.random.RandomState(2)), 0
     for _ in range(12):
         state = game.reset(1, rng)
@@ -245,10 +239,8 @@ def test_iterations_learn(cia):
     baseline.iteration()
     baseline.iteration()
     assert not any(map(torch.equal, before, trained))
-    assert (
-        baseline.replay.count == baseline.episodes == 33
-        and baseline.env_steps == 33 * 6
-    )
+    assert baseline.replay.count == baseline.episodes == 33
+    assert baseline.env_steps == 33 * 6
     assert len(baseline.evaluate()) == 32 and baseline.episodes == 33
 
 
@@ -274,10 +266,8 @@ def test_targets_are_copied_every_200_episodes():
 
 
 def test_replay_is_a_ring_without_repeats():
-    replay, episode = (
-        Replay(Sizes(horizon=2), 4, np.random.RandomState(0)),
-        EpisodeStore(Sizes(horizon=2), 1),
-    )
+    replay = Replay(Sizes(horizon=2), 4, np.random.RandomState(0))
+    episode = EpisodeStore(Sizes(horizon=2), 1)
     for number in range(6):
         episode.write(0, {"reward": [number]})
         replay.insert(episode)

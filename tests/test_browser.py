@@ -178,9 +178,8 @@ def test_turn_steps_by_key_and_click(site, browser, where):
     visit.page.keyboard.press("End")
     assert box.get_attribute("data-step") == str(len(data["rewards"]) - 1)
     visit.page.keyboard.press("Home")
-    assert (
-        f"agent {data['free'][0]} is free" in box.inner_text() and not visit.complaints
-    )
+    assert f"agent {data['free'][0]} is free" in box.inner_text()
+    assert not visit.complaints
     visit.close()
 
 
@@ -194,10 +193,8 @@ def test_a_battle_steps(site, browser):
     visit.page.keyboard.press("End")
     living = sum(health > 0 for health in data["health"][-1][: data["n_agents"]])
     foes = sum(health > 0 for health in data["health"][-1][data["n_agents"] :])
-    assert (
-        f"{living} agents against {foes} foes" in box.inner_text()
-        and not visit.complaints
-    )
+    assert f"{living} agents against {foes} foes" in box.inner_text()
+    assert not visit.complaints
     visit.close()
 
 
@@ -225,21 +222,17 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     visit.page.wait_for_function(
         "document.querySelector('[data-method=VDN]').dataset.error < 1e-9"
     )
-    assert (
-        error("QMIX") < 0.01
-        and box.locator("[data-method=QPLEX]").count() == 0
-        and not visit.complaints
-    )
+    assert error("QMIX") < 0.01
+    assert box.locator("[data-method=QPLEX]").count() == 0
+    assert not visit.complaints
     visit.close()
 
 
 def test_the_sandbox_has_the_librarys_losses(site, browser):
     visit = Visit(browser, f"{site}notebooks/contrastive_identity.html")
     box = visit.page.locator(".cia-explorer[data-explorer=sandbox]")
-    credits, identities = (
-        torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]),
-        torch.tensor([[1.0, 0.0], [2.0, 1.0]]),
-    )
+    credits = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
+    identities = torch.tensor([[1.0, 0.0], [2.0, 1.0]])
 
     def agree() -> None:
         assert float(box.get_attribute("data-cia")) == pytest.approx(
@@ -260,10 +253,8 @@ def test_the_sandbox_has_the_librarys_losses(site, browser):
         cia_loss(credits, identities), (credits, identities)
     )
     box.get_by_role("button", name="one step downhill").click()
-    credits, identities = (
-        (credits - 0.5 * to_credits).detach(),
-        (identities - 0.5 * to_identities).detach(),
-    )
+    credits = (credits - 0.5 * to_credits).detach()
+    identities = (identities - 0.5 * to_identities).detach()
     agree()
     assert not visit.complaints
     visit.close()
@@ -286,9 +277,7 @@ def test_slides_are_quiet_and_fit(site, browser):
     pictures = visit.page.evaluate(
         "[...document.images].map(i => [i.naturalWidth, i.alt])"
     )
-    assert (
-        len(pictures) > 4
-        and all(width > 0 and alt for width, alt in pictures)
-        and not visit.complaints
-    )
+    assert len(pictures) > 4
+    assert all(width > 0 and alt for width, alt in pictures)
+    assert not visit.complaints
     visit.close()

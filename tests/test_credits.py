@@ -95,16 +95,12 @@ def test_qmix_by_hand():
         mixer.value.parameters(), [0.0, 0.0, 0.0, 7.0], strict=True
     ):
         parameter.data.fill_(value)
-    given, state = (
-        Utilities(torch.ones(1), torch.ones(1), torch.zeros(1, 2)),
-        torch.zeros(1),
-    )
+    given = Utilities(torch.ones(1), torch.ones(1), torch.zeros(1, 2))
+    state = torch.zeros(1)
     with torch.no_grad():
         q_tot = mixer(given, state).q_tot
-        exact, published = (
-            mixer.credits(given, state),
-            mixer.credits(given, state, "published"),
-        )
+        exact = mixer.credits(given, state)
+        published = mixer.credits(given, state, "published")
     assert_close(float(q_tot), 3 * 3 + 5 * (math.exp(-2) - 1) + 7)
     assert_close(float(exact), 2 * 3 + 5 * math.exp(-2))
     assert_close(float(published), 2 * 3 + 5 * math.exp(math.exp(-2) - 1))
@@ -114,10 +110,8 @@ def test_qmix_by_hand():
 def test_published_derivative_never_falls_below_the_exact_one(seed):
     mixer = make_mixer("qmix", 3, seed, wide=3.0)
     given, state = random_utilities(BATCH, 3, seed=seed), states(BATCH)
-    exact, published = (
-        mixer.credits(given, state),
-        mixer.credits(given, state, "published"),
-    )
+    exact = mixer.credits(given, state)
+    published = mixer.credits(given, state, "published")
     assert (published >= exact).all() and (published > exact).any()
     z = mixer.at(state).z(given)
     active = (z >= 0).all(-1)
@@ -198,11 +192,9 @@ def test_igm_by_enumeration(name, n_agents):
 
 def test_qmix_is_permuted_with_its_first_layer():
     """Swapping the agents and the rows of W1 that belong to them leaves Q_tot as it was."""
-    mixer, given, state = (
-        make_mixer("qmix", 2),
-        random_utilities(BATCH, 2),
-        states(BATCH),
-    )
+    mixer = make_mixer("qmix", 2)
+    given = random_utilities(BATCH, 2)
+    state = states(BATCH)
     before = mixer(given, state).q_tot
     last = mixer.hyper_w1[-1]
     last.weight.data = last.weight.data.unflatten(0, (2, 8)).flip(0).flatten(0, 1)

@@ -104,10 +104,8 @@ def test_gre_makes_credits_unequal():
 
 
 def test_scds_without_weight_is_qplex():
-    with_part, plain = (
-        updated(METHODS["scds"], scds_beta=0.0),
-        updated(METHODS["qplex"]),
-    )
+    with_part = updated(METHODS["scds"], scds_beta=0.0)
+    plain = updated(METHODS["qplex"])
     assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
     rewarded = updated(METHODS["scds"])
     assert not all(torch.equal(a, b) for a, b in shared(rewarded, plain))
@@ -126,10 +124,8 @@ def test_divergence_of_policies():
 
 def test_scds_reward_compares_two_predictions():
     """With equal predictors and beta1 = 1 nothing is left but the divergence of policies."""
-    ours, episodes = (
-        made("scds", scds_beta1=1.0, scds_beta2=1.0),
-        random_episodes([8] * 4),
-    )
+    ours = made("scds", scds_beta1=1.0, scds_beta2=1.0)
+    episodes = random_episodes([8] * 4)
     part = ours.auxiliaries["scds"]
     values, hidden = ours.online["agent"].unroll(episodes)
     aware = part.targets["with_id"]
@@ -141,10 +137,8 @@ def test_scds_reward_compares_two_predictions():
         (aware.first, aware.second, aware.third),
         strict=True,
     ):
-        mine.weight.data, mine.bias.data = (
-            theirs.weight.data[:, : mine.in_features],
-            theirs.bias.data,
-        )
+        mine.weight.data = theirs.weight.data[:, : mine.in_features]
+        mine.bias.data = theirs.bias.data
     found = part.rewards(episodes, values, hidden)
     assert_close(found, policy_divergence(values[:, :-1], 1.0), rtol=1e-3, atol=1e-4)
     team = part.reward(episodes, values, hidden, torch.zeros(()))
@@ -228,10 +222,8 @@ def test_scds_sizes_on_turn():
 
 
 def test_eoi_moves_neither_agents_nor_mixer():
-    with_part, plain = (
-        updated(METHODS["eoi"], [8] * 4),
-        updated(METHODS["qmix"], [8] * 4),
-    )
+    with_part = updated(METHODS["eoi"], [8] * 4)
+    plain = updated(METHODS["qmix"], [8] * 4)
     assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
 
 
@@ -278,10 +270,8 @@ def test_one_agent_explores_in_some_steps_of_some_episodes():
         episode_ratio=0.4,
         explore_ratio=0.25,
     )
-    observations, available = (
-        torch.zeros(games, 2, 4),
-        torch.ones(games, 2, 3, dtype=torch.bool),
-    )
+    observations = torch.zeros(games, 2, 4)
+    available = torch.ones(games, 2, 3, dtype=torch.bool)
     available[..., 2] = False  # the best action is not available
     generator = rng(1)
     memory, taken = explorer.begin(observations, torch.zeros(games, 5), generator), []
@@ -396,10 +386,8 @@ def test_other_latents_other_values():
     (values, hidden), (other, same_hidden) = (
         ours.online["agent"].unroll(each) for each in (episodes, turned)
     )
-    assert (
-        torch.equal(hidden, same_hidden)
-        and (values - other).abs().min(-1).values.min() > 0
-    )
+    assert torch.equal(hidden, same_hidden)
+    assert (values - other).abs().min(-1).values.min() > 0
     q_tot, other = (ours.forward(each).q_tot for each in (episodes, turned))
     assert (q_tot - other).abs().min() > 0
 
@@ -438,27 +426,23 @@ def test_maven_credits_are_not_negative():
 
 @pytest.mark.parametrize("numpy", [False, True])
 def test_the_latent_is_drawn_once_from_the_policy(numpy):
-    probabilities, agent = (
-        torch.tensor([0.5, 0.3, 0.2, 0.0]),
-        made("maven", latent_size=4).online["agent"],
-    )
+    probabilities = torch.tensor([0.5, 0.3, 0.2, 0.0])
+    agent = made("maven", latent_size=4).online["agent"]
     logits, zeros, generator = (probabilities + 1e-9).log(), torch.zeros, rng()
     if numpy:
-        agent, logits, zeros, generator = (
-            agent.in_numpy(),
-            logits.numpy(),
-            np.zeros,
-            np.random.default_rng(0),
-        )
+        agent = agent.in_numpy()
+        logits = logits.numpy()
+        zeros = np.zeros
+        generator = np.random.default_rng(0)
 
     def told(states):
         return library(logits).broadcast_to(logits, (len(states), 4))
 
     explorer = LatentExploration(EpsilonGreedy(agent, 0.0), told)
-    observations, available = (
-        zeros((5000, 2, 4)).astype(np.float32) if numpy else zeros((5000, 2, 4)),
-        zeros((5000, 2, 3)),
+    observations = (
+        zeros((5000, 2, 4)).astype(np.float32) if numpy else zeros((5000, 2, 4))
     )
+    available = zeros((5000, 2, 3))
     memory = explorer.begin(observations, observations[:, 0], generator)
     assert_close(
         torch.as_tensor(memory.context).mean(0), probabilities, rtol=0, atol=0.02

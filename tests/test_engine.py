@@ -52,16 +52,12 @@ def imaginary(training: Training, mode: FakeTensorMode) -> Training:
         for name, value in module.named_buffers(recurse=False):
             setattr(module, name, mode.from_tensor(value))
     ours.parameters = list(ours.online.parameters())
-    ours.optimizer, ours.env_steps = (
-        make_optimizer(ours.parameters, training.config),
-        mode.from_tensor(ours.env_steps),
-    )
+    ours.optimizer = make_optimizer(ours.parameters, training.config)
+    ours.env_steps = mode.from_tensor(ours.env_steps)
     for part in ours.auxiliaries.values():
         part.prepare()
-    training.epsilon, training.returns = (
-        mode.from_tensor(torch.ones(())),
-        mode.from_tensor(training.returns),
-    )
+    training.epsilon = mode.from_tensor(torch.ones(()))
+    training.returns = mode.from_tensor(training.returns)
     training.replay.inserted = mode.from_tensor(training.replay.inserted)
     training.replay.slots = mode.from_tensor(training.replay.slots)
     return training
@@ -70,10 +66,8 @@ def imaginary(training: Training, mode: FakeTensorMode) -> Training:
 @pytest.mark.parametrize("method", METHODS)
 def test_an_iteration_asks_for_no_value(method):
     """Everything an engine captures runs on tensors without values: no data-dependent operation, no `.item()`."""
-    config, mode = (
-        METHODS[method].but(**SIZES),
-        FakeTensorMode(allow_non_fake_inputs=True),
-    )
+    config = METHODS[method].but(**SIZES)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
     training = imaginary(
         Training(config, Turn(horizon=5), 0, CPU, in_numpy=False), mode
     )
@@ -121,10 +115,8 @@ def test_seeds_in_lockstep_learn_as_alone(replayed):
             strict=True,
         )
         assert all(torch.equal(a, b) for a, b in pairs)
-    updates, evaluations = (
-        together[0].clock.updates,
-        len(together[0].log.metrics["env_steps"]),
-    )
+    updates = together[0].clock.updates
+    evaluations = len(together[0].log.metrics["env_steps"])
     assert len(replayed) > updates - engine.WARM_UP > 10 and evaluations > 5
 
 
@@ -140,11 +132,9 @@ def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
         lockstep.iterate()
     while spare.running():
         spare.iterate()
-    assert (
-        isinstance(broken.error, FloatingPointError)
-        and not broken.running()
-        and fine.error is None
-    )
+    assert isinstance(broken.error, FloatingPointError)
+    assert not broken.running()
+    assert fine.error is None
     assert fine.log.metrics == spare.log.metrics
 
 
@@ -182,10 +172,8 @@ def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypa
         )
         return (1e4 * torch.sin(flat + 1.0)).frac().abs().view(*shape)
 
-    config, gpu = (
-        METHODS[method].but(**{**SIZES, "target_interval": 200}),
-        torch.device("cuda"),
-    )
+    config = METHODS[method].but(**{**SIZES, "target_interval": 200})
+    gpu = torch.device("cuda")
     plain, captured = learner(config), learner(config, device="cuda")
     batches = [
         random_episodes([8] * 4, seed=seed, latents=config.latent_size)

@@ -53,7 +53,8 @@ def measured(tree: Path, **environment: str) -> tuple[int, list[str]]:
 
 def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
     code, calls = measured(tree, METHODS="qmix vdn")
-    assert code == 1 and calls == [
+    assert code == 1
+    assert calls == [
         "tests/reports/write.py --report test-gpu.txt -m gpu",
         "-m bench.gpu --methods qmix vdn",
         "book/build.py --execute-only --device cuda",
@@ -84,7 +85,8 @@ def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) 
     (there / "module.py").write_text("x = 2\n")
     _, calls = measured(there)
     assert calls[0].startswith("-m pip install") and len(calls) == 5
-    assert git(there, "rev-parse", "HEAD") == commit and set(kinds.split()) == {
+    assert git(there, "rev-parse", "HEAD") == commit
+    assert set(kinds.split()) == {
         "commit",
         "tree",
     }

@@ -32,10 +32,8 @@ def test_greedy_actions_look_at_available_actions_only():
 
 
 def test_targets_and_loss_by_hand():
-    rewards, discounts = (
-        torch.tensor([[1.0, 2.0, 0.0]]),
-        torch.tensor([[0.9, 0.0, 0.0]]),
-    )
+    rewards = torch.tensor([[1.0, 2.0, 0.0]])
+    discounts = torch.tensor([[0.9, 0.0, 0.0]])
     next_values = torch.tensor([[10.0, 1e6, 1e6]], requires_grad=True)
     targets = td_targets(rewards, discounts, next_values)
     assert targets.tolist() == [[10.0, 2.0, 0.0]] and not targets.requires_grad
@@ -94,10 +92,8 @@ def test_agent_unrolled_at_once_equals_step_by_step():
 
 
 def test_agents_share_weights_but_not_their_identity():
-    agent, observations = (
-        learner(small(mixer="vdn")).online["agent"],
-        torch.ones(1, 2, 4),
-    )
+    agent = learner(small(mixer="vdn")).online["agent"]
+    observations = torch.ones(1, 2, 4)
     values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.begin(1)[0])
     # same sight, another one-hot identity
     assert not torch.equal(values[:, 0], values[:, 1])
@@ -146,10 +142,8 @@ def test_masked_and_published_padding_differ_on_short_episodes_only(derivative):
 @pytest.mark.parametrize("padding", ["published", "masked"])
 def test_common_padding_of_a_batch_changes_no_loss(padding):
     """Episodes of at most 5 steps, stored on 5 or on 8 steps."""
-    ours, episodes = (
-        learner(small(**CIA, credit_padding=padding)),
-        random_episodes([5, 2, 4, 5]),
-    )
+    ours = learner(small(**CIA, credit_padding=padding))
+    episodes = random_episodes([5, 2, 4, 5])
     pads = {
         "observations": (0, 0, 0, 0, 0, 3),
         "states": (0, 0, 0, 3),
@@ -165,10 +159,8 @@ def test_common_padding_of_a_batch_changes_no_loss(padding):
         name: torch.nn.functional.pad(getattr(episodes, name), size)
         for name, size in pads.items()
     }
-    short, long = (
-        copy.deepcopy(ours).update(episodes),
-        copy.deepcopy(ours).update(episodes._replace(**fields)),
-    )
+    short = copy.deepcopy(ours).update(episodes)
+    long = copy.deepcopy(ours).update(episodes._replace(**fields))
     for name, value in short.items():
         assert_close(long[name], value, msg=name)
 

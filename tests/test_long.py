@@ -146,10 +146,8 @@ def test_papermill_killed_at_random_moments(tmp_path):
         "python3",
     ]
     command += ["--no-progress-bar"]
-    place, moments = (
-        run_folder(tmp_path / "killed", "turn", method, 1).parent,
-        random.Random(method),
-    )
+    place = run_folder(tmp_path / "killed", "turn", method, 1).parent
+    moments = random.Random(method)
     checkpoint = work_folder(place / "seed_1") / CHECKPOINT
     for attempt in range(5):
         before = checkpoint.stat().st_ino if checkpoint.exists() else None
@@ -169,10 +167,8 @@ def test_papermill_killed_at_random_moments(tmp_path):
     (run,) = train(
         METHODS[method].but(env_steps=20_000), Turn(), [1], tmp_path / "undisturbed"
     )
-    assert (
-        len(read_run(place / "seed_1").provenance["resumed"]) >= 2
-        and not run.provenance["resumed"]
-    )
+    assert len(read_run(place / "seed_1").provenance["resumed"]) >= 2
+    assert not run.provenance["resumed"]
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
     assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
 

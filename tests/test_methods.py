@@ -29,9 +29,8 @@ class Stopped(Exception):
 
 
 def test_there_are_fourteen():
-    assert set(METHODS) == set(FOURTEEN.split()) and all(
-        name == config.method for name, config in METHODS.items()
-    )
+    assert set(METHODS) == set(FOURTEEN.split())
+    assert all(name == config.method for name, config in METHODS.items())
 
 
 def test_no_method_is_tested_for_by_its_name():
@@ -68,9 +67,8 @@ def test_a_method_is_its_parts(method):
     parts = assemble(Turn().spec, METHODS[method])
     found = {(slot, name) for slot, name, _ in named(METHODS[method])}
     assert {("agent", METHODS[method].agent), ("mixer", METHODS[method].mixer)} <= found
-    assert set(parts.terms) == set(METHODS[method].terms) and set(
-        parts.auxiliaries
-    ) == set(METHODS[method].auxiliaries)
+    assert set(parts.terms) == set(METHODS[method].terms)
+    assert set(parts.auxiliaries) == set(METHODS[method].auxiliaries)
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -85,9 +83,8 @@ def test_every_method_goes_on_as_if_nothing_had_happened(method, game, tmp_path)
     assert same(run, whole) and len(run.provenance["resumed"]) == 2
     assert run.provenance["updates"] >= 5
     losses = run.metrics["losses"][-1]
-    assert set(losses) >= {"loss", "gradient_norm"} and all(
-        torch.isfinite(torch.tensor(list(losses.values())))
-    )
+    assert set(losses) >= {"loss", "gradient_norm"}
+    assert all(torch.isfinite(torch.tensor(list(losses.values()))))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -117,9 +114,8 @@ def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
 def test_seeds_of_every_kind_of_part_go_to_processes(method, tmp_path):
     config, game = METHODS[method].but(**TINY), Turn(horizon=5)
     both = train(config, game, [1, 2], tmp_path, processes=2)
-    assert all(
-        same(run, train(config, game, [run.seed])[0]) for run in both
-    ) and not same(*both)
+    assert all(same(run, train(config, game, [run.seed])[0]) for run in both)
+    assert not same(*both)
 
 
 @pytest.mark.parametrize("method", METHODS)

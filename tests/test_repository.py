@@ -273,9 +273,8 @@ def test_notebook_checks_its_parameters_first(path: Path) -> None:
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "code"
     ][:3]
-    assert (
-        "launch" in launch.metadata.get("tags", []) and launch.source == launch_cell()
-    )
+    assert "launch" in launch.metadata.get("tags", [])
+    assert launch.source == launch_cell()
     assert "parameters" in first.metadata.get("tags", [])
     lines = "from ciabook.page.parameters import check_parameters\n\ncheck_parameters(globals())"
     assert second.source.startswith(lines)

@@ -31,11 +31,9 @@ COMPLETE = [
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 @pytest.mark.parametrize("game", GAMES)
 def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
-    config, game, count = (
-        small(**CIA, optimizer=optimizer, env_steps=45),
-        GAMES[game],
-        [],
-    )
+    config = small(**CIA, optimizer=optimizer, env_steps=45)
+    game = GAMES[game]
+    count = []
     (whole,) = train(config, game, [1], progress=lambda *_, **__: count.append(1))
     assert len(count) > 9 and whole.provenance["resumed"] == []
     for k in range(1, len(count) + 1):
@@ -45,13 +43,10 @@ def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
         assert files(place) == [".seed_1/checkpoint", ".seed_1/lock"]
         (run,) = train(config, game, [1], tmp_path / str(k))
         assert same(run, whole), k
-        assert files(place) == COMPLETE and [path.name for path in place.iterdir()] == [
-            "seed_1"
-        ]
-        assert (
-            len(run.provenance["resumed"]) == 1
-            and run.provenance["updates"] == whole.provenance["updates"]
-        )
+        assert files(place) == COMPLETE
+        assert [path.name for path in place.iterdir()] == ["seed_1"]
+        assert len(run.provenance["resumed"]) == 1
+        assert run.provenance["updates"] == whole.provenance["updates"]
         assert run.provenance["resumed"][0]["env_steps"] > 0
 
 
@@ -63,9 +58,8 @@ def test_resumed_twice_after_any_kind_of_interruption(kind, tmp_path):
         with pytest.raises(kind):
             train(config, game, [1], tmp_path, progress=after(k, kind))
     (run,) = train(config, game, [1], tmp_path)
-    assert same(run, whole) and [
-        entry["env_steps"] for entry in run.provenance["resumed"]
-    ] == [25, 40]
+    assert same(run, whole)
+    assert [entry["env_steps"] for entry in run.provenance["resumed"]] == [25, 40]
     assert (
         run.provenance["started"]
         <= run.provenance["resumed"][0]["at"]
@@ -191,10 +185,8 @@ def test_whatever_a_checkpoint_would_forget_shows(
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
 
     def forgetful(self, facts, tensors):
-        fresh, stream = (
-            Training(self.config, self.game, self.seed, self.device),
-            what.removeprefix("generator of "),
-        )
+        fresh = Training(self.config, self.game, self.seed, self.device)
+        stream = what.removeprefix("generator of ")
         if stream in facts["numpy"]:
             facts = {
                 **facts,

@@ -24,12 +24,10 @@ def test_episodes_that_end_early_are_padded_with_zeros():
     assert set(lengths.tolist()) == set(range(1, horizon + 1))  # every length occurred
     for row, length in enumerate(lengths.tolist()):
         real, padding = slice(None, length), slice(length, None)
-        assert (episodes.weights[row, real] == 1).all() and (
-            episodes.weights[row, padding] == 0
-        ).all()
-        assert (episodes.rewards[row, real] == 1).all() and (
-            episodes.rewards[row, padding] == 0
-        ).all()
+        assert (episodes.weights[row, real] == 1).all()
+        assert (episodes.weights[row, padding] == 0).all()
+        assert (episodes.rewards[row, real] == 1).all()
+        assert (episodes.rewards[row, padding] == 0).all()
         assert (episodes.discounts[row, : length - 1] == torch.tensor(GAMMA)).all()
         # no bootstrap at the end, nor behind it
         assert (episodes.discounts[row, length - 1 :] == 0).all()
@@ -43,10 +41,8 @@ def test_episodes_that_end_early_are_padded_with_zeros():
         assert (episodes.states[row, : length + 1, 0] == length).all()
         assert (episodes.observations[row, length + 1 :] == 0).all()
         assert (episodes.states[row, length + 1 :] == 0).all()
-        assert (
-            episodes.available[row, : length + 1].any(-1).all()
-            and not episodes.available[row, length + 1 :].any()
-        )
+        assert episodes.available[row, : length + 1].any(-1).all()
+        assert not episodes.available[row, length + 1 :].any()
 
 
 def test_only_available_actions_were_played():
@@ -167,10 +163,8 @@ def test_the_replay_is_as_long_as_the_longest_episode_so_far():
     newer = short._replace(rewards=short.rewards + 100)
     replay.insert(newer)  # overwrites the first two
     steps = longer.rewards.shape[1]
-    assert (
-        replay.ring.rewards.shape[1] == steps
-        and replay.ring.observations.shape[1] == steps + 1
-    )
+    assert replay.ring.rewards.shape[1] == steps
+    assert replay.ring.observations.shape[1] == steps + 1
     expected = [
         torch.cat(pair) for pair in zip(lengthened(newer, steps), longer, strict=True)
     ]

@@ -1,6 +1,6 @@
-"""A program that answers like Blizzard's SC2_x64: its command line, its websocket, its protobuf; a toy battle inside.
+"""A program that answers like Blizzard's SC2_x64, with a toy battle inside.
 
-Needs `websockets` and `s2clientprotocol` (or `pys2clientprotocol`), which come with
+It has its command line, its websocket and its protobuf. Needs `websockets` and `s2clientprotocol` (or `pys2clientprotocol`), which come with
 SMAC's requirements or the tests'. The file named by TOY_SC2_CRASH, if it is there, is
 deleted at the next long step, and the program dies like a crash.
 """
@@ -46,7 +46,9 @@ class Battle:
     """Two teams on a plane of 32 by 32 cells."""
 
     def __init__(self, scenario: str) -> None:
-        self.scenario, self.ticks, self.tags = scenario, 0, 0
+        self.scenario = scenario
+        self.ticks = 0
+        self.tags = 0  # the last that was used
         self.units: dict[int, tuple[raw_pb2.Unit, int]] = {}  # tag -> unit, type
         self.orders: dict[int, Any] = {}
         self.place()
@@ -63,8 +65,10 @@ class Battle:
                         owner=owner,
                         unit_type=OWN_TYPES + group if owner == 1 else kind,
                     )
-                    unit.health = unit.health_max = points
-                    unit.shield = unit.shield_max = shields
+                    unit.health_max = points
+                    unit.health = points
+                    unit.shield_max = shields
+                    unit.shield = shields
                     unit.pos.x = (9 if owner == 1 else 23) + 0.7 * (index % 3)
                     unit.pos.y = 13 + 3 * group + 0.7 * (index // 3)
                     self.units[self.tags] = unit, kind
@@ -81,18 +85,16 @@ class Battle:
     def act(self, unit: raw_pb2.Unit, kind: int, order: Any) -> None:
         """Attack what is in reach, walk to what is not."""
         unit.weapon_cooldown = max(0, unit.weapon_cooldown - 1)
-        others = [
-            other for other, _ in self.units.values() if other.owner != unit.owner
-        ]
+        others = []
+        for other, _ in self.units.values():
+            if other.owner != unit.owner:
+                others.append(other)
         target = None
         if unit.owner == 2 and others:
             target = min(others, key=lambda other: apart(unit, other.pos))
-        elif (
-            order is not None
-            and order.ability_id == ATTACK
-            and order.target_unit_tag in self.units
-        ):
-            target = self.units[order.target_unit_tag][0]
+        elif order is not None and order.ability_id == ATTACK:
+            if order.target_unit_tag in self.units:
+                target, _ = self.units[order.target_unit_tag]
         if target is None:
             if order is not None and order.ability_id == MOVE:
                 walk(unit, order.target_world_space_pos)
@@ -145,11 +147,13 @@ class Program:
         return response
 
     def ping(self, _: Any, response: Any) -> None:
-        response.game_version, response.base_build = "4.10.0", 75689
+        response.game_version = "4.10.0"
+        response.base_build = 75689
 
     def create_game(self, request: Any, _: Any) -> None:
         name = os.path.basename(request.local_map.map_path).removesuffix(".SC2Map")
-        self.battle, self.status = Battle(name), sc2api_pb2.init_game
+        self.battle = Battle(name)
+        self.status = sc2api_pb2.init_game
 
     def join_game(self, _: Any, response: Any) -> None:
         self.status = sc2api_pb2.in_game
@@ -157,25 +161,27 @@ class Program:
 
     def game_info(self, _: Any, response: Any) -> None:
         raw = response.start_raw
-        raw.map_size.x = raw.map_size.y = raw.playable_area.p1.x = 32
-        raw.playable_area.p0.x, raw.playable_area.p0.y, raw.playable_area.p1.y = (
-            0,
-            8,
-            24,
-        )
-        raw.pathing_grid.bits_per_pixel, raw.pathing_grid.data = 1, b"\xff" * 128
-        raw.terrain_height.bits_per_pixel, raw.terrain_height.data = 8, b"\x7f" * 1024
+        raw.map_size.x = 32
+        raw.map_size.y = 32
+        raw.playable_area.p0.x = 0
+        raw.playable_area.p0.y = 8
+        raw.playable_area.p1.x = 32
+        raw.playable_area.p1.y = 24
+        raw.pathing_grid.bits_per_pixel = 1
+        raw.pathing_grid.data = b"\xff" * 128
+        raw.terrain_height.bits_per_pixel = 8
+        raw.terrain_height.data = b"\x7f" * 1024
 
     def observation(self, _: Any, response: Any) -> None:
         response.observation.game_loop = self.battle.ticks
-        response.observation.raw_data.units.extend(
-            unit for unit, _ in self.battle.units.values()
-        )
+        for unit, _ in self.battle.units.values():
+            response.observation.raw_data.units.append(unit)
 
     def action(self, request: Any, response: Any) -> None:
         for each in request.actions:
             command = each.action_raw.unit_command
-            self.battle.orders |= dict.fromkeys(command.unit_tags, command)
+            for tag in command.unit_tags:
+                self.battle.orders[tag] = command
             response.result.append(1)
 
     def step(self, request: Any, response: Any) -> None:
@@ -201,7 +207,10 @@ class Program:
 
 def main() -> None:
     """SC2_x64 -listen HOST -port PORT ..."""
-    told, program = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False)), Program()
+    options = {}
+    for name, value in zip(sys.argv[1::2], sys.argv[2::2], strict=False):
+        options[name] = value
+    program = Program()
 
     def converse(socket: Any) -> None:
         while True:
@@ -212,7 +221,7 @@ def main() -> None:
                 return
             socket.send(program.answer(request).SerializeToString())
 
-    with serve(converse, told["-listen"], int(told["-port"])) as server:
+    with serve(converse, options["-listen"], int(options["-port"])) as server:
         server.serve_forever()
 
 

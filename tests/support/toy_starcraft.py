@@ -1,6 +1,6 @@
-"""A double of SMAC's StarCraft2Env: its methods, attributes and ways to fail, with a toy inside.
+"""A double of SMAC's StarCraft2Env: its methods, attributes and ways to fail.
 
-A battle is won on step 3 where agent 0 stops, lost on step 5 where it walks north, and
+Inside is a toy. A battle is won on step 3 where agent 0 stops, lost on step 5 where it walks north, and
 else goes on to the limit.
 """
 
@@ -15,17 +15,22 @@ from ciacore.games.battles.starcraft import SIZES
 
 
 class Double:
-    """Files in a folder steer it: `crash` (a step answers as upstream does then), `die` (the process ends), `twice`."""
+    """Files in a folder steer it.
+
+    - `crash`: a step answers as upstream does after a crash.
+    - `die`: the process ends.
+    - `twice`: the maximum of the reward grows with the next start.
+    """
 
     def __init__(self, scenario: str, folder: str) -> None:
-        self.sizes, self.folder = SIZES[scenario], Path(folder)
+        self.sizes = SIZES[scenario]
+        self.folder = Path(folder)
         unit = self.sizes.unit - 4
-        self.shield_bits_ally, self.unit_type_bits = min(unit, 1), max(unit - 1, 0)
-        self.max_reward, self._episode_steps, self.launched = (
-            self.sizes.max_reward,
-            0,
-            False,
-        )
+        self.shield_bits_ally = min(unit, 1)
+        self.unit_type_bits = max(unit - 1, 0)
+        self.max_reward = self.sizes.max_reward
+        self._episode_steps = 0
+        self.launched = False
 
     def marked(self, name: str) -> bool:
         """Whether a mark is there; it is used up."""
@@ -35,32 +40,39 @@ class Double:
         return True
 
     def reset(self) -> None:
+        """Begins an episode."""
         if self.launched and self.marked("twice"):
             self.max_reward += 100  # upstream, after a crash in the first episode
-        self.launched, self._episode_steps = True, 0
+        self.launched = True
+        self._episode_steps = 0
 
     def get_env_info(self) -> dict:
-        names = ("n_agents", "n_actions", "obs_shape", "state_shape")
+        """The sizes under upstream's names."""
         return {
-            **dict(zip(names, self.sizes, strict=False)),
+            "n_agents": self.sizes.n_agents,
+            "n_actions": self.sizes.n_actions,
+            "obs_shape": self.sizes.observation,
+            "state_shape": self.sizes.state,
             "episode_limit": self.sizes.limit,
         }
 
     def get_obs(self) -> list:
-        return [
-            np.full(self.sizes.observation, self._episode_steps, np.float32)
-        ] * self.sizes.n_agents
+        """Each agent sees the number of the step."""
+        seen = np.full(self.sizes.observation, self._episode_steps, np.float32)
+        return [seen] * self.sizes.n_agents
 
     def get_state(self) -> np.ndarray:
+        """The number of the step."""
         return np.full(self.sizes.state, self._episode_steps, np.float32)
 
     def get_avail_actions(self) -> list:
-        return [[0, 1, *[1] * (self.sizes.n_actions - 2)]] * self.sizes.n_agents
+        """Everything but the no-op of the dead."""
+        return [[0] + [1] * (self.sizes.n_actions - 1)] * self.sizes.n_agents
 
     def step(self, actions: list[int]) -> tuple:
-        assert len(actions) == self.sizes.n_agents and all(
-            0 < action < self.sizes.n_actions for action in actions
-        )
+        """Reward, whether the episode has ended, and upstream's info."""
+        assert len(actions) == self.sizes.n_agents
+        assert all(0 < action < self.sizes.n_actions for action in actions)
         if self.marked("die"):
             os._exit(9)
         if self.marked("crash"):
@@ -73,14 +85,14 @@ class Double:
             "dead_allies": self.sizes.n_agents if lost else 0,
             "dead_enemies": 0,
         }
-        return (
-            (20.0 if wins else 0.5),
-            wins or lost or self._episode_steps >= self.sizes.limit,
-            info,
-        )
+        reward = 20.0 if wins else 0.5
+        ended = wins or lost or self._episode_steps >= self.sizes.limit
+        return reward, ended, info
 
     def save_replay(self) -> None:
+        """Leaves a mark."""
         (self.folder / f"replay_{os.getpid()}").touch()
 
     def close(self) -> None:
+        """Leaves a mark."""
         (self.folder / f"closed_{os.getpid()}").touch()
