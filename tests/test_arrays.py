@@ -64,7 +64,7 @@ def test_random_numbers_are_uniform_and_of_the_right_kind(make):
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3])
 def test_exploration_in_numpy(epsilon):
-    """As in torch: uniform over the available actions with probability epsilon, else the best of them."""
+    """As in torch: uniform with probability epsilon, else the best available action."""
     values = np.array([4.0, 3.0, 2.0, 9.0], dtype=np.float32)
     available = np.array([True, True, True, False])
     values = np.broadcast_to(values, (40_000, 2, 4))

@@ -1,4 +1,4 @@
-"""Backbones: which loss moves what, QTRAN's conditions, and the weights of Weighted QMIX."""
+"""Which loss moves what, QTRAN's conditions, and the weights of Weighted QMIX."""
 
 import copy
 
@@ -58,7 +58,11 @@ def test_qatten_penalty_moves_keys_and_queries_only():
 
 
 def test_qtran_losses_move_what_they_should():
-    """L_td moves the joint value and, through h, the recurrent layers; opt and nopt the utilities and V(s), not J."""
+    """What each of QTRAN's losses reaches.
+
+    L_td moves the joint value J and, through h, the recurrent layers. L_opt and L_nopt
+    move the utilities and V(s), not J.
+    """
     ours = made("qtran")
     losses = ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))
     joint = ("backbone.joint_q.", "backbone.action_encoding.")
@@ -89,7 +93,10 @@ def test_weighted_losses_move_their_own_branch(method):
 
 
 def test_qtran_is_satisfied_by_a_joint_value_that_is_the_sum():
-    """With J = sum_k Q_k + V everywhere both hold; a J 1 lower costs 1 (opt) and 0 (nopt), 1 higher 1 and 1."""
+    """Both conditions hold where J = sum_k Q_k + V everywhere.
+
+    A J that is 1 lower costs 1 (opt) and 0 (nopt); one that is 1 higher costs 1 and 1.
+    """
     ours = made("qtran", qtran_opt=1.0, qtran_nopt=1.0)
     episodes = random_episodes([8] * 4)
     record, backbone = ours.forward(episodes), ours.online["backbone"]
@@ -127,7 +134,7 @@ def test_qtran_size_on_turn():
 
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])
 def test_weights_by_their_definition(method):
-    """Step by step, with plain Python: 1 where the joint action may be a good one, alpha elsewhere."""
+    """Step by step: 1 where the joint action may be a good one, alpha elsewhere."""
     ours = made(method, weighting_alpha=0.25)
     record = ours.forward(random_episodes([8, 8, 8, 8], seed=3))
     rule, kinds = {"ow_qmix": optimistic, "cw_qmix": central}[method], set()

@@ -1,4 +1,4 @@
-"""Damaged, foreign and half-written runs are refused by name, before anything in them is read."""
+"""Damaged, foreign and half-written runs are refused before they are parsed."""
 
 import json
 import os
@@ -214,7 +214,7 @@ def test_weights_that_cannot_be_written_leave_nothing(tmp_path):
 
 
 def test_killed_between_writing_and_renaming_shows_no_run(tmp_path, monkeypatch):
-    """As if the process died at the rename: no clean-up code runs, and still no run is seen."""
+    """As if the process died at the rename: no clean-up runs, and no run is seen."""
     (tmp_path / "stroll" / "qmix").mkdir(parents=True)
     folder = tmp_path / "stroll" / "qmix" / "seed_1"
 
@@ -274,7 +274,7 @@ def test_refusals_are_value_errors():
 
 
 def test_a_run_in_the_place_of_another_is_refused(tmp_path):
-    """A copied folder must not count as another seed: its seal is whole, its place is not."""
+    """A copied folder is no other seed: its seal is whole, its place is not."""
     train(small(method="qmix"), Stroll(), [1], results=tmp_path)
     shutil.copytree(
         tmp_path / "stroll" / "qmix" / "seed_1", tmp_path / "stroll" / "qmix" / "seed_2"

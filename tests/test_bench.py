@@ -1,4 +1,4 @@
-"""The benchmark baseline does what the published code does, number for number; only its speed is its own."""
+"""The benchmark's baseline does what the published code does, number for number."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ close_parameters = {"rtol": 0.0, "atol": 1e-5}  # after 1 and 3 updates
 
 
 def test_operations_counted_by_torch_and_by_hand_agree():
-    """The counter behind the table of methods sees every matrix product of an update: those that the sizes ask for.
+    """The counter behind the table of methods sees every matrix product of an update.
 
     Row by row on the path that CUDA takes, and with rows that repeat looked at once, as
     on a CPU.
@@ -76,7 +76,7 @@ def recorded_sizes(init: dict, batch: dict, horizon: int) -> Sizes:
 
 
 def replayed(batch: dict[str, torch.Tensor], sizes: Sizes) -> dict[str, torch.Tensor]:
-    """The recorded episodes, written step by step to one store each, put into the ring, sampled and cut."""
+    """The recorded episodes, put into the ring step by step, sampled and cut."""
     n_episodes = len(batch["obs"])
     replay = Replay(sizes, n_episodes, np.random.RandomState(0))
     for row in range(n_episodes):
@@ -162,7 +162,10 @@ def test_golden_baseline_train_step(case):
 
 
 def test_golden_baseline_turn_traces():
-    """Rewards, ends and states of every recorded episode; observations are compared with Turn below."""
+    """Rewards, ends and states of every recorded episode.
+
+    Observations are compared with Turn below.
+    """
     recorded = group("turn")
     horizon = recorded["reward"].shape[1]
     game = PythonTurn(np.random.RandomState(0), horizon)
@@ -180,7 +183,10 @@ def test_golden_baseline_turn_traces():
 
 
 def eager_actions(state, rng: np.random.RandomState) -> list[int]:
-    """Random actions, but the free agent mostly eats where an apple lies, so that many turns pass."""
+    """Random actions, but the free agent mostly eats where an apple lies.
+
+    So many turns pass.
+    """
     actions = rng.randint(6, size=2).tolist()
     free = int(state.free)
     if state.positions[0, free] == state.apple[0] and rng.rand() < 0.9:

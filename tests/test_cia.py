@@ -34,7 +34,7 @@ def with_gradients(loss, *inputs):
 
 
 def test_two_agents_by_hand():
-    """One trajectory of two steps: x^0 = (1, 2), x^1 = (3, 0); w_0 = (1, 0), w_1 = (0, 1).
+    """One trajectory: x^0 = (1, 2), x^1 = (3, 0); w_0 = (1, 0), w_1 = (0, 1).
 
     G = [[1, 3], [2, 0]] (row: identity). CIA compares along rows: softplus(3 - 1) and
     softplus(2 - 0). CC compares along columns: softplus(2 - 1) and softplus(3 - 0).

@@ -1,4 +1,4 @@
-"""Credits and mixers: x_k = dQ_tot / dQ_k, monotonicity, and the greedy joint action (IGM)."""
+"""Credits x_k = dQ_tot / dQ_k, monotonicity, and the greedy joint action (IGM)."""
 
 import itertools
 import math
@@ -83,7 +83,10 @@ def test_vdn_credits_are_one():
 
 
 def test_qmix_by_hand():
-    """One agent, E = 2, all hypernetworks constant: z = (2q + 1, q - 3), W2 = (3, 5), V = 7; at q = 1."""
+    """One agent, E = 2, all hypernetworks constant, at q = 1.
+
+    z = (2q + 1, q - 3), W2 = (3, 5), V = 7.
+    """
     mixer = MIXERS["qmix"](
         Spec(1, 2, 1, 1, 0, 1), Config(mixing_size=2, hypernetwork_size=0)
     )
@@ -120,7 +123,7 @@ def test_published_derivative_never_falls_below_the_exact_one(seed):
 
 
 def test_published_derivative_cannot_switch_a_unit_off():
-    """Far below 0 the exact credit vanishes and the published one is 1/e of the full one."""
+    """Far below 0 the exact credit is 0, and the published one 1/e of the full one."""
     mixer, state = make_mixer("qmix", 2), states(1)
     low, high = (
         Utilities(torch.full((1, 2), q), torch.full((1, 2), q), torch.zeros(1, 2, 1))
@@ -165,7 +168,7 @@ def test_qmix_is_monotone(n_agents, wide):
 @pytest.mark.parametrize("name", ["vdn", "qmix"])
 @pytest.mark.parametrize("n_agents", [2, 3])
 def test_igm_by_enumeration(name, n_agents):
-    """The joint action of the individual argmaxes has the highest Q_tot of all A^K joint actions."""
+    """No joint action has a higher Q_tot than the tuple of individual argmaxes."""
     n_actions = 4
     # [A^K, K]
     joint = torch.tensor(list(itertools.product(range(n_actions), repeat=n_agents)))
@@ -191,7 +194,7 @@ def test_igm_by_enumeration(name, n_agents):
 
 
 def test_qmix_is_permuted_with_its_first_layer():
-    """Swapping the agents and the rows of W1 that belong to them leaves Q_tot as it was."""
+    """Swapping the agents and their rows of W1 leaves Q_tot as it was."""
     mixer = make_mixer("qmix", 2)
     given = random_utilities(BATCH, 2)
     state = states(BATCH)

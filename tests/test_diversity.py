@@ -1,4 +1,4 @@
-"""GRE, SCDS, EOI, MAVEN and random shuffle: switched off they are their backbone, and on they do what they say."""
+"""GRE, SCDS, EOI, MAVEN and random shuffle: off their backbone, on what they say."""
 
 import copy
 import math
@@ -46,13 +46,13 @@ from ciacore.types import InvalidInputError
 
 
 def shared(ours, theirs) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Pairs of equally named online parameters of two learners; every one of `theirs`."""
+    """Pairs of equally named online parameters; every one of `theirs`."""
     mine = dict(ours.online.named_parameters())
     return [(mine[name], value) for name, value in theirs.online.named_parameters()]
 
 
 def updated(config, lengths=LENGTHS, updates=3, change=lambda _: None, **fields):
-    """A learner after some updates on random batches, with every random number of learning fixed."""
+    """A learner after some updates on random batches, all random numbers fixed."""
     ours = learner(config.but(**{**SMALL, "gradient_clip": 1e9, **fields}))
     change(ours)
     for seed in range(updates):
@@ -86,7 +86,7 @@ def test_gre_moves_mixing_weights_only():
 
 
 def test_gre_makes_credits_unequal():
-    """Alone, for some hundred steps: the entropy falls; with a negative weight it rises."""
+    """Alone for 200 steps: the entropy falls; with a negative weight it rises."""
     values = []
     for sign in (1, -1):
         ours, episodes = made("gre"), random_episodes([8] * 4)
@@ -123,7 +123,7 @@ def test_divergence_of_policies():
 
 
 def test_scds_reward_compares_two_predictions():
-    """With equal predictors and beta1 = 1 nothing is left but the divergence of policies."""
+    """With equal predictors and beta1 = 1 only the divergence of policies is left."""
     ours = made("scds", scds_beta1=1.0, scds_beta2=1.0)
     episodes = random_episodes([8] * 4)
     part = ours.auxiliaries["scds"]
@@ -309,7 +309,10 @@ def test_eoi_never_explores_in_evaluations():
 
 
 def test_identity_loss_by_hand():
-    """Two classes: for uniform p the cross-entropy is log 2 / 2 and the entropy term 0.1 log 2 / 2; never negative."""
+    """Two classes and uniform p: cross-entropy log 2 / 2, entropy term 0.1 log 2 / 2.
+
+    The loss is never negative.
+    """
     uniform = torch.full((6, 2), 0.5)
     assert_close(
         identity_loss(uniform, torch.arange(6) % 2).item(),
@@ -325,7 +328,10 @@ def test_identity_loss_by_hand():
 
 @pytest.mark.parametrize("target", ["published", "fixed"])
 def test_the_published_target_grows_and_the_fixed_one_follows(target):
-    """The target's weights, driven by constant online ones: 199 times as large in the end, or equal to them."""
+    """The target's weights, driven by constant online ones.
+
+    In the end they are 199 times as large, or equal to them.
+    """
     part = learner(METHODS["eoi"].but(**SMALL, eoi_target=target)).auxiliaries["eoi"]
     part.optimizers["values"].param_groups[0]["lr"] = 0.0
     rows = (
@@ -348,7 +354,10 @@ def test_the_published_target_grows_and_the_fixed_one_follows(target):
 
 
 def test_eoi_learns_who_saw_what():
-    """Agents with different observations are recognised; the rows a batch offers leave out its last transition."""
+    """Agents with different observations are recognised.
+
+    The rows that a batch offers leave out its last transition.
+    """
     part = EOI(SPEC._replace(observation_size=1, ends_early=False), METHODS["eoi"])
     part.prepare()
     for optimizer in part.optimizers.values():
@@ -454,7 +463,10 @@ def test_the_latent_is_drawn_once_from_the_policy(numpy):
 
 @pytest.mark.parametrize("entropy", ["published", "exact"])
 def test_gradient_of_the_latent_policy_by_hand(entropy):
-    """Published: (c - R) grad log pi, so that c is a baseline. Exact: a true entropy bonus."""
+    """Published: (c - R) grad log pi, so that c is a baseline.
+
+    Exact: a true entropy bonus.
+    """
     config = METHODS["maven"].but(
         **SMALL, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5
     )

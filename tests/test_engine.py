@@ -1,4 +1,4 @@
-"""The engine: an iteration that a CUDA graph could capture, and seeds in lockstep that learn as they would alone."""
+"""An iteration that a CUDA graph could capture, and seeds in lockstep."""
 
 import math
 
@@ -65,7 +65,7 @@ def imaginary(training: Training, mode: FakeTensorMode) -> Training:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_iteration_asks_for_no_value(method):
-    """Everything an engine captures runs on tensors without values: no data-dependent operation, no `.item()`."""
+    """What an engine captures runs on tensors without values, without `.item()`."""
     config = METHODS[method].but(**SIZES)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     training = imaginary(
@@ -161,7 +161,10 @@ def test_what_make_gpu_measures(replayed, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.parametrize("method", METHODS)
 def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypatch):
-    """200 updates on the same recorded batches: captured on CUDA, plain on the CPU; both draw the same numbers."""
+    """200 updates on the same batches: captured on CUDA, plain on the CPU.
+
+    Both draw the same random numbers.
+    """
 
     def drawn(*shape, generator=None, device="cpu"):
         flat = torch.arange(

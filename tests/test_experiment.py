@@ -1,4 +1,4 @@
-"""train(config, game): reproducible from its seed alone, independent of everything else, and able to learn."""
+"""train(config, game): reproducible from its seed alone, and able to learn."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What the explorers are given: numbers that agree with the library, in pages that need nothing else."""
+"""What the explorers show agrees with the library, in pages that load nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One update: targets and losses by hand, padding, where gradients may flow, and a batch learned by heart."""
+"""One update: targets and losses by hand, padding, and where gradients may flow."""
 
 import copy
 import math
@@ -46,7 +46,10 @@ def test_targets_and_loss_by_hand():
     ("double_q", "expected"), [(True, 1 + 0.5 * (20 + 8)), (False, 1 + 0.5 * (30 + 9))]
 )
 def test_double_q_by_hand(double_q, expected):
-    """At t = 1 the online agents prefer actions 1 and 1 (0 is not available to agent 1); the target agents judge."""
+    """At t = 1 the online agents prefer actions 1 and 1; the target agents judge.
+
+    Action 0 is not available to agent 1.
+    """
     ours = learner(small(mixer="vdn", double_q=double_q))
     online = torch.tensor(
         [
@@ -213,7 +216,10 @@ def test_detaching_changes_the_gradient_but_not_the_loss():
 @pytest.mark.parametrize("term", ["cia", "cc", "gre", "credit_ratio"])
 @pytest.mark.parametrize("derivative", ["exact", "published"])
 def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
-    """While no gradient is clipped: a zero more in the joint norm may round its last bit another way."""
+    """While no gradient is clipped.
+
+    A zero more in the joint norm may round its last bit another way.
+    """
     plain = learner(small(mixer="qmix", gradient_clip=1e9))
     with_term = learner(
         small(
@@ -233,7 +239,10 @@ def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
 
 
 def test_cia_does_not_touch_the_agents_first_update():
-    """Published credits come detached: with the clip inactive, agents move as without CIA, and the mixer does not."""
+    """Published credits come detached: CIA moves the mixer alone.
+
+    So it is with the clip inactive.
+    """
     plain = learner(small(gradient_clip=1e9))
     contrastive = learner(
         small(gradient_clip=1e9, credit_derivative="published", **CIA)

@@ -1,4 +1,4 @@
-"""What holds for every method: made of parts by their names, resumed bit for bit, seeds that do not see each other."""
+"""What holds for every method: its parts, resuming, and seeds that are alone."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,22 @@ from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
 LIBRARY = Path(__file__).resolve().parents[1] / "ciacore"
-FOURTEEN = "vdn qmix qplex qtran ow_qmix cw_qmix maven eoi gre scds qmix_rs qmix_cc qmix_cia qplex_cia"
+FOURTEEN = {
+    "vdn",
+    "qmix",
+    "qplex",
+    "qtran",
+    "ow_qmix",
+    "cw_qmix",
+    "maven",
+    "eoi",
+    "gre",
+    "scds",
+    "qmix_rs",
+    "qmix_cc",
+    "qmix_cia",
+    "qplex_cia",
+}
 # so that exploration shows in a few episodes
 TINY = {**SMALL, "eoi_episodes": 1.0, "eoi_steps": 0.5}
 GAMES = {"numpy": Turn(horizon=5), "torch": Stroll()}
@@ -34,7 +49,7 @@ def test_there_are_fourteen():
 
 
 def test_no_method_is_tested_for_by_its_name():
-    """Names of methods, mixers and terms appear where they are registered, and nowhere in what composes them."""
+    """Names of methods and parts appear only where they are registered."""
     composing = [
         "learner",
         "training",
@@ -120,7 +135,7 @@ def test_seeds_of_every_kind_of_part_go_to_processes(method, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_explores_and_learns_from_its_seed_alone(method):
-    """The same seed twice is bit-equal, and training moved every network but those that only copy."""
+    """The same seed twice is bit-equal, and training moved all but copies."""
     config, game = METHODS[method].but(**TINY), Stroll()
     (one,), (two,) = (train(config, game, [3]) for _ in "ab")
     assert same(one, two)

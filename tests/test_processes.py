@@ -1,4 +1,4 @@
-"""Several seeds on a CPU: a process each, the same results as alone, and failures that stay where they are."""
+"""Several seeds on a CPU: a process each, as alone, and failures apart."""
 
 import gc
 import os
@@ -212,7 +212,8 @@ class Telling(processes.Worker):
         return messages
 
 processes.Worker = Telling
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has put the tests in the background
+# a shell may have told its background jobs to ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 train(LONGER.but(env_steps=10_000_000), TURN, [1, 2], sys.argv[1], processes=2)
 """
 

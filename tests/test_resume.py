@@ -1,4 +1,7 @@
-"""An interrupted training goes on as if nothing had happened, bit for bit; and forgetting any part of it would show."""
+"""An interrupted training goes on as if nothing had happened, bit for bit.
+
+Forgetting any part of it would show.
+"""
 
 import random
 import shutil
@@ -69,7 +72,7 @@ def test_resumed_twice_after_any_kind_of_interruption(kind, tmp_path):
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_several_seeds_are_resumed_or_read(at_once, tmp_path):
-    """Interrupted twice: with one seed complete and one begun, or with two under way in processes of their own."""
+    """Interrupted twice: one seed complete and one begun, or two under way."""
     config, seeds = small(**CIA), [1, 2, 3]
     whole = [train(config, Turn(horizon=5), [seed])[0] for seed in seeds]
     for k in (14, 3):
@@ -93,7 +96,7 @@ def test_several_seeds_are_resumed_or_read(at_once, tmp_path):
 
 
 def test_a_seed_that_is_completed_meanwhile_is_read(tmp_path):
-    """Another process takes the second seed while this one trains the first, and is done before."""
+    """Another process takes and completes the second seed during the first."""
     config, game, theirs = small(**CIA), GAMES["numpy"], []
 
     def progress(*_, **__):
@@ -116,7 +119,10 @@ class Together:
 
 
 def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypatch):
-    """A kill between two checkpoints leaves them apart; the first is then complete before the other goes on."""
+    """A kill between two checkpoints leaves them apart.
+
+    The first is then complete before the other goes on.
+    """
     config, game = small(**CIA), GAMES["numpy"]
     whole = [train(config, game, [seed])[0] for seed in (1, 2)]
     monkeypatch.setattr("ciacore.runtime.experiment.capturable", lambda *_: True)
@@ -158,7 +164,10 @@ FORGOTTEN = {
 
 @pytest.fixture(scope="module", params=["torch", "numpy"])
 def interrupted(request, tmp_path_factory):
-    """After nine iterations: six updates, the last three since a copy of the target, some since an evaluation."""
+    """After nine iterations with six updates.
+
+    Three of them come after a copy of the target, some after an evaluation.
+    """
     # so small that meals happen
     game = GAMES["torch"] if request.param == "torch" else Turn(size=2, horizon=12)
     config = small(
@@ -176,7 +185,7 @@ def interrupted(request, tmp_path_factory):
 def test_whatever_a_checkpoint_would_forget_shows(
     what, interrupted, tmp_path, monkeypatch
 ):
-    """One part keeps its fresh value, and the resumed run differs from the whole one."""
+    """One part keeps its fresh value, and the resumed run is another."""
     (config, game, results, whole), part, restore = (
         interrupted,
         FORGOTTEN[what],
@@ -241,7 +250,7 @@ def test_a_signal_is_obeyed_after_a_checkpoint(number, tmp_path, undisturbed):
 
 
 def test_killed_at_random_moments(tmp_path, undisturbed):
-    """SIGKILL, which nobody can catch, with a checkpoint at every iteration; a few moments of the long test."""
+    """SIGKILL, with a checkpoint at every iteration; a part of the long test."""
     moments, reached = random.Random(1), []
     for _ in range(3):
         process = start_training(tmp_path, seconds=0)

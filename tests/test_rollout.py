@@ -1,4 +1,4 @@
-"""Whole episodes: what playing returns, what padding hides, and what the replay keeps."""
+"""Whole episodes: what play returns, padding hides and the replay keeps."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_last_action_is_one_hot_after_real_steps_and_zero_elsewhere():
 
 
 def test_acting_saw_what_learning_will_see():
-    """The greedy actions of the rollout are the argmax of the values unrolled over the stored episodes."""
+    """The values unrolled over stored episodes say the greedy actions of play."""
     game, agent, _ = stroll()
     episodes = play(game, EpsilonGreedy(agent, 0.0), 40, rng(2), GAMMA)
     values, _ = agent.unroll(episodes)
@@ -80,7 +80,7 @@ def test_acting_saw_what_learning_will_see():
 
 
 def test_pad_by_hand():
-    """Three steps; the first episode ends at its second step, the other is cut by the time limit."""
+    """Three steps; one episode ends at its second step, the other at the limit."""
     ended = torch.tensor([[False, True, True], [False, False, True]])
     ones = torch.ones(2, 4, 1, 1)
     rewards = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -179,7 +179,7 @@ def test_a_batch_is_cut_to_its_longest_episode_and_nothing_is_lost():
 
 
 def test_turn_is_stored_in_bytes_without_loss():
-    """The bytes give back exactly what the game showed, and the replay keeps them as bytes."""
+    """The bytes give back what the game showed, and the replay keeps bytes."""
     game, replay = Turn(horizon=8), Replay(3)
     agent = learner(small(mixer="vdn"), game.spec).online["agent"]
     shown = []

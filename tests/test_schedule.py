@@ -1,4 +1,4 @@
-"""When things happen: epsilon, updates, target copies and evaluations, counted without training."""
+"""When things happen: epsilon, updates, copies and evaluations, counted."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ def test_epsilon_schedule(env_steps, epsilon):
 
 
 def test_epsilon_is_constant_within_an_episode(monkeypatch):
-    """The schedule runs on real steps and is read once per episode; evaluation plays with epsilon 0."""
+    """The schedule counts real steps; evaluation plays with epsilon 0."""
     episodes = []
 
     class Spy(EpsilonGreedy):
@@ -56,7 +56,10 @@ def test_epsilon_is_constant_within_an_episode(monkeypatch):
 
 
 class Counted:
-    """Stands in for play, learner and replay: every iteration is 100 steps per game, and nothing is learned."""
+    """Stands in for play, learner and replay; nothing is learned.
+
+    Every iteration is 100 steps per game.
+    """
 
     def __init__(self, monkeypatch, config: Config) -> None:
         self.iterations = 0

@@ -1,4 +1,4 @@
-"""env/bootstrap.sh with stand-ins for Python: what it refuses, what it repeats, what it leaves alone."""
+"""env/bootstrap.sh with stand-ins for Python: what it refuses and repeats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ esac
 
 
 class Machine:
-    """A folder with the files of an install, and a PATH with nothing but the tools and the stand-ins."""
+    """The files of an install, and a PATH of nothing but tools and stand-ins."""
 
     def __init__(self, folder: Path) -> None:
         self.tree, self.bin = folder / "tree", folder / "bin"
@@ -174,16 +174,21 @@ def test_another_python_than_that_of_the_environment(machine: Machine) -> None:
 
 
 def starcraft_setup(folder: Path, smac: str | None) -> str:
-    """The one sentence env/starcraft2/setup.sh stops with, in a tree of its own; `smac`: which one is installed."""
+    """The one sentence env/starcraft2/setup.sh stops with, in its own tree.
+
+    Args:
+        folder: Where the tree is made.
+        smac: Which package of that name is installed.
+    """
     script = folder / "env" / "starcraft2" / "setup.sh"
     script.parent.mkdir(parents=True)
     shutil.copy(ROOT / "env" / "starcraft2" / "setup.sh", script)
     if smac:
         python = folder / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
-        python.write_text(
-            f'#!/bin/sh\ncase "$2" in "import smac.env") exit {int(smac != "of the challenge")} ;; esac\nexit 0\n'
-        )
+        code = 0 if smac == "of the challenge" else 1
+        case = f'case "$2" in "import smac.env") exit {code} ;; esac'
+        python.write_text(f"#!/bin/sh\n{case}\nexit 0\n")
         python.chmod(0o755)
     tools = folder / "bin"
     tools.mkdir()

@@ -1,8 +1,9 @@
 """A program that answers like Blizzard's SC2_x64, with a toy battle inside.
 
-It has its command line, its websocket and its protobuf. Needs `websockets` and `s2clientprotocol` (or `pys2clientprotocol`), which come with
-SMAC's requirements or the tests'. The file named by TOY_SC2_CRASH, if it is there, is
-deleted at the next long step, and the program dies like a crash.
+It has its command line, its websocket and its protobuf. Needs `websockets` and
+`s2clientprotocol` (or `pys2clientprotocol`), which come with SMAC's requirements or the
+tests'. The file named by TOY_SC2_CRASH, if it is there, is deleted at the next long
+step, and the program dies like a crash.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A double of SMAC's StarCraft2Env: its methods, attributes and ways to fail.
 
-Inside is a toy. A battle is won on step 3 where agent 0 stops, lost on step 5 where it walks north, and
-else goes on to the limit.
+Inside is a toy. A battle is won on step 3 where agent 0 stops, lost on step 5 where it
+walks north, and else goes on to the limit.
 """
 
 from __future__ import annotations
