@@ -241,20 +241,10 @@ def test_killed_between_writing_and_renaming_shows_no_run(tmp_path, monkeypatch)
 
 def test_papermill_stops_at_an_unknown_parameter(tmp_path):
     """papermill alone would warn and train with the defaults."""
-    command = [
-        sys.executable,
-        "-m",
-        "papermill",
-        str(ROOT / "notebooks" / "train.ipynb"),
-        str(tmp_path / "out.ipynb"),
-    ]
-    command += [
-        "--cwd",
-        str(ROOT / "notebooks"),
-        "--kernel",
-        "python3",
-        "--no-progress-bar",
-    ]
+    notebooks = ROOT / "notebooks"
+    command = [sys.executable, "-m", "papermill"]
+    command += [str(notebooks / "train.ipynb"), str(tmp_path / "out.ipynb")]
+    command += ["--cwd", str(notebooks), "--kernel", "python3", "--no-progress-bar"]
     command += ["-p", "env_step", "100", "-p", "results", str(tmp_path / "runs")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -265,7 +255,7 @@ def test_papermill_stops_at_an_unknown_parameter(tmp_path):
     assert message in done.stderr and "Did you mean 'env_steps'?" in done.stderr
     assert not (tmp_path / "runs").exists()
     notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    trained = [cell for cell in notebook.cells if "train(config" in cell.source]
+    trained = [cell for cell in notebook.cells if "runs = train(" in cell.source]
     assert len(trained) == 1 and trained[0].execution_count is None
 
 

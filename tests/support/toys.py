@@ -198,6 +198,15 @@ def reached(loss: Tensor, ours: Learner) -> set[str]:
     return moved
 
 
+def size_of(*modules: torch.nn.Module) -> int:
+    """The number of parameters of all modules together."""
+    total = 0
+    for module in modules:
+        for parameter in module.parameters():
+            total += parameter.numel()
+    return total
+
+
 def under(names: set[str], *parts: str) -> bool:
     """Whether each name lies under one of the parts, and each part has a name."""
     if not all(name.startswith(parts) for name in names):
