@@ -1,4 +1,4 @@
-"""Checks annotations while the tests run, and skips the tests that need what this machine lacks.
+"""Checks annotations while the tests run, and skips tests whose needs are not met here.
 
 There are no other skips; `-ra` lists these with their reasons.
 """

@@ -1,4 +1,4 @@
-"""The same words in numpy and torch, the numpy agent, and the GRU whose backward pass is written out."""
+"""The same words in numpy and torch, the numpy agent, and the written-out GRU."""
 
 import numpy as np
 import pytest
@@ -20,40 +20,30 @@ from ciacore.learning.rollout import play
 
 @pytest.mark.parametrize(("size", "units"), [(2, False), (5, False), (5, True)])
 def test_turn_in_numpy_is_turn_in_torch(size, units):
-    game, generator, games = (
-        Turn(size, horizon=40, units=units),
-        np.random.default_rng(0),
-        50,
-    )
-    state, twin = game.reset(games, generator), game.reset(games, rng())
+    game = Turn(size, horizon=40, units=units)
+    generator = np.random.default_rng(0)
+    games = 50
+    state = game.reset(games, generator)
+    twin = game.reset(games, rng())
     meals = 0
     for _ in range(40):
-        twin = type(twin)(
-            *(torch.from_numpy(field.copy()) for field in state)
-        )  # apples are drawn by different generators
+        # apples are drawn by different generators
+        twin = type(twin)(*(torch.from_numpy(field.copy()) for field in state))
         for look in (game.observe, game.global_state, game.available):
-            assert isinstance(look(state), np.ndarray) and torch.equal(
-                tensor(look(state)), look(twin)
-            )
+            assert isinstance(look(state), np.ndarray)
+            assert torch.equal(tensor(look(state)), look(twin))
         actions = generator.integers(6, size=(games, 2))
         actions[state.positions == state.apple[:, None]] = EAT
-        step, other = (
-            game.step(state, actions, generator),
-            game.step(twin, torch.from_numpy(actions), rng()),
-        )
+        step = game.step(state, actions, generator)
+        other = game.step(twin, torch.from_numpy(actions), rng())
         assert torch.equal(tensor(step.rewards).float(), other.rewards)
-        for name in ("positions", "free", "t"):
-            assert torch.equal(
-                tensor(getattr(step.state, name)), getattr(other.state, name)
-            )
-        assert (
-            torch.equal(tensor(step.truncated), other.truncated)
-            and not step.terminated.any()
-        )
-        assert all(
-            torch.equal(tensor(step.info[name]), other.info[name])
-            for name in ("valid", "eaten")
-        )
+        assert torch.equal(tensor(step.state.positions), other.state.positions)
+        assert torch.equal(tensor(step.state.free), other.state.free)
+        assert torch.equal(tensor(step.state.t), other.state.t)
+        assert torch.equal(tensor(step.truncated), other.truncated)
+        assert not step.terminated.any()
+        for name in ("valid", "eaten"):
+            assert torch.equal(tensor(step.info[name]), other.info[name])
         meals += int(step.info["eaten"].sum())
         state = step.state
     assert meals > 20 and step.truncated.all()
@@ -62,34 +52,28 @@ def test_turn_in_numpy_is_turn_in_torch(size, units):
 @pytest.mark.parametrize("make", [rng, np.random.default_rng], ids=["torch", "numpy"])
 def test_random_numbers_are_uniform_and_of_the_right_kind(make):
     generator = make(1)
-    whole, parts = integers(generator, 5, (20_000, 2)), uniform(generator, (20_000, 3))
-    assert str(whole.dtype).endswith("int64") and str(parts.dtype).endswith("float32")
-    assert_close(
-        tensor(whole).flatten().bincount().float() / 40_000,
-        torch.full((5,), 0.2),
-        rtol=0,
-        atol=0.01,
-    )
-    assert (
-        parts.min() >= 0 and parts.max() < 1 and abs(float(parts.mean()) - 0.5) < 0.01
-    )
+    whole = integers(generator, 5, (20_000, 2))
+    parts = uniform(generator, (20_000, 3))
+    assert str(whole.dtype).endswith("int64")
+    assert str(parts.dtype).endswith("float32")
+    shares = tensor(whole).flatten().bincount().float() / 40_000
+    assert_close(shares, torch.full((5,), 0.2), rtol=0, atol=0.01)
+    assert parts.min() >= 0
+    assert parts.max() < 1
+    assert abs(float(parts.mean()) - 0.5) < 0.01
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3])
 def test_exploration_in_numpy(epsilon):
-    """As in torch: uniform over the available actions with probability epsilon, else the best of them."""
-    values = np.broadcast_to(
-        np.array([4.0, 3.0, 2.0, 9.0], dtype=np.float32), (40_000, 2, 4)
-    )
-    available = np.broadcast_to(np.array([True, True, True, False]), values.shape)
+    """As in torch: uniform with probability epsilon, else the best available action."""
+    values = np.array([4.0, 3.0, 2.0, 9.0], dtype=np.float32)
+    available = np.array([True, True, True, False])
+    values = np.broadcast_to(values, (40_000, 2, 4))
+    available = np.broadcast_to(available, values.shape)
     actions = epsilon_greedy(values, available, epsilon, np.random.default_rng(0))
     expected = np.array([1 - epsilon + epsilon / 3, epsilon / 3, epsilon / 3, 0.0])
-    assert (
-        np.abs(
-            np.bincount(actions.ravel(), minlength=4) / actions.size - expected
-        ).max()
-        < 0.01
-    )
+    shares = np.bincount(actions.ravel(), minlength=4) / actions.size
+    assert np.abs(shares - expected).max() < 0.01
 
 
 def test_numpy_agent_is_the_torch_agent():
@@ -105,10 +89,8 @@ def test_numpy_agent_is_the_torch_agent():
         assert_close(torch.from_numpy(values_twin), values, rtol=0, atol=1e-5)
         assert_close(torch.from_numpy(hidden_twin), hidden, rtol=0, atol=1e-5)
         actions = generator.integers(6, size=(3, 2))
-        last, last_twin = (
-            agent.one_hot(torch.from_numpy(actions)),
-            twin.one_hot(actions),
-        )
+        last = agent.one_hot(torch.from_numpy(actions))
+        last_twin = twin.one_hot(actions)
         assert torch.equal(torch.from_numpy(last_twin), last)
     assert values.std() > 0.01
 
@@ -126,27 +108,23 @@ def test_the_numpy_agent_is_a_snapshot():
 
 
 def test_acting_in_numpy_saw_what_learning_will_see():
-    """The greedy actions of a numpy rollout are the argmax of the values unrolled over the stored episodes."""
+    """The values unrolled over stored episodes say the greedy actions of play."""
     game = Turn(horizon=30)
     agent = learner(small(mixer="vdn"), game.spec).online["agent"]
-    episodes = play(
-        game, EpsilonGreedy(numpy_twin(agent), 0.0), 20, np.random.default_rng(0), 0.99
-    )
+    policy = EpsilonGreedy(numpy_twin(agent), 0.0)
+    episodes = play(game, policy, 20, np.random.default_rng(0), 0.99)
     assert all(isinstance(field, torch.Tensor) for field in episodes)
     values, _ = agent.unroll(episodes)
     assert torch.equal(values.argmax(-1)[:, :-1], episodes.actions)
 
 
 def gradients_of(unroll, rows, weights, probe):
-    rows, weights = (
-        rows.clone().requires_grad_(),
-        [weight.clone().requires_grad_() for weight in weights],
-    )
+    """The hidden states, and the gradients to rows and weights."""
+    rows = rows.clone().requires_grad_()
+    weights = [weight.clone().requires_grad_() for weight in weights]
     hidden = unroll(rows, *weights)
-    return [
-        hidden.detach(),
-        *torch.autograd.grad((hidden * probe).sum(), [rows, *weights]),
-    ]
+    gradients = torch.autograd.grad((hidden * probe).sum(), [rows, *weights])
+    return [hidden.detach(), *gradients]
 
 
 @pytest.mark.parametrize(
@@ -163,31 +141,31 @@ def test_the_written_out_gru_is_torchs(steps, rows, size, different):
 
     def torchs(inputs, *weights):
         sequence = inputs[index]
-        return torch.gru(
+        start = sequence.new_zeros(1, rows, size)
+        hidden, _ = torch.gru(
             sequence,
-            sequence.new_zeros(1, rows, size),
+            start,
             weights,
-            True,
-            1,
-            0.0,
-            True,
-            False,
-            False,
-        )[0]
+            has_biases=True,
+            num_layers=1,
+            dropout=0.0,
+            train=True,
+            bidirectional=False,
+            batch_first=False,
+        )
+        return hidden
 
     def ours(inputs, w, u, b, c):
-        (b_r, b_z, b_n), (c_r, c_z, c_n) = b.chunk(3), c.chunk(3)
-        w, b, u = (
-            w.unflatten(0, (3, -1)).roll(1, 0),
-            torch.stack([b_n, b_r + c_r, b_z + c_z]),
-            u.unflatten(0, (3, -1)),
-        )
+        b_r, b_z, b_n = b.chunk(3)
+        c_r, c_z, c_n = c.chunk(3)
+        w = w.unflatten(0, (3, -1)).roll(1, 0)
+        u = u.unflatten(0, (3, -1))
+        b = torch.stack([b_n, b_r + c_r, b_z + c_z])
         return GRUSequence.apply(inputs, index, w, b, u, c_n)
 
     theirs = gradients_of(torchs, inputs, weights, probe)
-    for found, expected in zip(
-        gradients_of(ours, inputs, weights, probe), theirs, strict=True
-    ):
+    mine = gradients_of(ours, inputs, weights, probe)
+    for found, expected in zip(mine, theirs, strict=True):
         assert_close(found, expected, rtol=1e-9, atol=1e-9)
     with torch.no_grad():  # the same without gates kept for a backward pass
         assert_close(ours(inputs, *weights), theirs[0], rtol=1e-9, atol=1e-9)
@@ -195,14 +173,16 @@ def test_the_written_out_gru_is_torchs(steps, rows, size, different):
 
 def test_the_written_out_gru_by_finite_differences():
     sizes = (3, 5), (3, 2, 5), (3, 2), (3, 2, 2), (2,)  # x, w, b, u, c
-    given = [
-        torch.randn(size, dtype=torch.float64, generator=rng(i)).requires_grad_()
-        for i, size in enumerate(sizes)
-    ]
+    given = []
+    for seed, size in enumerate(sizes):
+        value = torch.randn(size, dtype=torch.float64, generator=rng(seed))
+        given.append(value.requires_grad_())
     index = torch.tensor([[0, 1], [2, 0], [1, 1], [0, 2]])
-    assert torch.autograd.gradcheck(
-        lambda x, *weights: GRUSequence.apply(x, index, *weights), given
-    )
+
+    def sequence(x, *weights):
+        return GRUSequence.apply(x, index, *weights)
+
+    assert torch.autograd.gradcheck(sequence, given)
 
 
 # --------------------------------------------------------------------- rows that repeat
@@ -218,9 +198,9 @@ def test_rows_that_repeat_are_found_and_put_back():
 
 def test_rows_in_bytes_and_a_single_row():
     bits = torch.randint(2, (400, 4), generator=rng(0)).byte()
-    assert len(unique_rows(bits).rows) == 16 and torch.equal(
-        unique_rows(bits).gather(unique_rows(bits).rows), bits
-    )
+    found = unique_rows(bits)
+    assert len(found.rows) == 16
+    assert torch.equal(found.gather(found.rows), bits)
     assert len(unique_rows(torch.ones(3, 1)).rows) == 1
     assert unique_rows(torch.ones(0, 4)).rows.shape == (0, 4)
 
@@ -232,37 +212,28 @@ def test_rows_of_which_most_differ_stay_as_they_are():
 
 
 def test_rows_are_compared_and_not_only_their_numbers(monkeypatch):
-    """Different rows with equal numbers, and what equals nothing, are not taken for each other."""
+    """Neither rows with equal numbers nor NaNs are taken for each other."""
     x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(10, 1)
     assert len(unique_rows(x).rows) == 2
     assert len(unique_rows(torch.full((10, 2), torch.nan)).rows) == 10
-    monkeypatch.setattr(
-        ciacore.fast.unique_rows, "multipliers", lambda size: torch.ones(size, 2)
-    )
+    ones = lambda size: torch.ones(size, 2)  # noqa: E731
+    monkeypatch.setattr(ciacore.fast.unique_rows, "multipliers", ones)
     assert len(unique_rows(x).rows) == 20
 
 
 def test_gradients_through_rows_that_repeat_are_those_of_every_row():
-    """An update on a batch of Turn, with rows looked at once and with each on its own: the same gradients."""
-    game, config = (
-        Turn(horizon=20),
-        small(mixer="qmix", terms=("cia",), cia_coefficient=0.5),
-    )
+    """An update on a batch of Turn, with rows looked at once and each on its own."""
+    game = Turn(horizon=20)
+    config = small(mixer="qmix", terms=("cia",), cia_coefficient=0.5)
     ours = learner(config, game.spec)
-    episodes = play(
-        game,
-        EpsilonGreedy(ours.online["agent"], 1.0),
-        8,
-        torch.Generator().manual_seed(0),
-        0.99,
-    )
+    policy = EpsilonGreedy(ours.online["agent"], 1.0)
+    episodes = play(game, policy, 8, rng(), 0.99)
     assert len(ours.online["agent"].inputs(episodes).rows) < 8 * 21
 
     def gradients():
         record = ours.forward(episodes)
-        loss = sum(ours.online["backbone"](record).values()) + ours.online["terms"][
-            "cia"
-        ](record)
+        loss = sum(ours.online["backbone"](record).values())
+        loss = loss + ours.online["terms"]["cia"](record)
         return torch.autograd.grad(loss, ours.parameters)
 
     found = gradients()

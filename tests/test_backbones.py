@@ -1,4 +1,4 @@
-"""Backbones: which loss moves what, QTRAN's conditions, and the weights of Weighted QMIX."""
+"""Which loss moves what, QTRAN's conditions, and the weights of Weighted QMIX."""
 
 import copy
 
@@ -12,6 +12,7 @@ from support.toys import (
     made,
     random_episodes,
     reached,
+    size_of,
     small,
     under,
 )
@@ -22,46 +23,48 @@ from ciacore.baselines.wqmix import central, optimistic
 from ciacore.games import Turn
 from ciacore.losses import weighted_mean
 
+
+def losses_of(ours) -> dict[str, torch.Tensor]:
+    """The backbone's losses on a batch of episodes of several lengths."""
+    return ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))
+
+
 # ---------------------------------------------------------------- which loss moves what
 
 
 @pytest.mark.parametrize("method", ["vdn", "qmix", "qmix_rs"])
 def test_td_moves_agents_and_mixer(method):
     ours = made(method)
-    found = reached(
-        ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))["td_loss"], ours
-    )
+    found = reached(losses_of(ours)["td_loss"], ours)
     everything = {name for name, _ in ours.online.named_parameters()}
-    assert found == everything and under(
-        found, "agent.", *([] if method == "vdn" else ["mixer."])
-    )
+    assert found == everything
+    parts = ["agent."] if method == "vdn" else ["agent.", "mixer."]
+    assert under(found, *parts)
 
 
 @pytest.mark.parametrize("method", ["qplex", "scds"])
 def test_td_of_qplex_moves_agents_weights_and_importance(method):
     ours = made(method)
-    found = reached(
-        ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))["td_loss"], ours
-    )
+    found = reached(losses_of(ours)["td_loss"], ours)
     # and not SCDS's predictors
     assert under(found, "agent.", "mixer.weights.", "mixer.importance.")
 
 
 def test_qatten_penalty_moves_keys_and_queries_only():
-    ours = learner(
-        METHODS["qplex"].but(**SIZES, qplex_weights="qatten"),
-        SPEC._replace(unit_size=2),
-    )
-    losses = ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))
-    assert under(
-        reached(losses["penalty"], ours), "mixer.weights.query.", "mixer.weights.key."
-    )
+    config = METHODS["qplex"].but(**SIZES, qplex_weights="qatten")
+    ours = learner(config, SPEC._replace(unit_size=2))
+    found = reached(losses_of(ours)["penalty"], ours)
+    assert under(found, "mixer.weights.query.", "mixer.weights.key.")
 
 
 def test_qtran_losses_move_what_they_should():
-    """L_td moves the joint value and, through h, the recurrent layers; opt and nopt the utilities and V(s), not J."""
+    """What each of QTRAN's losses reaches.
+
+    L_td moves the joint value J and, through h, the recurrent layers. L_opt and L_nopt
+    move the utilities and V(s), not J.
+    """
     ours = made("qtran")
-    losses = ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))
+    losses = losses_of(ours)
     joint = ("backbone.joint_q.", "backbone.action_encoding.")
     assert under(reached(losses["td_loss"], ours), *joint, "agent.fc_in.", "agent.gru.")
     for name in ("opt_loss", "nopt_loss"):
@@ -77,7 +80,7 @@ def test_qtran_losses_move_what_they_should():
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])
 def test_weighted_losses_move_their_own_branch(method):
     ours = made(method)
-    losses = ours.online["backbone"](ours.forward(random_episodes(LENGTHS)))
+    losses = losses_of(ours)
     assert under(reached(losses["td_loss"], ours), "agent.", "mixer.")
     assert under(
         reached(losses["central_loss"], ours),
@@ -90,25 +93,21 @@ def test_weighted_losses_move_their_own_branch(method):
 
 
 def test_qtran_is_satisfied_by_a_joint_value_that_is_the_sum():
-    """With J = sum_k Q_k + V everywhere both hold; a J 1 lower costs 1 (opt) and 0 (nopt), 1 higher 1 and 1."""
-    ours, episodes = (
-        made("qtran", qtran_opt=1.0, qtran_nopt=1.0),
-        random_episodes([8] * 4),
-    )
-    record, backbone = ours.forward(episodes), ours.online["backbone"]
+    """Both conditions hold where J = sum_k Q_k + V everywhere.
+
+    A J that is 1 lower costs 1 (opt) and 0 (nopt); one that is 1 higher costs 1 and 1.
+    """
+    ours = made("qtran", qtran_opt=1.0, qtran_nopt=1.0)
+    episodes = random_episodes([8] * 4)
+    record = ours.forward(episodes)
+    backbone = ours.online["backbone"]
+    values = record.action_values[:, :-1]
+    available = episodes.available[:, :-1]
+    best = values.masked_fill(~available, -torch.inf).amax(-1).sum(-1)
+    best = best + ours.online["mixer"].value(record.states).squeeze(-1)
     for offset, opt, nopt in ((0.0, 0.0, 0.0), (-1.0, 1.0, 0.0), (1.0, 1.0, 1.0)):
-        joints = [record.q_tot + offset, None]
-        greedy = (
-            record.action_values[:, :-1]
-            .masked_fill(~episodes.available[:, :-1], -torch.inf)
-            .amax(-1)
-        )
-        joints[1] = (
-            greedy.sum(-1)
-            + ours.online["mixer"].value(record.states).squeeze(-1)
-            + offset
-        )
-        given = iter(joints)
+        # of the chosen actions, then of the greedy ones
+        given = iter([record.q_tot + offset, best + offset])
         backbone.joint = lambda *_, given=given: next(given)
         losses = backbone(record)
         assert_close(losses["opt_loss"].item(), opt, rtol=0, atol=1e-5)
@@ -117,12 +116,7 @@ def test_qtran_is_satisfied_by_a_joint_value_that_is_the_sum():
 
 def test_qtran_size_on_turn():
     ours = learner(METHODS["qtran"], Turn().spec)
-    count = sum(
-        p.numel()
-        for name in ("mixer", "backbone")
-        for p in ours.online[name].parameters()
-    )
-    assert count == 32_854
+    assert size_of(ours.online["mixer"], ours.online["backbone"]) == 32_854
 
 
 # ------------------------------------------------------------------------ Weighted QMIX
@@ -130,10 +124,11 @@ def test_qtran_size_on_turn():
 
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])
 def test_weights_by_their_definition(method):
-    """Step by step, with plain Python: 1 where the joint action may be a good one, alpha elsewhere."""
+    """Step by step: 1 where the joint action may be a good one, alpha elsewhere."""
     ours = made(method, weighting_alpha=0.25)
     record = ours.forward(random_episodes([8, 8, 8, 8], seed=3))
-    rule, kinds = {"ow_qmix": optimistic, "cw_qmix": central}[method], set()
+    rule = {"ow_qmix": optimistic, "cw_qmix": central}[method]
+    kinds = set()
     found = rule(record)
     for b in range(4):
         for t in range(8):
@@ -141,10 +136,7 @@ def test_weights_by_their_definition(method):
             if method == "ow_qmix":
                 expected = q_tot < y
             else:
-                greedy = (
-                    record.episodes.actions[b, t].tolist()
-                    == record.greedy[b, t].tolist()
-                )
+                greedy = torch.equal(record.episodes.actions[b, t], record.greedy[b, t])
                 expected = greedy or y > record.greedy_values[b, t].item()
             assert bool(found[b, t]) == expected
             kinds.add(expected)
@@ -159,12 +151,8 @@ def test_alpha_one_is_qmix_with_central_targets(method):
     ours = made(method, weighting_alpha=1.0)
     record = ours.forward(random_episodes(LENGTHS))
     loss = ours.online["backbone"](record)["td_loss"]
-    assert_close(
-        loss,
-        weighted_mean((record.q_tot - record.targets) ** 2, record.weights),
-        rtol=0,
-        atol=0,
-    )
+    plain = weighted_mean((record.q_tot - record.targets) ** 2, record.weights)
+    assert_close(loss, plain, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("method", ["ow_qmix", "cw_qmix"])
@@ -174,18 +162,14 @@ def test_the_target_mixer_is_never_asked(method):
     for name in ("agent", "mixer"):
         for parameter in spoiled.target[name].parameters():
             parameter.data.fill_(float("nan"))
-    assert torch.equal(
-        ours.forward(episodes).targets, spoiled.forward(episodes).targets
-    )
+    targets = ours.forward(episodes).targets
+    assert torch.equal(spoiled.forward(episodes).targets, targets)
 
 
 def test_central_network_size_on_turn():
-    ours = learner(
-        small(method="ow_qmix", backbone="weighted", hidden_size=64, central_size=256),
-        Turn().spec,
-    )
-    counts = {
-        name: sum(p.numel() for p in part.parameters())
-        for name, part in ours.online["backbone"].named_children()
-    }
-    assert counts == {"central_agent": 27_078, "central_mixer": 172_546}
+    sizes = {"hidden_size": 64, "central_size": 256}
+    config = small(method="ow_qmix", backbone="weighted", **sizes)
+    backbone = learner(config, Turn().spec).online["backbone"]
+    assert size_of(backbone.central_agent) == 27_078
+    assert size_of(backbone.central_mixer) == 172_546
+    assert size_of(backbone) == 27_078 + 172_546

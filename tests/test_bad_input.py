@@ -1,4 +1,4 @@
-"""Whatever cannot be used is refused: argument, expected, got, cure; and nothing is left behind."""
+"""What cannot be used is refused: argument, expected, got, cure; nothing is left."""
 
 import itertools
 from pathlib import Path
@@ -389,7 +389,10 @@ def test_assembling_checks_the_config():
 
 
 def test_the_parameters_cell_can_be_run_again():
-    """Run All in a live notebook: names that later cells left are no parameters; types are checked every time."""
+    """Run All in a live notebook: types are checked every time.
+
+    Names that later cells left behind are no parameters.
+    """
     namespace = {**DECLARED, **GIVEN}
     check_parameters(namespace)
     namespace["torch"] = torch

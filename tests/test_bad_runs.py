@@ -1,4 +1,4 @@
-"""Damaged, foreign and half-written runs are refused by name, before anything in them is read."""
+"""Damaged, foreign and half-written runs are refused before they are parsed."""
 
 import json
 import os
@@ -214,7 +214,7 @@ def test_weights_that_cannot_be_written_leave_nothing(tmp_path):
 
 
 def test_killed_between_writing_and_renaming_shows_no_run(tmp_path, monkeypatch):
-    """As if the process died at the rename: no clean-up code runs, and still no run is seen."""
+    """As if the process died at the rename: no clean-up runs, and no run is seen."""
     (tmp_path / "stroll" / "qmix").mkdir(parents=True)
     folder = tmp_path / "stroll" / "qmix" / "seed_1"
 
@@ -241,20 +241,10 @@ def test_killed_between_writing_and_renaming_shows_no_run(tmp_path, monkeypatch)
 
 def test_papermill_stops_at_an_unknown_parameter(tmp_path):
     """papermill alone would warn and train with the defaults."""
-    command = [
-        sys.executable,
-        "-m",
-        "papermill",
-        str(ROOT / "notebooks" / "train.ipynb"),
-        str(tmp_path / "out.ipynb"),
-    ]
-    command += [
-        "--cwd",
-        str(ROOT / "notebooks"),
-        "--kernel",
-        "python3",
-        "--no-progress-bar",
-    ]
+    notebooks = ROOT / "notebooks"
+    command = [sys.executable, "-m", "papermill"]
+    command += [str(notebooks / "train.ipynb"), str(tmp_path / "out.ipynb")]
+    command += ["--cwd", str(notebooks), "--kernel", "python3", "--no-progress-bar"]
     command += ["-p", "env_step", "100", "-p", "results", str(tmp_path / "runs")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -265,7 +255,7 @@ def test_papermill_stops_at_an_unknown_parameter(tmp_path):
     assert message in done.stderr and "Did you mean 'env_steps'?" in done.stderr
     assert not (tmp_path / "runs").exists()
     notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    trained = [cell for cell in notebook.cells if "train(config" in cell.source]
+    trained = [cell for cell in notebook.cells if "runs = train(" in cell.source]
     assert len(trained) == 1 and trained[0].execution_count is None
 
 
@@ -274,7 +264,7 @@ def test_refusals_are_value_errors():
 
 
 def test_a_run_in_the_place_of_another_is_refused(tmp_path):
-    """A copied folder must not count as another seed: its seal is whole, its place is not."""
+    """A copied folder is no other seed: its seal is whole, its place is not."""
     train(small(method="qmix"), Stroll(), [1], results=tmp_path)
     shutil.copytree(
         tmp_path / "stroll" / "qmix" / "seed_1", tmp_path / "stroll" / "qmix" / "seed_2"

@@ -1,4 +1,4 @@
-"""The benchmark baseline does what the published code does, number for number; only its speed is its own."""
+"""The benchmark's baseline does what the published code does, number for number."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ close_parameters = {"rtol": 0.0, "atol": 1e-5}  # after 1 and 3 updates
 
 
 def test_operations_counted_by_torch_and_by_hand_agree():
-    """The counter behind the table of methods sees every matrix product of an update: those that the sizes ask for.
+    """The counter behind the table of methods sees every matrix product of an update.
 
     Row by row on the path that CUDA takes, and with rows that repeat looked at once, as
     on a CPU.
@@ -39,10 +39,8 @@ def test_operations_counted_by_torch_and_by_hand_agree():
     training = Training(METHODS["qmix"], Turn(), 1, torch.device("cpu"))
     for _ in range(training.config.batch):
         methods.iteration(training)
-    batch, sizes = (
-        training.replay.sample(32, training.rngs["replay"]),
-        (Turn().spec, METHODS["qmix"]),
-    )
+    batch = training.replay.sample(32, training.rngs["replay"])
+    sizes = (Turn().spec, METHODS["qmix"])
     with row_by_row():
         everything = methods.flops(training, batch)
     assert everything == pytest.approx(counted.update(*sizes).flops, rel=0.02)
@@ -78,7 +76,7 @@ def recorded_sizes(init: dict, batch: dict, horizon: int) -> Sizes:
 
 
 def replayed(batch: dict[str, torch.Tensor], sizes: Sizes) -> dict[str, torch.Tensor]:
-    """The recorded episodes, written step by step to one store each, put into the ring, sampled and cut."""
+    """The recorded episodes, put into the ring step by step, sampled and cut."""
     n_episodes = len(batch["obs"])
     replay = Replay(sizes, n_episodes, np.random.RandomState(0))
     for row in range(n_episodes):
@@ -141,11 +139,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_golden_baseline_train_step(case):
     source, batch_group, cia = CASES[case]
-    recorded, start, batch = (
-        group("train_step", case),
-        group("train_step", source),
-        group("train_step", batch_group),
-    )
+    recorded = group("train_step", case)
+    start = group("train_step", source)
+    batch = group("train_step", batch_group)
     sizes = recorded_sizes(part(start, "init/"), batch, int(start["episode_limit"]))
     learner = recorded_learner(start, sizes, float(start["alpha"]) if cia else None)
     sampled = replayed(batch, sizes)
@@ -166,7 +162,10 @@ def test_golden_baseline_train_step(case):
 
 
 def test_golden_baseline_turn_traces():
-    """Rewards, ends and states of every recorded episode; observations are compared with Turn below."""
+    """Rewards, ends and states of every recorded episode.
+
+    Observations are compared with Turn below.
+    """
     recorded = group("turn")
     horizon = recorded["reward"].shape[1]
     game = PythonTurn(np.random.RandomState(0), horizon)
@@ -184,7 +183,10 @@ def test_golden_baseline_turn_traces():
 
 
 def eager_actions(state, rng: np.random.RandomState) -> list[int]:
-    """Random actions, but the free agent mostly eats where an apple lies, so that many turns pass."""
+    """Random actions, but the free agent mostly eats where an apple lies.
+
+    So many turns pass.
+    """
     actions = rng.randint(6, size=2).tolist()
     free = int(state.free)
     if state.positions[0, free] == state.apple[0] and rng.rand() < 0.9:
@@ -193,11 +195,9 @@ def eager_actions(state, rng: np.random.RandomState) -> list[int]:
 
 
 def test_python_turn_agrees_with_turn():
-    game, rng, numbers = (
-        Turn(),
-        torch.Generator().manual_seed(1),
-        np.random.RandomState(1),
-    )
+    game = Turn()
+    rng = torch.Generator().manual_seed(1)
+    numbers = np.random.RandomState(1)
     python, meals = PythonTurn(np.random.RandomState(2)), 0
     for _ in range(12):
         state = game.reset(1, rng)
@@ -245,10 +245,8 @@ def test_iterations_learn(cia):
     baseline.iteration()
     baseline.iteration()
     assert not any(map(torch.equal, before, trained))
-    assert (
-        baseline.replay.count == baseline.episodes == 33
-        and baseline.env_steps == 33 * 6
-    )
+    assert baseline.replay.count == baseline.episodes == 33
+    assert baseline.env_steps == 33 * 6
     assert len(baseline.evaluate()) == 32 and baseline.episodes == 33
 
 
@@ -274,10 +272,8 @@ def test_targets_are_copied_every_200_episodes():
 
 
 def test_replay_is_a_ring_without_repeats():
-    replay, episode = (
-        Replay(Sizes(horizon=2), 4, np.random.RandomState(0)),
-        EpisodeStore(Sizes(horizon=2), 1),
-    )
+    replay = Replay(Sizes(horizon=2), 4, np.random.RandomState(0))
+    episode = EpisodeStore(Sizes(horizon=2), 1)
     for number in range(6):
         episode.write(0, {"reward": [number]})
         replay.insert(episode)

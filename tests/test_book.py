@@ -1,4 +1,4 @@
-"""The book builds without a warning, works without network, and a failed notebook never gets into it."""
+"""The book builds without a warning, works offline, and holds no failed notebook."""
 
 import importlib
 import os
@@ -59,7 +59,10 @@ def parse(path: Path) -> Page:
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
-    """The whole chain with a very short training; every Sphinx warning is an error in book/build.py."""
+    """The whole chain with a very short training.
+
+    Every Sphinx warning is an error in book/build.py.
+    """
     output = tmp_path_factory.mktemp("book")
     command = [
         sys.executable,
@@ -170,7 +173,10 @@ def test_search_finds_what_the_book_is_about(html: Path):
 
 
 def test_every_figure_and_table_is_mentioned_in_the_text(pages):
-    """By its number, as a link: a picture that no sentence speaks of has no place here."""
+    """By its number, as a link.
+
+    A picture that no sentence speaks of has no place here.
+    """
     tags = [
         (name, tag, attributes)
         for name, page in pages.items()
@@ -207,9 +213,8 @@ def test_figures_and_equations_have_numbers_of_their_own(pages):
             assert seen.setdefault(number, name) == name, (
                 f"{number} is on {seen[number]} and on {name}"
             )
-    assert any(number.startswith("Fig. ") for number in seen) and any(
-        number.startswith("(") for number in seen
-    )
+    assert any(number.startswith("Fig. ") for number in seen)
+    assert any(number.startswith("(") for number in seen)
 
 
 def test_pages_name_no_path_of_this_machine(pages):
@@ -299,8 +304,10 @@ def test_notebooks_are_executed_without_pages_where_that_is_asked(
 
 
 def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
-    """Solutions go, with the cells that check them; exercises and everything else stay, character for character."""
-    text = "Before.\n\n```{exercise} A\n:label: a\nAsk.\n```\n\n```{solution} a\n:class: dropdown\nTell.\n```\n\nAfter.\n"
+    """Solutions go, with the cells that check them; everything else stays as it is."""
+    exercise = "```{exercise} A\n:label: a\nAsk.\n```\n"
+    solution = "```{solution} a\n:class: dropdown\nTell.\n```\n"
+    text = f"Before.\n\n{exercise}\n{solution}\nAfter.\n"
     longer = "````{solution} b\n```{literalinclude} x.py\n```\n````\nEnd.\n"
     (tmp_path / "book").mkdir()
     (tmp_path / "notebooks").mkdir()
@@ -312,7 +319,7 @@ def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
     page.cells.append(nbformat.v4.new_code_cell("keep"))
     nbformat.write(page, tmp_path / "notebooks" / "page.ipynb")
     build.withhold_solutions(tmp_path)
-    without = "Before.\n\n```{exercise} A\n:label: a\nAsk.\n```\n\n\nAfter.\n"
+    without = f"Before.\n\n{exercise}\n\nAfter.\n"
     assert (tmp_path / "book" / "page.md").read_text() == without + "End.\n"
     cells = nbformat.read(tmp_path / "notebooks" / "page.ipynb", as_version=4).cells
     assert [cell.source.rstrip("\n") for cell in cells] == [
@@ -323,7 +330,10 @@ def test_a_copy_for_students_has_no_answers(build, tmp_path: Path):
 
 @pytest.mark.browser
 def test_explorers_come_alive_in_a_browser(html: Path, tmp_path: Path):
-    """A sample of `make test-book` that needs Chromium alone: each explorer has drawn itself, and nothing failed."""
+    """Each explorer has drawn itself, and nothing failed.
+
+    A sample of `make test-book` that needs Chromium alone.
+    """
     chromium = [
         "chromium",
         "--headless",

@@ -1,7 +1,7 @@
-"""The built book in headless Chromium: phone and desktop, light and dark, offline, from a stick and below a sub-path.
+"""The built book in headless Chromium: phone and desktop, light and dark, offline.
 
-`make test-book` builds the book where it is missing and runs this; it needs
-env/requirements-browser.txt and Chromium.
+It is read from a stick and below a sub-path. `make test-book` builds the book where it
+is missing and runs this; it needs env/requirements-browser.txt and Chromium.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from ciacore.cia import cc_loss, cia_loss
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
-PAGES = [
-    path.relative_to(HTML).as_posix()
-    for folder in ("book", "notebooks")
-    for path in HTML.glob(f"{folder}/**/*.html")
-]
+PAGES = []
+for folder in ("book", "notebooks"):
+    for path in HTML.glob(f"{folder}/**/*.html"):
+        PAGES.append(path.relative_to(HTML).as_posix())
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 FLAGS = [
     "--no-sandbox",
@@ -34,8 +33,9 @@ FLAGS = [
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 ]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -89,7 +89,7 @@ class Visit:
         self.page.goto(address, wait_until="load")
 
     def note(self, kind: str, text: str) -> None:
-        """The theme says what it has done in two lines; everything else is a complaint."""
+        """A complaint, unless the theme says in two lines what it has done."""
         if not text.startswith(("[PST]", "[togglebutton]")):
             self.complaints.append(f"{kind}: {text}")
 
@@ -108,14 +108,12 @@ def test_every_page_is_quiet_and_fits(site, browser, size, scheme):
     found = {}
     for name in PAGES:
         visit = Visit(browser, site + name, size, scheme)
-        wide = visit.page.evaluate(
-            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        if visit.complaints or wide > 0:
-            found[name] = [
-                *visit.complaints,
-                *([f"{wide} px too wide"] if wide > 0 else []),
-            ]
+        sizes = "(e => [e.scrollWidth, e.clientWidth])(document.documentElement)"
+        content, window = visit.page.evaluate(sizes)
+        if content > window:
+            visit.complaints.append(f"{content - window} px too wide")
+        if visit.complaints:
+            found[name] = visit.complaints
         visit.close()
     assert not found, json.dumps(found, indent=1)
 
@@ -137,9 +135,8 @@ def test_every_page_is_accessible(site, browser, scheme):
         result = visit.page.evaluate("options => axe.run(document, options)", options)
         for violation in result["violations"]:
             key = f"{violation['id']}: {violation['help']}"
-            found.setdefault(key, []).append(
-                f"{name}: {violation['nodes'][0]['html'][:160]}"
-            )
+            element = violation["nodes"][0]["html"][:160]
+            found.setdefault(key, []).append(f"{name}: {element}")
         visit.close()
     assert not found, json.dumps(found, indent=1)
 
@@ -169,18 +166,15 @@ def test_turn_steps_by_key_and_click(site, browser, where):
     cells = box.locator("table td").all_text_contents()[1:]
     expected = []
     for team in data["teams"]:
-        expected += [f"{value:.2f}" for value in team["credits"][4]] + [
-            f"{value:.1f}" for value in team["utilities"][4]
-        ]
-    assert [float(cell.replace("\u2212", "-")) for cell in cells] == pytest.approx(
-        [float(each) for each in expected], abs=0.11
-    )
+        expected += [round(value, 2) for value in team["credits"][4]]
+        expected += [round(value, 1) for value in team["utilities"][4]]
+    shown = [float(cell.replace("\u2212", "-")) for cell in cells]
+    assert shown == pytest.approx(expected, abs=0.11)
     visit.page.keyboard.press("End")
     assert box.get_attribute("data-step") == str(len(data["rewards"]) - 1)
     visit.page.keyboard.press("Home")
-    assert (
-        f"agent {data['free'][0]} is free" in box.inner_text() and not visit.complaints
-    )
+    assert f"agent {data['free'][0]} is free" in box.inner_text()
+    assert not visit.complaints
     visit.close()
 
 
@@ -194,60 +188,52 @@ def test_a_battle_steps(site, browser):
     visit.page.keyboard.press("End")
     living = sum(health > 0 for health in data["health"][-1][: data["n_agents"]])
     foes = sum(health > 0 for health in data["health"][-1][data["n_agents"] :])
-    assert (
-        f"{living} agents against {foes} foes" in box.inner_text()
-        and not visit.complaints
-    )
+    assert f"{living} agents against {foes} foes" in box.inner_text()
+    assert not visit.complaints
     visit.close()
 
 
 def test_matrix_games_are_solved_in_the_page(site, browser):
-    """VDN is the best sum exactly; QMIX errs as trained networks do, and an edited table is solved anew."""
+    """VDN is the best sum exactly, and QMIX errs as trained networks do.
+
+    An edited table is solved anew.
+    """
     visit = Visit(browser, f"{site}notebooks/value_decomposition.html")
     box = visit.page.locator(".cia-explorer[data-explorer=matrix]")
     payoff = torch.tensor([[8.0, -12, -12], [-12, 0, 0], [-12, 0, 0]])
-    best_sum = (
-        payoff.mean(1, keepdim=True) + payoff.mean(0, keepdim=True) - payoff.mean()
-    )
+    rows, columns = payoff.mean(1, keepdim=True), payoff.mean(0, keepdim=True)
+    best_sum = rows + columns - payoff.mean()
 
     def error(method: str) -> float:
         return float(box.locator(f"[data-method={method}]").get_attribute("data-error"))
 
-    assert error("VDN") == pytest.approx(
-        float((best_sum - payoff).square().mean()), rel=1e-6
-    )
+    least = float((best_sum - payoff).square().mean())
+    assert error("VDN") == pytest.approx(least, rel=1e-6)
     assert 32 - 1e-3 < error("QMIX") < 36  # no monotone table does better than 32
     for row in range(3):
         for column in range(3):
-            box.get_by_label(f"payoff of actions {row} and {column}").fill(
-                str(row + column)
-            )
+            cell = box.get_by_label(f"payoff of actions {row} and {column}")
+            cell.fill(str(row + column))
     visit.page.wait_for_function(
         "document.querySelector('[data-method=VDN]').dataset.error < 1e-9"
     )
-    assert (
-        error("QMIX") < 0.01
-        and box.locator("[data-method=QPLEX]").count() == 0
-        and not visit.complaints
-    )
+    assert error("QMIX") < 0.01
+    assert box.locator("[data-method=QPLEX]").count() == 0
+    assert not visit.complaints
     visit.close()
 
 
 def test_the_sandbox_has_the_librarys_losses(site, browser):
     visit = Visit(browser, f"{site}notebooks/contrastive_identity.html")
     box = visit.page.locator(".cia-explorer[data-explorer=sandbox]")
-    credits, identities = (
-        torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]),
-        torch.tensor([[1.0, 0.0], [2.0, 1.0]]),
-    )
+    credits = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
+    identities = torch.tensor([[1.0, 0.0], [2.0, 1.0]])
 
     def agree() -> None:
-        assert float(box.get_attribute("data-cia")) == pytest.approx(
-            float(cia_loss(credits, identities)), abs=1e-5
-        )
-        assert float(box.get_attribute("data-cc")) == pytest.approx(
-            float(cc_loss(credits, identities)), abs=1e-5
-        )
+        cia = float(cia_loss(credits, identities))
+        cc = float(cc_loss(credits, identities))
+        assert float(box.get_attribute("data-cia")) == pytest.approx(cia, abs=1e-5)
+        assert float(box.get_attribute("data-cc")) == pytest.approx(cc, abs=1e-5)
 
     agree()
     box.focus()
@@ -260,17 +246,15 @@ def test_the_sandbox_has_the_librarys_losses(site, browser):
         cia_loss(credits, identities), (credits, identities)
     )
     box.get_by_role("button", name="one step downhill").click()
-    credits, identities = (
-        (credits - 0.5 * to_credits).detach(),
-        (identities - 0.5 * to_identities).detach(),
-    )
+    credits = (credits - 0.5 * to_credits).detach()
+    identities = (identities - 0.5 * to_identities).detach()
     agree()
     assert not visit.complaints
     visit.close()
 
 
 def test_slides_are_quiet_and_fit(site, browser):
-    """Every slide within its frame, every picture there and described, no request elsewhere."""
+    """Every slide fits its frame, every picture is described, nothing is fetched."""
     visit = Visit(browser, f"{site}slides.html")
     visit.page.wait_for_function(
         "window.MathJax.startup && document.querySelector('mjx-container')"
@@ -283,12 +267,9 @@ def test_slides_are_quiet_and_fit(site, browser):
             "(s => [s.scrollHeight, s.scrollWidth])(Reveal.getCurrentSlide())"
         )
         assert high <= 700 and wide <= 1100, f"slide {index}"
-    pictures = visit.page.evaluate(
-        "[...document.images].map(i => [i.naturalWidth, i.alt])"
-    )
-    assert (
-        len(pictures) > 4
-        and all(width > 0 and alt for width, alt in pictures)
-        and not visit.complaints
-    )
+    described = "[...document.images].map(i => [i.naturalWidth, i.alt])"
+    pictures = visit.page.evaluate(described)
+    assert len(pictures) > 4
+    assert all(width > 0 and alt for width, alt in pictures)
+    assert not visit.complaints
     visit.close()

@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be used are refused by name and never trained on; a run belongs to one process."""
+"""Checkpoints that cannot be used are refused; a run belongs to one process."""
 
 import os
 import pickle
@@ -59,14 +59,13 @@ def work(kept, tmp_path) -> Path:
 
 
 def refuses(work: Path, *parts: str, config=CONFIG, game=GAME, seed: int = 1) -> None:
-    """Training refuses the checkpoint, by name and before its first iteration, and leaves it as it was."""
+    """Training refuses the checkpoint before its first iteration, and leaves it be."""
     results, before = work.parents[2], (work / "checkpoint").read_bytes()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Training, "iterate", lambda _: pytest.fail("training went on"))
         refused(lambda: train(config, game, [seed], results), "checkpoint", *parts)
-    assert (work / "checkpoint").read_bytes() == before and not (
-        work.parent / f"seed_{seed}"
-    ).exists()
+    assert (work / "checkpoint").read_bytes() == before
+    assert not (work.parent / f"seed_{seed}").exists()
 
 
 def seal(work: Path, body: bytes) -> None:
@@ -129,7 +128,7 @@ def test_a_damaged_checkpoint_is_named_and_never_parsed(damage, work, monkeypatc
     "place", [0, len(MAGIC), len(MAGIC) + 1, 40, 85, 86, 90, 5_000, -1]
 )
 def test_one_flipped_bit_is_enough(place, work, monkeypatch):
-    """In the name, the format, the digest, its end, the header of the tensors, and in the tensors."""
+    """In the name, the format, the digest, its end, or the tensors and their header."""
     data = bytearray((work / "checkpoint").read_bytes())
     assert data.index(b"\n") == 85
     data[place] ^= 1
@@ -247,7 +246,10 @@ def test_another_process_holds_its_run_until_it_is_killed(tmp_path):
 
 
 def test_only_one_is_ever_inside(tmp_path):
-    """Many come and go at once, each making and removing the folder: others are refused, and nobody is hurt."""
+    """Many come and go at once: others are refused, and nobody is hurt.
+
+    Each makes and removes the folder.
+    """
     inside, visits, failures = [], [], []
 
     def visit() -> None:

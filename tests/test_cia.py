@@ -34,7 +34,7 @@ def with_gradients(loss, *inputs):
 
 
 def test_two_agents_by_hand():
-    """One trajectory of two steps: x^0 = (1, 2), x^1 = (3, 0); w_0 = (1, 0), w_1 = (0, 1).
+    """One trajectory: x^0 = (1, 2), x^1 = (3, 0); w_0 = (1, 0), w_1 = (0, 1).
 
     G = [[1, 3], [2, 0]] (row: identity). CIA compares along rows: softplus(3 - 1) and
     softplus(2 - 0). CC compares along columns: softplus(2 - 1) and softplus(3 - 0).
@@ -74,10 +74,16 @@ def test_zero_identities_give_log_k_and_no_gradient_to_credits():
 
 
 def test_gradients_by_their_closed_form():
-    """dL/dx^j = sum_k (P[k, j] - [k = j]) w_k / (B K); dL/dw_k = sum_b (sum_j P[k, j] x^j - x^k) / (B K)."""
-    x, w = random_credits(), random_identities(horizon=T)
+    """With P the softmax along the rows of G:
+
+    dL/dx^j = sum_k (P[k, j] - [k = j]) w_k / (B K)
+    dL/dw_k = sum_b (sum_j P[k, j] x^j - x^k) / (B K)
+    """
+    x = random_credits()
+    w = random_identities(horizon=T)
     _, to_credits, to_identities = with_gradients(cia_loss, x, w)
-    for_x, for_w = torch.zeros_like(x), torch.zeros_like(w)
+    for_x = torch.zeros_like(x)
+    for_w = torch.zeros_like(w)
     for b in range(B):
         logits = [[float(w[k] @ x[b, :, j]) for j in range(K)] for k in range(K)]
         for k in range(K):
@@ -115,11 +121,9 @@ def test_common_vector_in_all_identities_is_invisible_to_cc_only():
 
 
 def test_bias_cancels_in_cia_only():
-    x, w, bias = (
-        random_credits(),
-        random_identities(),
-        torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64),
-    )
+    x = random_credits()
+    w = random_identities()
+    bias = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
     logits = similarities(x, w) + bias.unsqueeze(-1)
     with_bias = -logits.log_softmax(2).diagonal(dim1=1, dim2=2).mean()
     assert_close(with_bias, cia_loss(x, w))
@@ -129,17 +133,22 @@ def test_bias_cancels_in_cia_only():
 
 
 def test_cia_is_cc_of_the_transposed_similarities():
-    """With T = N = K, credits and identities can trade places: G becomes its transpose."""
-    x, w = torch.randn(1, 4, 4, generator=rng(2)), torch.randn(4, 4, generator=rng(3))
-    swapped = similarities(w.T.unsqueeze(0), x[0].T.contiguous())
+    """With T = N = K, credits and identities can trade places: G is transposed."""
+    x = torch.randn(1, 4, 4, generator=rng(2))
+    w = torch.randn(4, 4, generator=rng(3))
+    x_for_w = w.T.unsqueeze(0)
+    w_for_x = x[0].T.contiguous()
+    swapped = similarities(x_for_w, w_for_x)
     assert_close(swapped, similarities(x, w).transpose(1, 2))
-    assert_close(cc_loss(w.T.unsqueeze(0), x[0].T.contiguous()), cia_loss(x, w))
+    assert_close(cc_loss(x_for_w, w_for_x), cia_loss(x, w))
     assert abs(float(cia_loss(x, w) - cc_loss(x, w))) > 0.1
 
 
 @pytest.mark.parametrize("loss", [cia_loss, cc_loss])
 def test_agents_and_identities_may_be_permuted_together(loss):
-    x, w, order = random_credits(), random_identities(), [2, 0, 1]
+    x = random_credits()
+    w = random_identities()
+    order = [2, 0, 1]
     assert_close(loss(x[..., order], w[order]), loss(x, w))
     assert abs(float(loss(x[..., order], w) - loss(x, w))) > 0.1
 

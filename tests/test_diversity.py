@@ -1,4 +1,4 @@
-"""GRE, SCDS, EOI, MAVEN and random shuffle: switched off they are their backbone, and on they do what they say."""
+"""GRE, SCDS, EOI, MAVEN and random shuffle: off their backbone, on what they say."""
 
 import copy
 import math
@@ -46,13 +46,13 @@ from ciacore.types import InvalidInputError
 
 
 def shared(ours, theirs) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Pairs of equally named online parameters of two learners; every one of `theirs`."""
+    """Pairs of equally named online parameters; every one of `theirs`."""
     mine = dict(ours.online.named_parameters())
     return [(mine[name], value) for name, value in theirs.online.named_parameters()]
 
 
 def updated(config, lengths=LENGTHS, updates=3, change=lambda _: None, **fields):
-    """A learner after some updates on random batches, with every random number of learning fixed."""
+    """A learner after some updates on random batches, all random numbers fixed."""
     ours = learner(config.but(**{**SMALL, "gradient_clip": 1e9, **fields}))
     change(ours)
     for seed in range(updates):
@@ -86,7 +86,7 @@ def test_gre_moves_mixing_weights_only():
 
 
 def test_gre_makes_credits_unequal():
-    """Alone, for some hundred steps: the entropy falls; with a negative weight it rises."""
+    """Alone for 200 steps: the entropy falls; with a negative weight it rises."""
     values = []
     for sign in (1, -1):
         ours, episodes = made("gre"), random_episodes([8] * 4)
@@ -104,10 +104,8 @@ def test_gre_makes_credits_unequal():
 
 
 def test_scds_without_weight_is_qplex():
-    with_part, plain = (
-        updated(METHODS["scds"], scds_beta=0.0),
-        updated(METHODS["qplex"]),
-    )
+    with_part = updated(METHODS["scds"], scds_beta=0.0)
+    plain = updated(METHODS["qplex"])
     assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
     rewarded = updated(METHODS["scds"])
     assert not all(torch.equal(a, b) for a, b in shared(rewarded, plain))
@@ -125,11 +123,9 @@ def test_divergence_of_policies():
 
 
 def test_scds_reward_compares_two_predictions():
-    """With equal predictors and beta1 = 1 nothing is left but the divergence of policies."""
-    ours, episodes = (
-        made("scds", scds_beta1=1.0, scds_beta2=1.0),
-        random_episodes([8] * 4),
-    )
+    """With equal predictors and beta1 = 1 only the divergence of policies is left."""
+    ours = made("scds", scds_beta1=1.0, scds_beta2=1.0)
+    episodes = random_episodes([8] * 4)
     part = ours.auxiliaries["scds"]
     values, hidden = ours.online["agent"].unroll(episodes)
     aware = part.targets["with_id"]
@@ -141,10 +137,8 @@ def test_scds_reward_compares_two_predictions():
         (aware.first, aware.second, aware.third),
         strict=True,
     ):
-        mine.weight.data, mine.bias.data = (
-            theirs.weight.data[:, : mine.in_features],
-            theirs.bias.data,
-        )
+        mine.weight.data = theirs.weight.data[:, : mine.in_features]
+        mine.bias.data = theirs.bias.data
     found = part.rewards(episodes, values, hidden)
     assert_close(found, policy_divergence(values[:, :-1], 1.0), rtol=1e-3, atol=1e-4)
     team = part.reward(episodes, values, hidden, torch.zeros(()))
@@ -228,10 +222,8 @@ def test_scds_sizes_on_turn():
 
 
 def test_eoi_moves_neither_agents_nor_mixer():
-    with_part, plain = (
-        updated(METHODS["eoi"], [8] * 4),
-        updated(METHODS["qmix"], [8] * 4),
-    )
+    with_part = updated(METHODS["eoi"], [8] * 4)
+    plain = updated(METHODS["qmix"], [8] * 4)
     assert all(torch.equal(a, b) for a, b in shared(with_part, plain))
 
 
@@ -275,10 +267,8 @@ def test_one_agent_explores_in_some_steps_of_some_episodes():
         episode_ratio=0.4,
         explore_ratio=0.25,
     )
-    observations, available = (
-        torch.zeros(games, 2, 4),
-        torch.ones(games, 2, 3, dtype=torch.bool),
-    )
+    observations = torch.zeros(games, 2, 4)
+    available = torch.ones(games, 2, 3, dtype=torch.bool)
     available[..., 2] = False  # the best action is not available
     generator = rng(1)
     memory, taken = explorer.start(observations, torch.zeros(games, 5), generator), []
@@ -310,7 +300,10 @@ def test_eoi_never_explores_in_evaluations():
 
 
 def test_identity_loss_by_hand():
-    """Two classes: for uniform p the cross-entropy is log 2 / 2 and the entropy term 0.1 log 2 / 2; never negative."""
+    """Two classes and uniform p: cross-entropy log 2 / 2, entropy term 0.1 log 2 / 2.
+
+    The loss is never negative.
+    """
     uniform = torch.full((6, 2), 0.5)
     assert_close(
         identity_loss(uniform, torch.arange(6) % 2).item(),
@@ -326,7 +319,10 @@ def test_identity_loss_by_hand():
 
 @pytest.mark.parametrize("target", ["published", "fixed"])
 def test_the_published_target_grows_and_the_fixed_one_follows(target):
-    """The target's weights, driven by constant online ones: 199 times as large in the end, or equal to them."""
+    """The target's weights, driven by constant online ones.
+
+    In the end they are 199 times as large, or equal to them.
+    """
     part = learner(METHODS["eoi"].but(**SMALL, eoi_target=target)).auxiliaries["eoi"]
     part.optimizers["values"].param_groups[0]["lr"] = 0.0
     rows = (
@@ -349,7 +345,10 @@ def test_the_published_target_grows_and_the_fixed_one_follows(target):
 
 
 def test_eoi_learns_who_saw_what():
-    """Agents with different observations are recognised; the rows a batch offers leave out its last transition."""
+    """Agents with different observations are recognised.
+
+    The rows that a batch offers leave out its last transition.
+    """
     part = EOI(SPEC._replace(observation_size=1, ends_early=False), METHODS["eoi"])
     part.make_optimizers()
     for optimizer in part.optimizers.values():
@@ -387,10 +386,8 @@ def test_other_latents_other_values():
     (values, hidden), (other, same_hidden) = (
         ours.online["agent"].unroll(each) for each in (episodes, turned)
     )
-    assert (
-        torch.equal(hidden, same_hidden)
-        and (values - other).abs().min(-1).values.min() > 0
-    )
+    assert torch.equal(hidden, same_hidden)
+    assert (values - other).abs().min(-1).values.min() > 0
     q_tot, other = (ours.forward(each).q_tot for each in (episodes, turned))
     assert (q_tot - other).abs().min() > 0
 
@@ -429,27 +426,23 @@ def test_maven_credits_are_not_negative():
 
 @pytest.mark.parametrize("numpy", [False, True])
 def test_the_latent_is_drawn_once_from_the_policy(numpy):
-    probabilities, agent = (
-        torch.tensor([0.5, 0.3, 0.2, 0.0]),
-        made("maven", latent_size=4).online["agent"],
-    )
+    probabilities = torch.tensor([0.5, 0.3, 0.2, 0.0])
+    agent = made("maven", latent_size=4).online["agent"]
     logits, zeros, generator = (probabilities + 1e-9).log(), torch.zeros, rng()
     if numpy:
-        agent, logits, zeros, generator = (
-            numpy_twin(agent),
-            logits.numpy(),
-            np.zeros,
-            np.random.default_rng(0),
-        )
+        agent = numpy_twin(agent)
+        logits = logits.numpy()
+        zeros = np.zeros
+        generator = np.random.default_rng(0)
 
     def logits_at(states):
         return library(logits).broadcast_to(logits, (len(states), 4))
 
     explorer = FollowingALatent(EpsilonGreedy(agent, 0.0), logits_at)
-    observations, available = (
-        zeros((5000, 2, 4)).astype(np.float32) if numpy else zeros((5000, 2, 4)),
-        zeros((5000, 2, 3)),
+    observations = (
+        zeros((5000, 2, 4)).astype(np.float32) if numpy else zeros((5000, 2, 4))
     )
+    available = zeros((5000, 2, 3))
     memory = explorer.start(observations, observations[:, 0], generator)
     assert_close(
         torch.as_tensor(memory.context).mean(0), probabilities, rtol=0, atol=0.02
@@ -461,7 +454,10 @@ def test_the_latent_is_drawn_once_from_the_policy(numpy):
 
 @pytest.mark.parametrize("entropy", ["published", "exact"])
 def test_gradient_of_the_latent_policy_by_hand(entropy):
-    """Published: (c - R) grad log pi, so that c is a baseline. Exact: a true entropy bonus."""
+    """Published: (c - R) grad log pi, so that c is a baseline.
+
+    Exact: a true entropy bonus.
+    """
     config = METHODS["maven"].but(
         **SMALL, latent_size=3, maven_entropy=entropy, maven_entropy_coefficient=0.5
     )

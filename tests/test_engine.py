@@ -1,4 +1,4 @@
-"""The engine: an iteration that a CUDA graph could capture, and seeds in lockstep that learn as they would alone."""
+"""An iteration that a CUDA graph could capture, and seeds in lockstep."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from bench import gpu
 from bench.plain import row_by_row
 from support.runs import same
-from support.toys import Stroll, learner, random_episodes, small
+from support.toys import CIA, Stroll, learner, random_episodes, small
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.testing import assert_close
@@ -36,32 +36,22 @@ CPU = torch.device("cpu")
 def imaginary(training: Training, mode: FakeTensorMode) -> Training:
     """The same training on tensors that have shapes and devices, but no values."""
     ours = training.learner
-    for module in [
-        *ours.online.modules(),
-        *ours.target.modules(),
-        *ours.auxiliaries.modules(),
-    ]:
+    modules = [*ours.online.modules(), *ours.target.modules()]
+    modules += ours.auxiliaries.modules()
+    for module in modules:
         for name, value in module.named_parameters(recurse=False):
-            setattr(
-                module,
-                name,
-                nn.Parameter(
-                    mode.from_tensor(value.data), requires_grad=value.requires_grad
-                ),
-            )
+            fake = mode.from_tensor(value.data)
+            parameter = nn.Parameter(fake, requires_grad=value.requires_grad)
+            setattr(module, name, parameter)
         for name, value in module.named_buffers(recurse=False):
             setattr(module, name, mode.from_tensor(value))
     ours.parameters = list(ours.online.parameters())
-    ours.optimizer, ours.env_steps = (
-        make_optimizer(ours.parameters, training.config),
-        mode.from_tensor(ours.env_steps),
-    )
+    ours.optimizer = make_optimizer(ours.parameters, training.config)
+    ours.env_steps = mode.from_tensor(ours.env_steps)
     for part in ours.auxiliaries.values():
         part.make_optimizers()
-    training.epsilon, training.returns = (
-        mode.from_tensor(torch.ones(())),
-        mode.from_tensor(training.returns),
-    )
+    training.epsilon = mode.from_tensor(torch.ones(()))
+    training.returns = mode.from_tensor(training.returns)
     training.replay.inserted = mode.from_tensor(training.replay.inserted)
     training.replay.slots = mode.from_tensor(training.replay.slots)
     return training
@@ -69,14 +59,11 @@ def imaginary(training: Training, mode: FakeTensorMode) -> Training:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_iteration_asks_for_no_value(method):
-    """Everything an engine captures runs on tensors without values: no data-dependent operation, no `.item()`."""
-    config, mode = (
-        METHODS[method].but(**SIZES),
-        FakeTensorMode(allow_non_fake_inputs=True),
-    )
-    training = imaginary(
-        Training(config, Turn(horizon=5), 0, CPU, in_numpy=False), mode
-    )
+    """What an engine captures runs on tensors without values, without `.item()`."""
+    config = METHODS[method].but(**SIZES)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    training = Training(config, Turn(horizon=5), 0, CPU, in_numpy=False)
+    training = imaginary(training, mode)
     with row_by_row(), mode:
         training.play_and_update(True)
         training.learner.copy_target()
@@ -96,17 +83,11 @@ def test_only_games_of_known_length_on_a_gpu_are_captured():
 
 
 def test_seeds_in_lockstep_learn_as_alone(replayed):
-    config = small(
-        method="qmix_cia",
-        mixer="qmix",
-        terms=("cia",),
-        cia_coefficient=0.5,
-        env_steps=200,
-    )
-    alone, together = (
-        [Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 3)]
-        for _ in "ab"
-    )
+    config = small(**CIA, env_steps=200)
+    alone, together = [], []
+    for trainings in (alone, together):
+        for seed in (1, 2, 3):
+            trainings.append(Training(config, Turn(horizon=5), seed, CPU, False))
     for training in alone:
         while training.running():
             training.iterate()
@@ -114,25 +95,21 @@ def test_seeds_in_lockstep_learn_as_alone(replayed):
     while together[0].running():
         lockstep.iterate()
     for one, other in zip(alone, together, strict=True):
-        assert one.log.metrics == other.log.metrics and one.clock == other.clock
-        pairs = zip(
-            one.learner.online.parameters(),
-            other.learner.online.parameters(),
-            strict=True,
-        )
-        assert all(torch.equal(a, b) for a, b in pairs)
-    updates, evaluations = (
-        together[0].clock.updates,
-        len(together[0].log.metrics["env_steps"]),
-    )
+        assert one.log.metrics == other.log.metrics
+        assert one.clock == other.clock
+        theirs = dict(other.learner.online.named_parameters())
+        for name, value in one.learner.online.named_parameters():
+            assert torch.equal(value, theirs[name]), name
+    updates = together[0].clock.updates
+    evaluations = len(together[0].log.metrics["env_steps"])
     assert len(replayed) > updates - engine.WARM_UP > 10 and evaluations > 5
 
 
 def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
     config = small(method="qmix", env_steps=200)
-    fine, broken, spare = (
-        Training(config, Turn(horizon=5), seed, CPU, False) for seed in (1, 2, 1)
-    )
+    fine = Training(config, Turn(horizon=5), 1, CPU, False)
+    broken = Training(config, Turn(horizon=5), 2, CPU, False)
+    spare = Training(config, Turn(horizon=5), 1, CPU, False)
     with torch.no_grad():
         broken.learner.online["mixer"].hyper_b1.bias.fill_(float("nan"))
     lockstep = SeedsInOneGraph([fine, broken])
@@ -140,20 +117,15 @@ def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
         lockstep.iterate()
     while spare.running():
         spare.iterate()
-    assert (
-        isinstance(broken.error, FloatingPointError)
-        and not broken.running()
-        and fine.error is None
-    )
+    assert isinstance(broken.error, FloatingPointError)
+    assert not broken.running()
+    assert fine.error is None
     assert fine.log.metrics == spare.log.metrics
 
 
 def test_what_make_gpu_measures(replayed, monkeypatch):
-    for name, value in {
-        "reset_peak_memory_stats": None,
-        "max_memory_allocated": 3_000_000,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3_000_000)
     config = METHODS["qmix_cia"].but(**SIZES)
     row = gpu.lockstep(config, 2, rounds=3, device=CPU)
     assert replayed == ["replay"] * 4 and row["seeds"] == 2 and row["peak_mb"] == 3.0
@@ -171,26 +143,24 @@ def test_what_make_gpu_measures(replayed, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.parametrize("method", METHODS)
 def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypatch):
-    """200 updates on the same recorded batches: captured on CUDA, plain on the CPU; both draw the same numbers."""
+    """200 updates on the same batches: captured on CUDA, plain on the CPU.
+
+    Both draw the same random numbers.
+    """
 
     def drawn(*shape, generator=None, device="cpu"):
-        flat = torch.arange(
-            torch.Size(*shape).numel()
-            if isinstance(shape[0], tuple)
-            else math.prod(shape),
-            device=device,
-        )
-        return (1e4 * torch.sin(flat + 1.0)).frac().abs().view(*shape)
+        if isinstance(shape[0], tuple):
+            (shape,) = shape
+        flat = torch.arange(math.prod(shape), device=device)
+        return (1e4 * torch.sin(flat + 1.0)).frac().abs().view(shape)
 
-    config, gpu = (
-        METHODS[method].but(**{**SIZES, "target_interval": 200}),
-        torch.device("cuda"),
-    )
+    config = METHODS[method].but(**{**SIZES, "target_interval": 200})
+    gpu = torch.device("cuda")
     plain, captured = learner(config), learner(config, device="cuda")
-    batches = [
-        random_episodes([8] * 4, seed=seed, latents=config.latent_size)
-        for seed in range(200)
-    ]
+    batches = []
+    for seed in range(200):
+        latents = config.latent_size
+        batches.append(random_episodes([8] * 4, seed=seed, latents=latents))
     monkeypatch.setattr(torch, "rand", drawn)
     shown = type(batches[0])(*(field.to(gpu) for field in batches[0]))
     graph = None
@@ -203,10 +173,9 @@ def test_captured_updates_follow_plain_ones_on_the_same_batches(method, monkeypa
         else:
             graph = graph or CapturedGraph(lambda: captured.update(shown), [])
             graph.launch()
-    for ours, theirs in zip(
-        captured.online.parameters(), plain.online.parameters(), strict=True
-    ):
-        assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-4)
+    theirs = dict(plain.online.named_parameters())
+    for name, value in captured.online.named_parameters():
+        assert_close(value.cpu(), theirs[name], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""Exercises in which something is broken: checks fail on what students get and pass on what they should find."""
+"""Exercises with a fault: checks fail on the broken and pass on the repaired file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = sorted(path.stem for path in (PLACE / "broken").glob("*.py"))
 
 
 def checked(name: str, folder: str) -> subprocess.CompletedProcess[str]:
-    """The checks of an exercise on a folder's version, run as the page tells students to."""
+    """The checks of an exercise on a folder's version, as the page runs them."""
     command = [
         sys.executable,
         "-m",
@@ -49,7 +49,7 @@ def test_every_exercise_has_its_three_files():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_and_repaired_differ_in_the_fault_alone(name):
-    """So that students repair, not rewrite: the same functions, at most three lines apart, and the text above."""
+    """Students repair and do not rewrite: the files differ in at most three lines."""
     texts = [
         (PLACE / folder / f"{name}.py").read_text().splitlines()[1:]
         for folder in ("broken", "repaired")

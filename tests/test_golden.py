@@ -34,7 +34,10 @@ from ciacore.types import Spec
 
 
 def natural_order() -> torch.Tensor:
-    """Where the published (0, +1, -1) window order has the cell that ours has in order (-1, 0, +1)."""
+    """Where each of our window's cells is in the published window.
+
+    Its order is (0, +1, -1), ours is (-1, 0, +1).
+    """
     wrapped = torch.tensor([2, 0, 1])
     window = (3 * wrapped.unsqueeze(1) + wrapped).flatten()
     return torch.cat([window, 9 + window])

@@ -1,4 +1,4 @@
-"""`make gpu` and what it takes along where there is no network, tried with a stand-in for Python and without a GPU."""
+"""`make gpu` and what it takes along, with a stand-in for Python, without a GPU."""
 
 import shutil
 import subprocess
@@ -29,7 +29,10 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A work tree with the script, one module, and a stand-in for Python that notes its calls and fails in one."""
+    """A work tree with the script, one module, and a stand-in for Python.
+
+    The stand-in notes its calls and fails in one.
+    """
     tree = tmp_path / "tree"
     (tree / "env").mkdir(parents=True)
     shutil.copy(ROOT / "env" / "gpu.sh", tree / "env")
@@ -53,7 +56,8 @@ def measured(tree: Path, **environment: str) -> tuple[int, list[str]]:
 
 def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
     code, calls = measured(tree, METHODS="qmix vdn")
-    assert code == 1 and calls == [
+    assert code == 1
+    assert calls == [
         "tests/reports/write.py --report test-gpu.txt -m gpu",
         "-m bench.gpu --methods qmix vdn",
         "book/build.py --execute-only --device cuda",
@@ -67,7 +71,7 @@ def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
 
 
 def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) -> None:
-    """The packed repository names the commit and what differs from it, and holds no file."""
+    """The packed repository names the commit and what differs, and holds no file."""
     git(tree, "init", "--quiet")
     git(tree, "add", ".")
     git(tree, "commit", "--quiet", "-m", "first")
@@ -84,7 +88,8 @@ def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) 
     (there / "module.py").write_text("x = 2\n")
     _, calls = measured(there)
     assert calls[0].startswith("-m pip install") and len(calls) == 5
-    assert git(there, "rev-parse", "HEAD") == commit and set(kinds.split()) == {
+    assert git(there, "rev-parse", "HEAD") == commit
+    assert set(kinds.split()) == {
         "commit",
         "tree",
     }

@@ -1,4 +1,7 @@
-"""The cell that fetches the book where a notebook came alone, in an environment that has neither book nor library."""
+"""The cell that fetches the book where a notebook came alone.
+
+It runs in an environment that has neither book nor library.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_a_notebook_alone_fetches_its_book(tmp_path: Path) -> None:
-    """A new virtual environment that sees our packages, but not our editable install; the source is this repository."""
+    """A new virtual environment sees our packages, but not our editable install.
+
+    The source is this repository.
+    """
     notebook = nbformat.read(ROOT / "notebooks" / "your_own_run.ipynb", as_version=4)
-    launch = next(
+    (launch,) = [
         cell.source
         for cell in notebook.cells
         if "launch" in cell.metadata.get("tags", [])
-    )
-    then = "import ciabook, ciacore\nprint(ciacore.__file__, os.getcwd(), os.path.isdir('../book/results'))"
+    ]
+    then = """
+import ciabook
+import ciacore
+print(ciacore.__file__, os.getcwd(), os.path.isdir("../book/results"))
+"""
     venv.create(tmp_path / "clean", with_pip=True)
     python = tmp_path / "clean" / "bin" / "python"
     (tmp_path / "elsewhere").mkdir()
@@ -49,7 +59,6 @@ def test_a_notebook_alone_fetches_its_book(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     where, cwd, results = done.stdout.split()
-    assert str(tmp_path / "clean") in where and cwd == str(
-        tmp_path / "elsewhere" / "cia-book" / "notebooks"
-    )
+    assert str(tmp_path / "clean") in where
+    assert cwd == str(tmp_path / "elsewhere" / "cia-book" / "notebooks")
     assert results == "True"

@@ -1,4 +1,4 @@
-"""One update: targets and losses by hand, padding, where gradients may flow, and a batch learned by heart."""
+"""One update: targets and losses by hand, padding, and where gradients may flow."""
 
 import copy
 import math
@@ -32,10 +32,8 @@ def test_greedy_actions_look_at_available_actions_only():
 
 
 def test_targets_and_loss_by_hand():
-    rewards, discounts = (
-        torch.tensor([[1.0, 2.0, 0.0]]),
-        torch.tensor([[0.9, 0.0, 0.0]]),
-    )
+    rewards = torch.tensor([[1.0, 2.0, 0.0]])
+    discounts = torch.tensor([[0.9, 0.0, 0.0]])
     next_values = torch.tensor([[10.0, 1e6, 1e6]], requires_grad=True)
     targets = td_targets(rewards, discounts, next_values)
     assert targets.tolist() == [[10.0, 2.0, 0.0]] and not targets.requires_grad
@@ -48,7 +46,10 @@ def test_targets_and_loss_by_hand():
     ("double_q", "expected"), [(True, 1 + 0.5 * (20 + 8)), (False, 1 + 0.5 * (30 + 9))]
 )
 def test_double_q_by_hand(double_q, expected):
-    """At t = 1 the online agents prefer actions 1 and 1 (0 is not available to agent 1); the target agents judge."""
+    """At t = 1 the online agents prefer actions 1 and 1; the target agents judge.
+
+    Action 0 is not available to agent 1.
+    """
     ours = learner(small(mixer="vdn", double_q=double_q))
     online = torch.tensor(
         [
@@ -94,10 +95,8 @@ def test_agent_unrolled_at_once_equals_step_by_step():
 
 
 def test_agents_share_weights_but_not_their_identity():
-    agent, observations = (
-        learner(small(mixer="vdn")).online["agent"],
-        torch.ones(1, 2, 4),
-    )
+    agent = learner(small(mixer="vdn")).online["agent"]
+    observations = torch.ones(1, 2, 4)
     values, _ = agent.step(observations, torch.zeros(1, 2, 3), agent.initial(1)[0])
     # same sight, another one-hot identity
     assert not torch.equal(values[:, 0], values[:, 1])
@@ -146,10 +145,8 @@ def test_masked_and_published_padding_differ_on_short_episodes_only(derivative):
 @pytest.mark.parametrize("padding", ["published", "masked"])
 def test_common_padding_of_a_batch_changes_no_loss(padding):
     """Episodes of at most 5 steps, stored on 5 or on 8 steps."""
-    ours, episodes = (
-        learner(small(**CIA, credit_padding=padding)),
-        random_episodes([5, 2, 4, 5]),
-    )
+    ours = learner(small(**CIA, credit_padding=padding))
+    episodes = random_episodes([5, 2, 4, 5])
     pads = {
         "observations": (0, 0, 0, 0, 0, 3),
         "states": (0, 0, 0, 3),
@@ -165,10 +162,8 @@ def test_common_padding_of_a_batch_changes_no_loss(padding):
         name: torch.nn.functional.pad(getattr(episodes, name), size)
         for name, size in pads.items()
     }
-    short, long = (
-        copy.deepcopy(ours).update(episodes),
-        copy.deepcopy(ours).update(episodes._replace(**fields)),
-    )
+    short = copy.deepcopy(ours).update(episodes)
+    long = copy.deepcopy(ours).update(episodes._replace(**fields))
     for name, value in short.items():
         assert_close(long[name], value, msg=name)
 
@@ -221,7 +216,10 @@ def test_detaching_changes_the_gradient_but_not_the_loss():
 @pytest.mark.parametrize("term", ["cia", "cc", "gre", "credit_ratio"])
 @pytest.mark.parametrize("derivative", ["exact", "published"])
 def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
-    """While no gradient is clipped: a zero more in the joint norm may round its last bit another way."""
+    """While no gradient is clipped.
+
+    A zero more in the joint norm may round its last bit another way.
+    """
     plain = learner(small(mixer="qmix", gradient_clip=1e9))
     with_term = learner(
         small(
@@ -241,7 +239,10 @@ def test_coefficient_zero_is_qmix_bit_for_bit(derivative, term):
 
 
 def test_cia_does_not_touch_the_agents_first_update():
-    """Published credits come detached: with the clip inactive, agents move as without CIA, and the mixer does not."""
+    """Published credits come detached: CIA moves the mixer alone.
+
+    So it is with the clip inactive.
+    """
     plain = learner(small(gradient_clip=1e9))
     contrastive = learner(
         small(gradient_clip=1e9, credit_derivative="published", **CIA)

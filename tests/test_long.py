@@ -1,4 +1,7 @@
-"""What takes minutes: learning, killed processes, the published runs, pages in a browser. `make test-long` runs it."""
+"""What takes minutes, run by `make test-long`.
+
+Learning, killed processes, the published runs, and pages in a browser.
+"""
 
 import os
 import random
@@ -40,8 +43,6 @@ CHROMIUM = [
     "--disable-gpu",
     "--no-first-run",
     "--disable-quic",
-]
-CHROMIUM += [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -63,7 +64,7 @@ def test_published_run_repeats(folder):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_learns_not_to_waste(method):
-    """After 30 000 steps the greedy team no longer throws points away as a random one does (about -93)."""
+    """After 30 000 steps the greedy team is better than a random one (about -93)."""
     (run,) = train(METHODS[method].but(env_steps=30_000), Turn(), seeds=[3])
     last = torch.tensor(run.metrics["episode_return"][-2:])
     assert last.mean() > -70
@@ -75,14 +76,24 @@ from ciacore import METHODS, train
 from ciacore.runtime import session
 from ciacore.games import Turn
 session.CHECKPOINT_SECONDS = 0
-config = METHODS[sys.argv[1]].but(env_steps=36_000, buffer=200, evaluation_interval=2_000)
-train(config, Turn(), [1], sys.argv[2], progress=lambda steps, *_, **__: print(steps, flush=True))
+sizes = {"env_steps": 36_000, "buffer": 200, "evaluation_interval": 2_000}
+config = METHODS[sys.argv[1]].but(**sizes)
+
+
+def progress(env_steps, *_, **__):
+    print(env_steps, flush=True)
+
+
+train(config, Turn(), [1], sys.argv[2], progress=progress)
 """
 
 
 @pytest.mark.parametrize("method", ["qmix", "qmix_cia"])
 def test_killed_at_twenty_five_random_moments(method, tmp_path):
-    """SIGKILL, with a checkpoint at every iteration: the digests of the undisturbed run, and no stray file."""
+    """SIGKILL, with a checkpoint at every iteration, leaves the undisturbed digests.
+
+    No stray file is left.
+    """
 
     def training(results: Path) -> subprocess.Popen:
         command = [sys.executable, "-c", LONGER, method, str(results)]
@@ -97,9 +108,8 @@ def test_killed_at_twenty_five_random_moments(method, tmp_path):
     moments, reached = random.Random(method), []
     for _ in range(25):
         process = training(tmp_path / "killed")
-        reached.append(
-            [int(process.stdout.readline()) for _ in range(moments.randint(2, 12))]
-        )
+        count = moments.randint(2, 12)
+        reached.append([int(process.stdout.readline()) for _ in range(count)])
         time.sleep(moments.random() * 0.05)
         process.kill()
         process.communicate()
@@ -115,13 +125,17 @@ def test_killed_at_twenty_five_random_moments(method, tmp_path):
 
 
 def test_papermill_killed_at_random_moments(tmp_path):
-    """SIGKILL to its whole group, twice while it starts, thrice after a checkpoint: the same command goes on."""
+    """SIGKILL to its whole group: the same command goes on.
+
+    Twice while it starts, thrice after a checkpoint.
+    """
     method = "qmix_cia"
+    results = tmp_path / "killed"
     parameters = {
         "method": method,
         "seeds": [1],
         "env_steps": 20_000,
-        "results": str(tmp_path / "killed"),
+        "results": str(results),
     }
     prepared = tmp_path / "train.ipynb"
     notebook = papermill.execute_notebook(
@@ -131,10 +145,13 @@ def test_papermill_killed_at_random_moments(tmp_path):
         prepare_only=True,
         progress_bar=False,
     )
-    often = nbformat.v4.new_code_cell(
-        "from ciacore.runtime import session\nexperiment.CHECKPOINT_SECONDS = 0"
-    )
-    notebook.cells.insert([cell.id for cell in notebook.cells].index("train-04"), often)
+    lines = [
+        "from ciacore.runtime import session",
+        "session.CHECKPOINT_SECONDS = 0",
+    ]
+    often = nbformat.v4.new_code_cell("\n".join(lines))
+    place = [cell.id for cell in notebook.cells].index("train-04")
+    notebook.cells.insert(place, often)
     nbformat.write(notebook, prepared)
     command = [
         sys.executable,
@@ -144,12 +161,10 @@ def test_papermill_killed_at_random_moments(tmp_path):
         str(tmp_path / "out.ipynb"),
         "-k",
         "python3",
+        "--no-progress-bar",
     ]
-    command += ["--no-progress-bar"]
-    place, moments = (
-        run_folder(tmp_path / "killed", "turn", method, 1).parent,
-        random.Random(method),
-    )
+    place = run_folder(tmp_path / "killed", "turn", method, 1).parent
+    moments = random.Random(method)
     checkpoint = work_folder(place / "seed_1") / CHECKPOINT
     for attempt in range(5):
         before = checkpoint.stat().st_ino if checkpoint.exists() else None
@@ -169,16 +184,17 @@ def test_papermill_killed_at_random_moments(tmp_path):
     (run,) = train(
         METHODS[method].but(env_steps=20_000), Turn(), [1], tmp_path / "undisturbed"
     )
-    assert (
-        len(read_run(place / "seed_1").provenance["resumed"]) >= 2
-        and not run.provenance["resumed"]
-    )
+    assert len(read_run(place / "seed_1").provenance["resumed"]) >= 2
+    assert not run.provenance["resumed"]
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
     assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
 
 
 def trained_plainly(seed: int) -> list[float]:
-    """Mean greedy returns of QMIX(CIA) without the fast paths: play in torch, nn.GRU, every row on its own."""
+    """Mean greedy returns of QMIX(CIA) without the fast paths.
+
+    It plays in torch, runs nn.GRU, and looks at every row on its own.
+    """
     with one_core(), row_by_row():
         config = METHODS["qmix_cia"].but(env_steps=300_000)
         training = Training(config, Turn(), seed, torch.device("cpu"), in_numpy=False)
@@ -188,10 +204,10 @@ def trained_plainly(seed: int) -> list[float]:
 
 
 def test_fast_and_plain_path_agree():
-    """Five seeds of 300 000 steps each: the difference of the mean returns has 0 in its 95 % bootstrap interval.
+    """Five seeds of 300 000 steps: the mean returns differ by nothing that shows.
 
-    The fast ones are the published runs with one game per seed
-    (`test_published_run_repeats` repeats them).
+    The 95 % bootstrap interval of the difference holds 0. The fast ones are the
+    published runs with one game per seed (`test_published_run_repeats` repeats them).
     """
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         plain = np.array(list(pool.map(trained_plainly, [1, 2, 3, 4, 5])))
@@ -205,17 +221,17 @@ def test_fast_and_plain_path_agree():
         low, high = np.quantile(
             ours[drawn[0]].mean(1) - theirs[drawn[1]].mean(1), [0.025, 0.975]
         )
-        print(
-            f"evaluations {window}: fast {ours.round(1)}, plain {theirs.round(1)}, difference {low:.1f} to {high:.1f}"
-        )
+        print(f"evaluations {window}: fast {ours.round(1)}, plain {theirs.round(1)}")
+        print(f"difference {low:.1f} to {high:.1f}")
         assert low <= 0 <= high
 
 
 @pytest.mark.browser
 def test_pages_load_without_a_complaint(tmp_path):
-    """Every page of the book as built last (`make book`), in headless Chromium without network.
+    """Every page of the book as built last (`make book`), in headless Chromium.
 
-    The console stays empty but for two lines in which the theme says what it has done.
+    There is no network. The console stays empty but for two lines in which the theme
+    says what it has done.
     """
     notes = re.compile(r'CONSOLE[:(]\d+[)\]]+ "\[(PST|togglebutton)\]: ')
     pages = sorted((ROOT / "_build" / "html").glob("*/*.html"))

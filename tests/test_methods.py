@@ -1,11 +1,11 @@
-"""What holds for every method: made of parts by their names, resumed bit for bit, seeds that do not see each other."""
+"""What holds for every method: its parts, resuming, and seeds that are alone."""
 
 import ast
 from pathlib import Path
 
 import pytest
 import torch
-from support.faults import after
+from support.faults import StopHere, after
 from support.runs import same
 from support.toys import SMALL, Stroll
 
@@ -19,34 +19,41 @@ from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
 LIBRARY = Path(__file__).resolve().parents[1] / "ciacore"
-FOURTEEN = "vdn qmix qplex qtran ow_qmix cw_qmix maven eoi gre scds qmix_rs qmix_cc qmix_cia qplex_cia"
+FOURTEEN = {
+    "vdn",
+    "qmix",
+    "qplex",
+    "qtran",
+    "ow_qmix",
+    "cw_qmix",
+    "maven",
+    "eoi",
+    "gre",
+    "scds",
+    "qmix_rs",
+    "qmix_cc",
+    "qmix_cia",
+    "qplex_cia",
+}
 # so that exploration shows in a few episodes
 TINY = {**SMALL, "eoi_episodes": 1.0, "eoi_steps": 0.5}
 GAMES = {"numpy": Turn(horizon=5), "torch": Stroll()}
 
 
-class Stopped(Exception):
-    """An interruption."""
-
-
 def test_there_are_fourteen():
-    assert set(METHODS) == set(FOURTEEN.split()) and all(
-        name == config.method for name, config in METHODS.items()
-    )
+    assert set(METHODS) == FOURTEEN
+    assert all(name == config.method for name, config in METHODS.items())
 
 
 def test_no_method_is_tested_for_by_its_name():
-    """Names of methods, mixers and terms appear where they are registered, and nowhere in what composes them."""
-    composing = [
-        LIBRARY / "training.py",
-        *(LIBRARY / "learning").glob("*.py"),
-        *(LIBRARY / "runtime").glob("*.py"),
-    ]
-    words = {*METHODS, *(name for known in SLOTS.values() for name in known)} - {
-        "central",
-        "latent",
-        "recurrent",
-    }
+    """Names of methods and parts appear only where they are registered."""
+    words = set(METHODS)
+    for known in SLOTS.values():
+        words |= set(known)
+    words -= {"central", "latent", "recurrent"}  # words of another use, too
+    composing = [LIBRARY / "training.py"]
+    for folder in ("learning", "runtime"):
+        composing += (LIBRARY / folder).rglob("*.py")
     for file in composing:
         tree = list(ast.walk(ast.parse(file.read_text())))
         prose = {node.value for node in tree if isinstance(node, ast.Expr)}
@@ -63,9 +70,8 @@ def test_a_method_is_its_parts(method):
     parts = assemble(Turn().spec, METHODS[method])
     found = {(slot, name) for slot, name, _ in named_parts(METHODS[method])}
     assert {("agent", METHODS[method].agent), ("mixer", METHODS[method].mixer)} <= found
-    assert set(parts.terms) == set(METHODS[method].terms) and set(
-        parts.auxiliaries
-    ) == set(METHODS[method].auxiliaries)
+    assert set(parts.terms) == set(METHODS[method].terms)
+    assert set(parts.auxiliaries) == set(METHODS[method].auxiliaries)
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -74,27 +80,24 @@ def test_every_method_goes_on_as_if_nothing_had_happened(method, game, tmp_path)
     config, game = METHODS[method].but(**TINY), GAMES[game]
     (whole,) = train(config, game, [1])
     for k in (7, 5):  # interrupted twice, after and before a target copy
-        with pytest.raises(Stopped):
-            train(config, game, [1], tmp_path, progress=after(k, Stopped))
+        with pytest.raises(StopHere):
+            train(config, game, [1], tmp_path, progress=after(k))
     (run,) = train(config, game, [1], tmp_path)
     assert same(run, whole) and len(run.provenance["resumed"]) == 2
     assert run.provenance["updates"] >= 5
     losses = run.metrics["losses"][-1]
-    assert set(losses) >= {"loss", "gradient_norm"} and all(
-        torch.isfinite(torch.tensor(list(losses.values())))
-    )
+    assert set(losses) >= {"loss", "gradient_norm"}
+    assert all(torch.isfinite(torch.tensor(list(losses.values()))))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
     config = METHODS[method].but(**TINY)
-    alone, together = (
-        [
-            Training(config, Turn(horizon=5), seed, torch.device("cpu"), False)
-            for seed in (1, 2)
-        ]
-        for _ in "ab"
-    )
+    cpu = torch.device("cpu")
+    alone, together = [], []
+    for trainings in (alone, together):
+        for seed in (1, 2):
+            trainings.append(Training(config, Turn(horizon=5), seed, cpu, False))
     for training in alone:
         while training.running():
             training.iterate()
@@ -103,9 +106,10 @@ def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
         lockstep.iterate()
     for one, other in zip(alone, together, strict=True):
         assert one.log.metrics == other.log.metrics
-        ours, theirs = tensors_of(one), tensors_of(other)
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        mine, theirs = tensors_of(one), tensors_of(other)
+        assert list(mine) == list(theirs)
+        for name, value in mine.items():
+            assert torch.equal(value, theirs[name]), name
     assert len(replayed) > 0
 
 
@@ -113,26 +117,22 @@ def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
 def test_seeds_of_every_kind_of_part_go_to_processes(method, tmp_path):
     config, game = METHODS[method].but(**TINY), Turn(horizon=5)
     both = train(config, game, [1, 2], tmp_path, processes=2)
-    assert all(
-        same(run, train(config, game, [run.seed])[0]) for run in both
-    ) and not same(*both)
+    assert all(same(run, train(config, game, [run.seed])[0]) for run in both)
+    assert not same(*both)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_explores_and_learns_from_its_seed_alone(method):
-    """The same seed twice is bit-equal, and training moved every network but those that only copy."""
+    """The same seed twice is bit-equal, and training moved all but copies."""
     config, game = METHODS[method].but(**TINY), Stroll()
-    (one,), (two,) = (train(config, game, [3]) for _ in "ab")
+    (one,) = train(config, game, [3])
+    (two,) = train(config, game, [3])
     assert same(one, two)
     (start,) = train(config.but(env_steps=1), game, [3])
-    still = {
-        name
-        for name in one.weights
-        if torch.equal(one.weights[name], start.weights[name])
-    }
-    # 256 rows are needed for a step
-    eoi = {name for name in one.weights if name.startswith("auxiliaries.eoi")}
-    assert still <= eoi
+    for name, value in one.weights.items():
+        # EOI needs 256 rows for a step
+        if not name.startswith("auxiliaries.eoi"):
+            assert not torch.equal(value, start.weights[name]), name
 
 
 UNFIT = {

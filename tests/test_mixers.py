@@ -1,4 +1,7 @@
-"""QPLEX, QTRAN's sum, the central network and the shuffled mixer: what each promises, whatever its weights."""
+"""QPLEX, QTRAN's sum, the central and the shuffled mixer: what each promises.
+
+It holds for any weights.
+"""
 
 import itertools
 
@@ -18,7 +21,7 @@ JOINT = torch.tensor(list(itertools.product(range(A), repeat=K)))  # [A^K, K]
 
 
 def mixer(name: str, seed: int = 0, wide: float = 3.0, **fields):
-    """A mixer with random weights, `wide` times those of a fresh one, in double precision."""
+    """A mixer in double precision with `wide` times the weights of a fresh one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = MIXERS[name](SPEC, small(**fields)).double()
@@ -28,7 +31,12 @@ def mixer(name: str, seed: int = 0, wide: float = 3.0, **fields):
 
 
 def utilities(values: torch.Tensor, actions: torch.Tensor) -> Utilities:
-    """What a mixer is told of joint actions [..., K], with all actions available; values [..., K, A]."""
+    """What a mixer is told of joint actions, with all actions available.
+
+    Args:
+        values: [..., K, A].
+        actions: [..., K].
+    """
     chosen = values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
     return Utilities(
         chosen,
@@ -38,7 +46,11 @@ def utilities(values: torch.Tensor, actions: torch.Tensor) -> Utilities:
 
 
 def every_joint_action(seed: int) -> tuple[torch.Tensor, Utilities, torch.Tensor]:
-    """Random values [B, K, A], and utilities [B, A^K, K] of all joint actions with their states."""
+    """Random values, and the utilities of all joint actions with their states.
+
+    Returns:
+        Values [B, K, A], utilities [B, A^K, K] and states [B, A^K, S].
+    """
     values = 2 * torch.randn(BATCH, K, A, generator=rng(seed), dtype=torch.float64)
     state = torch.randn(BATCH, STATE, generator=rng(seed + 1), dtype=torch.float64)
     shape = (BATCH, len(JOINT))
@@ -52,7 +64,7 @@ def every_joint_action(seed: int) -> tuple[torch.Tensor, Utilities, torch.Tensor
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("seed", range(5))
 def test_qplex_satisfies_igm(weights, seed):
-    """Of all A^K joint actions, the tuple of greedy ones has the largest Q_tot, and no other ties with it."""
+    """The tuple of greedy actions alone has the largest Q_tot of all A^K."""
     values, given, state = every_joint_action(seed)
     q_tot = mixer("qplex", seed, qplex_weights=weights)(given, state).q_tot
     assert torch.equal(JOINT[q_tot.argmax(1)], values.argmax(-1))
@@ -62,7 +74,10 @@ def test_qplex_satisfies_igm(weights, seed):
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_qplex_is_the_value_of_greedy_actions_plus_weighted_advantages(weights):
-    """Q_tot = sum_k (w_k max Q_k + v_k) + sum_k lambda_k w_k (Q_k - max Q_k), the last sum never above 0."""
+    """Q_tot = sum_k (w_k max Q_k + v_k) + sum_k lambda_k w_k (Q_k - max Q_k).
+
+    The last sum is never above 0.
+    """
     _, given, state = every_joint_action(0)
     made = mixer("qplex", qplex_weights=weights)
     at = made.at(state)
@@ -79,7 +94,10 @@ def test_qplex_is_the_value_of_greedy_actions_plus_weighted_advantages(weights):
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_qplex_credits_are_its_weights_without_importance(weights):
-    """No gradient flows through advantages, as published: the credit is w_k, and neither lambda_k w_k nor 1 + ..."""
+    """The credit is w_k, and neither lambda_k w_k nor 1 + ...
+
+    As published, no gradient flows through advantages.
+    """
     _, given, state = every_joint_action(1)
     made = mixer("qplex", qplex_weights=weights)
     at = made.at(state)
@@ -105,7 +123,10 @@ def test_qatten_weights_add_up_to_the_number_of_heads():
 
 
 def test_qatten_reads_its_block_of_the_state():
-    """Exchanging the features of two agents exchanges their weights, where the query does not look at them."""
+    """Exchanging the features of two agents exchanges their weights.
+
+    The query must not look at them.
+    """
     made = mixer("qplex", qplex_weights="qatten")
     for query in made.weights.query:
         query[0].weight.data[:, : K * UNIT] = 0
@@ -159,7 +180,7 @@ def test_value_sum_credits_are_one():
 
 
 def test_central_is_bound_by_nothing():
-    """Its slopes take both signs, and its greedy joint action need not be the tuple of greedy actions."""
+    """Its slopes take both signs, and its argmax need not be the greedy actions."""
     values, given, state = every_joint_action(5)
     made = mixer("central", wide=5.0)
     found = credits(made, given, state)
@@ -195,7 +216,7 @@ def test_a_shuffled_mixer_credits_the_slot_of_an_agent(order):
 
 
 def test_sizes_on_turn():
-    """Numbers of parameters of the published modules, for 77 state features, 2 agents and 6 actions."""
+    """The sizes of the published modules: 77 state features, 2 agents, 6 actions."""
     from ciacore.config import Config
     from ciacore.games import Turn
 

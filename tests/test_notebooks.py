@@ -1,4 +1,4 @@
-"""Notebooks run from top to bottom with small parameters, and the asserts in them hold."""
+"""Notebooks run from top to bottom with small parameters, and their asserts hold."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SMOKE = {
 
 
 def prepare(name: str, folder: Path) -> Path:
-    """The notebook with its small parameters, beside folder/book, so that `../book/...` is there."""
+    """The notebook with its small parameters, beside a link to book/."""
     parameters = SMOKE.get(name, {})
     if parameters:
         declared = papermill.inspect_notebook(str(NOTEBOOKS[name]))
@@ -46,7 +46,7 @@ def prepare(name: str, folder: Path) -> Path:
 
 
 def test_every_notebook_runs_somewhere():
-    """Here, or with its defaults and all its asserts in the build of `tests/test_book.py`."""
+    """Here, or with its defaults in the build of `tests/test_book.py`."""
     pages = re.findall(
         r"- file: notebooks/(\S+)", (ROOT / "book" / "_toc.yml").read_text()
     )

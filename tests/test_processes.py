@@ -1,4 +1,4 @@
-"""Several seeds on a CPU: a process each, the same results as alone, and failures that stay where they are."""
+"""Several seeds on a CPU: a process each, as alone, and failures apart."""
 
 import gc
 import os
@@ -43,9 +43,8 @@ def test_every_seed_is_what_it_is_alone(seeds, at_once, alone, tmp_path):
     runs = train(
         CONFIG, Turn(horizon=5), seeds, tmp_path, processes=at_once, progress=progress
     )
-    assert [run.seed for run in runs] == seeds and all(
-        same(run, alone[run.seed]) for run in runs
-    )
+    assert [run.seed for run in runs] == seeds
+    assert all(same(run, alone[run.seed]) for run in runs)
     assert all(
         same(read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed])
         for seed in seeds
@@ -54,9 +53,8 @@ def test_every_seed_is_what_it_is_alone(seeds, at_once, alone, tmp_path):
         f"seed_{n}" for n in sorted(seeds)
     ]
     steps, totals = zip(*(args for args, _ in reports), strict=True)
-    assert list(steps) == sorted(steps) and set(totals) == {
-        len(seeds) * CONFIG.env_steps
-    }
+    assert list(steps) == sorted(steps)
+    assert set(totals) == {len(seeds) * CONFIG.env_steps}
     assert steps[-1] > totals[0] and set(reports[-1][1]) == {"epsilon", "return"}
 
 
@@ -64,9 +62,8 @@ def test_in_memory_nothing_is_left_on_disk(alone, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     runs = train(CONFIG, Turn(horizon=5), [2, 1], processes=2)
-    assert [run.seed for run in runs] == [2, 1] and all(
-        same(run, alone[run.seed]) for run in runs
-    )
+    assert [run.seed for run in runs] == [2, 1]
+    assert all(same(run, alone[run.seed]) for run in runs)
     assert not list(tmp_path.iterdir())
 
 
@@ -91,10 +88,8 @@ def test_every_error_is_told(at_once, tmp_path):
     config = CONFIG.but(learning_rate=1e30, gradient_clip=1e30, env_steps=200)
     with pytest.raises(FloatingPointError, match="Lower learning_rate") as caught:
         train(config, Turn(horizon=5), [1, 2], tmp_path, processes=at_once)
-    assert (
-        len(caught.value.__notes__) == 1
-        and "Another seed failed too" in caught.value.__notes__[0]
-    )
+    assert len(caught.value.__notes__) == 1
+    assert "Another seed failed too" in caught.value.__notes__[0]
     assert files(tmp_path) == []
 
 
@@ -109,11 +104,9 @@ def test_a_mistake_of_a_game_comes_with_its_seed_and_place(tmp_path):
     with pytest.raises(RuntimeError) as caught:
         train(CONFIG, Broken(), [1, 2], tmp_path, processes=2)
     place, other = caught.value.__notes__
-    assert (
-        str(caught.value) == "seed 1: KeyError: 'apples'"
-        and "in available" in place
-        and other == "Another seed failed too: seed 2: KeyError: 'apples'"
-    )
+    assert str(caught.value) == "seed 1: KeyError: 'apples'"
+    assert "in available" in place
+    assert other == "Another seed failed too: seed 2: KeyError: 'apples'"
     assert files(tmp_path) == []
 
 
@@ -139,7 +132,8 @@ def test_files_in_the_working_directory_are_no_modules(tmp_path, monkeypatch):
     while not worker.ended:
         worker.read()
     worker.process.stdout.close()
-    assert worker.error is None and read_run(tmp_path / "seed_1").seed == 1
+    assert worker.error is None
+    assert read_run(tmp_path / "seed_1").seed == 1
 
 
 def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
@@ -198,9 +192,8 @@ def test_what_another_process_cannot_have_is_trained_here(monkeypatch):
     assert not picklable(CONFIG, holder)
     holder.helper = threading.Lock()
     assert not picklable(CONFIG, holder)
-    assert picklable(CONFIG, Turn()) and picklable(
-        CONFIG, MatrixGame([[1.0, 0.0], [0.0, 1.0]])
-    )
+    assert picklable(CONFIG, Turn())
+    assert picklable(CONFIG, MatrixGame([[1.0, 0.0], [0.0, 1.0]]))
     monkeypatch.setattr(Half, "__module__", "__main__")
     monkeypatch.setitem(MIXERS, "half", Half)
     assert not picklable(small(mixer="half"), GAME)
@@ -220,7 +213,8 @@ class Telling(processes.Worker):
         return messages
 
 processes.Worker = Telling
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has put the tests in the background
+# a shell may have told its background jobs to ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 train(LONGER.but(env_steps=10_000_000), TURN, [1, 2], sys.argv[1], processes=2)
 """
 
@@ -242,9 +236,8 @@ def test_no_worker_outlives_its_parent(number, tmp_path):
         time.sleep(0.1)
     place = tmp_path / "turn" / "qmix_cia"
     assert sorted(path.name for path in place.iterdir()) == [".seed_1", ".seed_2"]
-    assert (place / ".seed_1" / "checkpoint").exists() and (
-        place / ".seed_2" / "checkpoint"
-    ).exists()
+    assert (place / ".seed_1" / "checkpoint").exists()
+    assert (place / ".seed_2" / "checkpoint").exists()
 
 
 @pytest.mark.parametrize("number", [0, -1, True, 1.5, "2"])

@@ -1,4 +1,4 @@
-"""The repository as a whole: style, import floors, size, pins, notebooks, make targets."""
+"""The repository as a whole: style, floors, size, pins, notebooks, make targets."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_import_floors() -> None:
 
 
 def test_library_loads_uninstalled_and_alone(tmp_path: Path) -> None:
-    """A bare copy of the folder imports, and brings in none of the packages of the extras."""
+    """A bare copy of the folder imports, without the packages of the extras."""
     shutil.copytree(ROOT / "ciacore", tmp_path / "ciacore")
     program = (
         "import sys, ciacore, ciacore.games; print(ciacore.__file__, *sys.modules)"
@@ -154,7 +154,7 @@ def test_locks_are_sorted_and_agree() -> None:
 
 
 def test_the_container_installs_the_locks() -> None:
-    """Every file it copies by name is there, and every lock it installs is one of env/."""
+    """Every file that it copies and every lock that it installs is there."""
     text = (ROOT / "env" / "Containerfile").read_text()
     names = set(re.findall(r"env/[\w-]+\.txt", text))
     assert names == {
@@ -246,7 +246,7 @@ def test_notebooks_are_stripped() -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_parameters(path: Path) -> None:
-    """One kernel name; at most one parameters cell, every parameter in it typed and explained."""
+    """One kernel name; every parameter is typed and explained, in one cell."""
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
     cells = [
@@ -264,7 +264,7 @@ def test_notebook_parameters(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_checks_its_parameters_first(path: Path) -> None:
-    """The first code cell fetches the book, the next declares the parameters, and then they are checked.
+    """Code cells: fetch the book, declare the parameters, check them.
 
     The first is the same in all notebooks; `tests/test_launch.py` runs it.
     """
@@ -273,12 +273,11 @@ def test_notebook_checks_its_parameters_first(path: Path) -> None:
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "code"
     ][:3]
-    assert (
-        "launch" in launch.metadata.get("tags", []) and launch.source == launch_cell()
-    )
+    assert "launch" in launch.metadata.get("tags", [])
+    assert launch.source == launch_cell()
     assert "parameters" in first.metadata.get("tags", [])
-    lines = "from ciabook.page.parameters import check_parameters\n\ncheck_parameters(globals())"
-    assert second.source.startswith(lines)
+    imported = "from ciabook.page.parameters import check_parameters"
+    assert second.source.startswith(f"{imported}\n\ncheck_parameters(globals())")
 
 
 # prose

@@ -1,4 +1,7 @@
-"""An interrupted training goes on as if nothing had happened, bit for bit; and forgetting any part of it would show."""
+"""An interrupted training goes on as if nothing had happened, bit for bit.
+
+Forgetting any part of it would show.
+"""
 
 import random
 import shutil
@@ -32,11 +35,9 @@ COMPLETE = [
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 @pytest.mark.parametrize("game", GAMES)
 def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
-    config, game, count = (
-        small(**CIA, optimizer=optimizer, env_steps=45),
-        GAMES[game],
-        [],
-    )
+    config = small(**CIA, optimizer=optimizer, env_steps=45)
+    game = GAMES[game]
+    count = []
     (whole,) = train(config, game, [1], progress=lambda *_, **__: count.append(1))
     assert len(count) > 9 and whole.provenance["resumed"] == []
     for k in range(1, len(count) + 1):
@@ -46,13 +47,10 @@ def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
         assert files(place) == [".seed_1/checkpoint", ".seed_1/lock"]
         (run,) = train(config, game, [1], tmp_path / str(k))
         assert same(run, whole), k
-        assert files(place) == COMPLETE and [path.name for path in place.iterdir()] == [
-            "seed_1"
-        ]
-        assert (
-            len(run.provenance["resumed"]) == 1
-            and run.provenance["updates"] == whole.provenance["updates"]
-        )
+        assert files(place) == COMPLETE
+        assert [path.name for path in place.iterdir()] == ["seed_1"]
+        assert len(run.provenance["resumed"]) == 1
+        assert run.provenance["updates"] == whole.provenance["updates"]
         assert run.provenance["resumed"][0]["env_steps"] > 0
 
 
@@ -64,9 +62,8 @@ def test_resumed_twice_after_any_kind_of_interruption(kind, tmp_path):
         with pytest.raises(kind):
             train(config, game, [1], tmp_path, progress=after(k, kind))
     (run,) = train(config, game, [1], tmp_path)
-    assert same(run, whole) and [
-        entry["env_steps"] for entry in run.provenance["resumed"]
-    ] == [25, 40]
+    assert same(run, whole)
+    assert [entry["env_steps"] for entry in run.provenance["resumed"]] == [25, 40]
     assert (
         run.provenance["started"]
         <= run.provenance["resumed"][0]["at"]
@@ -76,7 +73,7 @@ def test_resumed_twice_after_any_kind_of_interruption(kind, tmp_path):
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_several_seeds_are_resumed_or_read(at_once, tmp_path):
-    """Interrupted twice: with one seed complete and one begun, or with two under way in processes of their own."""
+    """Interrupted twice: one seed complete and one begun, or two under way."""
     config, seeds = small(**CIA), [1, 2, 3]
     whole = [train(config, Turn(horizon=5), [seed])[0] for seed in seeds]
     for k in (14, 3):
@@ -100,7 +97,7 @@ def test_several_seeds_are_resumed_or_read(at_once, tmp_path):
 
 
 def test_a_seed_that_is_completed_meanwhile_is_read(tmp_path):
-    """Another process takes the second seed while this one trains the first, and is done before."""
+    """Another process takes and completes the second seed during the first."""
     config, game, theirs = small(**CIA), GAMES["numpy"], []
 
     def progress(*_, **__):
@@ -123,7 +120,10 @@ class Together:
 
 
 def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypatch):
-    """A kill between two checkpoints leaves them apart; the first is then complete before the other goes on."""
+    """A kill between two checkpoints leaves them apart.
+
+    The first is then complete before the other goes on.
+    """
     config, game = small(**CIA), GAMES["numpy"]
     whole = [train(config, game, [seed])[0] for seed in (1, 2)]
     monkeypatch.setattr("ciacore.runtime.session.capturable", lambda *_: True)
@@ -165,7 +165,10 @@ FORGOTTEN = {
 
 @pytest.fixture(scope="module", params=["torch", "numpy"])
 def interrupted(request, tmp_path_factory):
-    """After nine iterations: six updates, the last three since a copy of the target, some since an evaluation."""
+    """After nine iterations with six updates.
+
+    Three of them come after a copy of the target, some after an evaluation.
+    """
     # so small that meals happen
     game = GAMES["torch"] if request.param == "torch" else Turn(size=2, horizon=12)
     config = small(
@@ -183,7 +186,7 @@ def interrupted(request, tmp_path_factory):
 def test_whatever_a_checkpoint_would_forget_shows(
     what, interrupted, tmp_path, monkeypatch
 ):
-    """One part keeps its fresh value, and the resumed run differs from the whole one."""
+    """One part keeps its fresh value, and the resumed run is another."""
     config, game, results, whole = interrupted
     part = FORGOTTEN[what]
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
@@ -243,7 +246,7 @@ def test_a_signal_is_obeyed_after_a_checkpoint(number, tmp_path, undisturbed):
 
 
 def test_killed_at_random_moments(tmp_path, undisturbed):
-    """SIGKILL, which nobody can catch, with a checkpoint at every iteration; a few moments of the long test."""
+    """SIGKILL, with a checkpoint at every iteration; a part of the long test."""
     moments, reached = random.Random(1), []
     for _ in range(3):
         process = start_training(tmp_path, seconds=0)

@@ -1,4 +1,4 @@
-"""Whole episodes: what playing returns, what padding hides, and what the replay keeps."""
+"""Whole episodes: what play returns, padding hides and the replay keeps."""
 
 import pytest
 import torch
@@ -24,12 +24,10 @@ def test_episodes_that_end_early_are_padded_with_zeros():
     assert set(lengths.tolist()) == set(range(1, horizon + 1))  # every length occurred
     for row, length in enumerate(lengths.tolist()):
         real, padding = slice(None, length), slice(length, None)
-        assert (episodes.weights[row, real] == 1).all() and (
-            episodes.weights[row, padding] == 0
-        ).all()
-        assert (episodes.rewards[row, real] == 1).all() and (
-            episodes.rewards[row, padding] == 0
-        ).all()
+        assert (episodes.weights[row, real] == 1).all()
+        assert (episodes.weights[row, padding] == 0).all()
+        assert (episodes.rewards[row, real] == 1).all()
+        assert (episodes.rewards[row, padding] == 0).all()
         assert (episodes.discounts[row, : length - 1] == torch.tensor(GAMMA)).all()
         # no bootstrap at the end, nor behind it
         assert (episodes.discounts[row, length - 1 :] == 0).all()
@@ -43,10 +41,8 @@ def test_episodes_that_end_early_are_padded_with_zeros():
         assert (episodes.states[row, : length + 1, 0] == length).all()
         assert (episodes.observations[row, length + 1 :] == 0).all()
         assert (episodes.states[row, length + 1 :] == 0).all()
-        assert (
-            episodes.available[row, : length + 1].any(-1).all()
-            and not episodes.available[row, length + 1 :].any()
-        )
+        assert episodes.available[row, : length + 1].any(-1).all()
+        assert not episodes.available[row, length + 1 :].any()
 
 
 def test_only_available_actions_were_played():
@@ -74,7 +70,7 @@ def test_last_action_is_one_hot_after_real_steps_and_zero_elsewhere():
 
 
 def test_acting_saw_what_learning_will_see():
-    """The greedy actions of the rollout are the argmax of the values unrolled over the stored episodes."""
+    """The values unrolled over stored episodes say the greedy actions of play."""
     game, agent, _ = stroll()
     episodes = play(game, EpsilonGreedy(agent, 0.0), 40, rng(2), GAMMA)
     values, _ = agent.unroll(episodes)
@@ -84,7 +80,7 @@ def test_acting_saw_what_learning_will_see():
 
 
 def test_pad_by_hand():
-    """Three steps; the first episode ends at its second step, the other is cut by the time limit."""
+    """Three steps; one episode ends at its second step, the other at the limit."""
     ended = torch.tensor([[False, True, True], [False, False, True]])
     ones = torch.ones(2, 4, 1, 1)
     rewards = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -167,10 +163,8 @@ def test_the_replay_is_as_long_as_the_longest_episode_so_far():
     newer = short._replace(rewards=short.rewards + 100)
     replay.insert(newer)  # overwrites the first two
     steps = longer.rewards.shape[1]
-    assert (
-        replay.ring.rewards.shape[1] == steps
-        and replay.ring.observations.shape[1] == steps + 1
-    )
+    assert replay.ring.rewards.shape[1] == steps
+    assert replay.ring.observations.shape[1] == steps + 1
     expected = [
         torch.cat(pair) for pair in zip(pad_to(newer, steps), longer, strict=True)
     ]
@@ -185,7 +179,7 @@ def test_a_batch_is_cut_to_its_longest_episode_and_nothing_is_lost():
 
 
 def test_turn_is_stored_in_bytes_without_loss():
-    """The bytes give back exactly what the game showed, and the replay keeps them as bytes."""
+    """The bytes give back what the game showed, and the replay keeps bytes."""
     game, replay = Turn(horizon=8), Replay(3)
     agent = learner(small(mixer="vdn"), game.spec).online["agent"]
     shown = []

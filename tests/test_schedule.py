@@ -1,4 +1,4 @@
-"""When things happen: epsilon, updates, target copies and evaluations, counted without training."""
+"""When things happen: epsilon, updates, copies and evaluations, counted."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def test_epsilon_schedule(env_steps, epsilon):
 
 
 def test_epsilon_is_constant_within_an_episode(monkeypatch):
-    """The schedule runs on real steps and is read once per episode; evaluation plays with epsilon 0."""
+    """The schedule counts real steps; evaluation plays with epsilon 0."""
     episodes = []
 
     class Spy(EpsilonGreedy):
@@ -62,16 +62,17 @@ def test_epsilon_is_constant_within_an_episode(monkeypatch):
 
 
 class Counted:
-    """Stands in for play, learner and replay: every iteration is 100 steps per game, and nothing is learned."""
+    """Stands in for play, learner and replay; nothing is learned.
+
+    Every iteration is 100 steps per game.
+    """
 
     def __init__(self, monkeypatch, config: Config) -> None:
-        self.iterations, self.updated, self.copied, self.evaluated, self.epsilons = (
-            0,
-            [],
-            [],
-            [],
-            [],
-        )
+        self.iterations = 0
+        self.updated = []
+        self.copied = []
+        self.evaluated = []
+        self.epsilons = []
         self.online = torch.nn.ModuleDict(
             {"agent": RecurrentAgent(Turn().spec, config)}
         )
@@ -117,13 +118,10 @@ def test_published_run_is_counted_as_in_the_published_code(monkeypatch):
     assert counted.copied[0] == (200, 170)
     assert [index for index, _ in counted.copied] == list(range(200, 20_501, 200))
     assert counted.run.metrics["env_steps"] == list(range(100, 2_050_101, 10_000))
-    assert (
-        counted.run.metrics["updates"][:2] == [0, 70]
-        and counted.run.provenance["updates"] == 20_470
-    )
-    assert counted.epsilons[499] == pytest.approx(0.0519) and counted.epsilons[
-        500
-    ] == pytest.approx(0.05)
+    assert counted.run.metrics["updates"][:2] == [0, 70]
+    assert counted.run.provenance["updates"] == 20_470
+    assert counted.epsilons[499] == pytest.approx(0.0519)
+    assert counted.epsilons[500] == pytest.approx(0.05)
 
 
 def test_eight_games_at_once_are_one_iteration(monkeypatch):

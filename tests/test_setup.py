@@ -1,4 +1,4 @@
-"""env/bootstrap.sh with stand-ins for Python: what it refuses, what it repeats, what it leaves alone."""
+"""env/bootstrap.sh with stand-ins for Python: what it refuses and repeats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ esac
 
 
 class Machine:
-    """A folder with the files of an install, and a PATH with nothing but the tools and the stand-ins."""
+    """The files of an install, and a PATH of nothing but tools and stand-ins."""
 
     def __init__(self, folder: Path) -> None:
         self.tree, self.bin = folder / "tree", folder / "bin"
@@ -78,9 +78,8 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_no_python(machine: Machine) -> None:
     message = machine.refusal()
-    assert (
-        "Python 3.11 or 3.12 is needed" in message and "python3 is missing" in message
-    )
+    assert "Python 3.11 or 3.12 is needed" in message
+    assert "python3 is missing" in message
     assert "install python3.12" in message
 
 
@@ -94,10 +93,8 @@ def test_wrong_python(machine: Machine) -> None:
 def test_no_venv_module(machine: Machine) -> None:
     machine.python("python3.11", "3.11", venv=False)
     message = machine.refusal()
-    assert (
-        "python3.11 has no venv module" in message
-        and "apt install python3-venv" in message
-    )
+    assert "python3.11 has no venv module" in message
+    assert "apt install python3-venv" in message
 
 
 def test_no_disk_space(machine: Machine) -> None:
@@ -177,16 +174,21 @@ def test_another_python_than_that_of_the_environment(machine: Machine) -> None:
 
 
 def starcraft_setup(folder: Path, smac: str | None) -> str:
-    """The one sentence env/starcraft2/setup.sh stops with, in a tree of its own; `smac`: which one is installed."""
+    """The one sentence env/starcraft2/setup.sh stops with, in its own tree.
+
+    Args:
+        folder: Where the tree is made.
+        smac: Which package of that name is installed.
+    """
     script = folder / "env" / "starcraft2" / "setup.sh"
     script.parent.mkdir(parents=True)
     shutil.copy(ROOT / "env" / "starcraft2" / "setup.sh", script)
     if smac:
         python = folder / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
-        python.write_text(
-            f'#!/bin/sh\ncase "$2" in "import smac.env") exit {int(smac != "of the challenge")} ;; esac\nexit 0\n'
-        )
+        code = 0 if smac == "of the challenge" else 1
+        case = f'case "$2" in "import smac.env") exit {code} ;; esac'
+        python.write_text(f"#!/bin/sh\n{case}\nexit 0\n")
         python.chmod(0o755)
     tools = folder / "bin"
     tools.mkdir()
@@ -199,11 +201,9 @@ def starcraft_setup(folder: Path, smac: str | None) -> str:
         "SC2_ARCHIVE": str(folder / "none.zip"),
     }
     done = subprocess.run(["sh", str(script)], env=path, capture_output=True, text=True)
-    assert (
-        done.returncode == 2
-        and done.stderr.count("\n") == 1
-        and not (folder / "called").exists()
-    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert not (folder / "called").exists()
     return done.stderr
 
 
@@ -211,9 +211,8 @@ def test_starcraft_setup_says_what_is_the_users_to_do(tmp_path):
     assert "run make setup first" in starcraft_setup(tmp_path / "1", None)
     assert "it is SMAC3" in starcraft_setup(tmp_path / "2", "of PyPI")
     told = starcraft_setup(tmp_path / "3", "of the challenge")
-    assert (
-        "Read Blizzard's licence" in told and str(tmp_path / "3" / "none.zip") in told
-    )
+    assert "Read Blizzard's licence" in told
+    assert str(tmp_path / "3" / "none.zip") in told
 
 
 def test_nothing_here_accepts_a_licence_for_the_user():

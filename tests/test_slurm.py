@@ -1,4 +1,7 @@
-"""A real SLURM on one machine (env/slurm/one_machine.sh): a study passes, a node dies, a time limit hits."""
+"""A real SLURM on one machine (env/slurm/one_machine.sh).
+
+A study passes, a node dies, a time limit hits.
+"""
 
 import shutil
 import subprocess
@@ -85,7 +88,7 @@ def test_a_node_that_dies_changes_no_result(cluster, results, tmp_path):
 
 
 def test_a_time_limit_is_gone_on_from(cluster, results, tmp_path):
-    """One minute is less than a run takes: SLURM ends it, it keeps a checkpoint, and is submitted again."""
+    """SLURM ends a run after a minute; it keeps a checkpoint and goes on."""
     options = f"{PROFILE} --retries 4 --set-resources seed_1:runtime=1 seed_2:runtime=1"
     assert start_lab(results, "run", "minute", "--snakemake", options).wait(1_200) == 0
     runs = [read_run(path) for path in sorted(results.glob("turn/*/seed_*"))]

@@ -129,7 +129,8 @@ def test_a_slim_run_keeps_all_but_its_weights(tmp_path):
         "provenance.json",
     ]
     read = read_run(folder)
-    assert read.weights == {} and (read.config, read.metrics) == (
+    assert read.weights == {}
+    assert (read.config, read.metrics) == (
         whole.config,
         whole.metrics,
     )

@@ -1,9 +1,10 @@
-"""What each method costs: its wall time per iteration beside the arithmetic of its update, both relative to QMIX.
+"""What each method costs: its wall time beside the arithmetic of its update.
 
     PYTHONPATH=tests python -m bench.methods
 
-Writes book/results/bench/methods.json. All methods take turns, iteration by iteration,
-on one core, so that whatever slows the machine slows them alike.
+The time is that of an iteration, and both are relative to QMIX. Writes
+book/results/bench/methods.json. All methods take turns, iteration by iteration, on one
+core, so that whatever slows the machine slows them alike.
 """
 
 from __future__ import annotations
@@ -33,29 +34,40 @@ WARM_UP = 34  # iterations before the first that counts; updates begin with the 
 
 def iteration(training: Training) -> tuple[float, float]:
     """Seconds of play and of the update in one iteration."""
-    config, rng = training.config, training.rngs["learning"]
+    config = training.config
+    rngs = training.rngs
     start = time.perf_counter()
     policy = training.explore()  # as at the start of a training
-    episodes = play(
-        training.game, policy, config.n_games, training.rngs["play"], config.gamma
-    )
+    episodes = play(training.game, policy, config.n_games, rngs["play"], config.gamma)
     training.replay.insert(episodes)
-    training.learner.on_episodes(episodes, rng)
+    training.learner.on_episodes(episodes, rngs["learning"])
     between = time.perf_counter()
     if int(training.replay.inserted) >= config.batch:
-        training.learner.update(
-            training.replay.sample(config.batch, training.rngs["replay"]), rng
-        )
+        batch = training.replay.sample(config.batch, rngs["replay"])
+        training.learner.update(batch, rngs["learning"])
     return between - start, time.perf_counter() - between
 
 
 def in_place(added: torch.Size, a: torch.Size, b: torch.Size, **_: Any) -> int:
-    """Operations of `added.addmm_(a, b)`, the only product that torch's counter does not know."""
+    """Operations of `added.addmm_(a, b)`, which torch's counter does not know.
+
+    Args:
+        added: The shape of the result, [n, m].
+        a: The shape of the first factor, [n, k].
+        b: The shape of the second factor, [k, m].
+    """
     return 2 * a[0] * a[1] * b[1]
 
 
 def flops(training: Training, batch: Episodes) -> int:
-    """Floating-point operations in the matrix products of one update, forward and backward, in torch and in numpy."""
+    """Floating-point operations in the matrix products of one update.
+
+    Counted are the forward and the backward pass, in torch and in numpy.
+
+    Args:
+        training: Whose learner is updated.
+        batch: What it learns from.
+    """
     in_numpy = 0
 
     def product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -64,10 +76,10 @@ def flops(training: Training, batch: Episodes) -> int:
         return np.matmul(a, b, out=out)
 
     recurrence.matmul = product
+    known = {torch.ops.aten.addmm_: in_place}
+    counter = FlopCounterMode(display=False, custom_mapping=known)
     try:
-        with FlopCounterMode(
-            display=False, custom_mapping={torch.ops.aten.addmm_: in_place}
-        ) as counter:
+        with counter:
             training.learner.update(batch, training.rngs["learning"])
     finally:
         recurrence.matmul = np.matmul
@@ -77,44 +89,55 @@ def flops(training: Training, batch: Episodes) -> int:
 def measure(rounds: int) -> dict[str, Any]:
     """A row per method, and where they come from."""
     began = now()
+    play_times: dict[str, list[float]] = {}
+    update_times: dict[str, list[float]] = {}
+    counted: dict[str, int] = {}
     with one_core():
-        trainings = {
-            name: Training(config, Turn(), 1, torch.device("cpu"))
-            for name, config in METHODS.items()
-        }
+        trainings = {}
+        for name, config in METHODS.items():
+            trainings[name] = Training(config, Turn(), 1, torch.device("cpu"))
+            play_times[name] = []
+            update_times[name] = []
         for training in trainings.values():
             for _ in range(WARM_UP):
                 iteration(training)
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in trainings}
         for _ in range(rounds):
             for name, training in trainings.items():
-                times[name].append(iteration(training))
-        counted = {
-            name: flops(
-                training,
-                training.replay.sample(training.config.batch, training.rngs["replay"]),
-            )
-            for name, training in trainings.items()
-        }
+                played, updated = iteration(training)
+                play_times[name].append(played)
+                update_times[name].append(updated)
+        for name, training in trainings.items():
+            rng = training.rngs["replay"]
+            batch = training.replay.sample(training.config.batch, rng)
+            counted[name] = flops(training, batch)
         facts = provenance("cpu")
-    medians = {
-        name: [1000 * statistics.median(part) for part in zip(*pairs, strict=True)]
-        for name, pairs in times.items()
-    }
-    rows = [
-        {
-            "method": name,
-            "play_ms": round(medians[name][0], 2),
-            "update_ms": round(medians[name][1], 2),
-            "ratio": round(sum(medians[name]) / sum(medians["qmix"]), 3),
-            "counted": round(counted[name] / counted["qmix"], 3),
-        }
-        for name in trainings
-    ]
-    return {
-        "rows": rows,
-        "provenance": {**facts, "started": began, "finished": now(), "rounds": rounds},
-    }
+    played = {name: 1000 * statistics.median(play_times[name]) for name in trainings}
+    updated = {name: 1000 * statistics.median(update_times[name]) for name in trainings}
+    rows = []
+    for name in trainings:
+        ratio = (played[name] + updated[name]) / (played["qmix"] + updated["qmix"])
+        rows.append(
+            {
+                "method": name,
+                "play_ms": round(played[name], 2),
+                "update_ms": round(updated[name], 2),
+                "ratio": round(ratio, 3),
+                "counted": round(counted[name] / counted["qmix"], 3),
+            }
+        )
+    facts |= {"started": began, "finished": now(), "rounds": rounds}
+    return {"rows": rows, "provenance": facts}
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table as text."""
+    print(f"{'method':12}{'play ms':>10}{'update ms':>11}", end="")
+    print(f"{'ratio':>8}{'counted':>9}{'quotient':>10}")
+    for row in result["rows"]:
+        quotient = row["ratio"] / row["counted"]
+        print(f"{row['method']:12}{row['play_ms']:10.2f}", end="")
+        print(f"{row['update_ms']:11.2f}{row['ratio']:8.2f}", end="")
+        print(f"{row['counted']:9.2f}{quotient:10.2f}")
 
 
 def main() -> None:
@@ -126,12 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "methods.json")
     options = parser.parse_args()
     result = measure(options.rounds)
-    print(
-        f"{'method':12}{'play ms':>10}{'update ms':>11}{'ratio':>8}{'counted':>9}{'quotient':>10}"
-    )
-    for row in result["rows"]:
-        numbers = f"{row['play_ms']:10.2f}{row['update_ms']:11.2f}{row['ratio']:8.2f}{row['counted']:9.2f}"
-        print(f"{row['method']:12}{numbers}{row['ratio'] / row['counted']:10.2f}")
+    show(result)
     keep(options.out, result)
 
 

@@ -1,6 +1,7 @@
-"""Runs every test, the long ones included, and writes a report beside this file: commit, date, summary.
+"""Runs every test, the long ones included, and writes a report beside this file.
 
-`--report NAME` names the report (test-long.txt); everything else is handed to pytest.
+The report holds the commit, the date and the summary. `--report NAME` names it
+(test-long.txt); everything else is handed to pytest.
 """
 
 from __future__ import annotations

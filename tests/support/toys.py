@@ -32,13 +32,17 @@ def small(**fields) -> Config:
 
 
 def rng(seed: int = 0) -> torch.Generator:
+    """A generator of random numbers."""
     return torch.Generator().manual_seed(seed)
 
 
 def random_utilities(
     *shape: int, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Utilities:
-    """Chosen utilities with a standard deviation of 2, so that QMIX's hidden units are on both sides of 0."""
+    """Chosen utilities with a standard deviation of 2.
+
+    So QMIX's hidden units are on both sides of 0.
+    """
     chosen = 2 * torch.randn(*shape, generator=rng(seed), dtype=dtype)
     return Utilities(chosen, chosen, torch.zeros(*shape, 1, dtype=dtype))
 
@@ -49,7 +53,7 @@ class StrollState(NamedTuple):
 
 
 class Stroll:
-    """Two agents, 3 actions; each episode ends by its rules after 1..horizon steps; every step pays 1.
+    """Two agents, 3 actions; every step pays 1; an episode ends after 1..horizon steps.
 
     Whatever it shows or pays after its end is nonsense on purpose: nothing of it may
     reach the learner. Action 2 is available at even times only.
@@ -105,8 +109,17 @@ def random_episodes(
     gamma: float = 0.99,
     latents: int = 0,
 ) -> Episodes:
-    """Random episodes of the given lengths, padded to the longest of them; with one of `latents` latents each."""
-    generator, batch, steps = rng(seed), len(lengths), max(lengths)
+    """Random episodes, padded to the longest of them.
+
+    Args:
+        lengths: How many steps each has.
+        spec: The sizes of the game.
+        seed: Of all that is random.
+        gamma: The discount of a step.
+        latents: How many latents there are; each episode has one of them.
+    """
+    generator = rng(seed)
+    batch, steps = len(lengths), max(lengths)
     shape = (batch, steps + 1, spec.n_agents)
     ended = torch.arange(steps) == torch.tensor(lengths).unsqueeze(1) - 1
     available = torch.rand(*shape, spec.n_actions, generator=generator) < 0.7
@@ -115,19 +128,22 @@ def random_episodes(
     )
     available[:, :-1].scatter_(-1, actions.unsqueeze(-1), True)
     available[..., 0] |= ~available.any(-1)
+    context = None
+    observations = torch.randn(*shape, spec.observation_size, generator=generator)
+    states = torch.randn(batch, steps + 1, spec.state_size, generator=generator)
+    rewards = torch.randn(batch, steps, generator=generator)
+    if latents:
+        drawn = torch.randint(latents, (batch,), generator=generator)
+        context = torch.eye(latents)[drawn]
     return pad(
-        observations=torch.randn(*shape, spec.observation_size, generator=generator),
-        states=torch.randn(batch, steps + 1, spec.state_size, generator=generator),
+        observations=observations,
+        states=states,
         actions=actions,
         available=available,
-        rewards=torch.randn(batch, steps, generator=generator),
+        rewards=rewards,
         ended=ended,
         gamma=gamma,
-        context=torch.eye(latents)[
-            torch.randint(latents, (batch,), generator=generator)
-        ]
-        if latents
-        else None,
+        context=context,
     )
 
 
@@ -156,12 +172,13 @@ def made(method: str, **fields) -> Learner:
     return learner(METHODS[method].but(**{**SIZES, **fields}))
 
 
-def gradients(module: torch.nn.Module) -> dict[str, float]:
-    """Largest absolute gradient entry of each parameter; None where no gradient arrived."""
-    return {
-        name: None if p.grad is None else float(p.grad.abs().max())
-        for name, p in module.named_parameters()
-    }
+def gradients(module: torch.nn.Module) -> dict[str, float | None]:
+    """Largest absolute entry of each parameter's gradient; None where none arrived."""
+    found = {}
+    for name, parameter in module.named_parameters():
+        gradient = parameter.grad
+        found[name] = None if gradient is None else float(gradient.abs().max())
+    return found
 
 
 def reached(loss: Tensor, ours: Learner) -> set[str]:
@@ -177,6 +194,15 @@ def reached(loss: Tensor, ours: Learner) -> set[str]:
         if gradient is not None and gradient.abs().max() > 0:
             moved.add(name)
     return moved
+
+
+def size_of(*modules: torch.nn.Module) -> int:
+    """The number of parameters of all modules together."""
+    total = 0
+    for module in modules:
+        for parameter in module.parameters():
+            total += parameter.numel()
+    return total
 
 
 def under(names: set[str], *parts: str) -> bool:

@@ -1,4 +1,6 @@
-"""Records what rliable says of two made-up tables of scores; run in an environment of its own:
+"""Records what rliable says of two made-up tables of scores.
+
+Run it in an environment of its own:
 
 python -m venv /tmp/rliable && /tmp/rliable/bin/pip install "rliable==1.2.0" "pandas<3"
 /tmp/rliable/bin/python tests/data/rliable/make.py
