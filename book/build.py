@@ -46,7 +46,15 @@ STRICT = ["-W", "-n", "--keep-going", "--all", "-q"]
 
 
 def page_parameters(live: Path, device: str) -> dict[str, dict[str, Any]]:
-    """What the book gives its notebooks instead of their defaults; paths start at notebooks/."""
+    """What the book gives its notebooks; other parameters keep their defaults.
+
+    Args:
+        live: the folder of the runs trained just now.
+        device: where the book's trainings run.
+
+    Returns:
+        Page -> parameter -> value. Paths start at notebooks/.
+    """
     return {
         "notebooks/first_experiment": {"device": device},
         "notebooks/your_own_run": {"runs": os.path.relpath(live, NOTEBOOKS)},
@@ -134,7 +142,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def build(options: argparse.Namespace) -> Path:
-    """Returns the path of the book's first page, or of the executed notebooks where no pages are wanted."""
+    """Builds the book.
+
+    Args:
+        options: what `parse_arguments` returns.
+
+    Returns:
+        The path of the book's first page, or of the executed notebooks where no pages
+        are wanted.
+
+    Raises:
+        BuildError: a page is missing, a notebook failed, or Jupyter Book warned.
+    """
     folder = options.output.resolve() / "_build"
     live = options.runs.resolve() if options.runs else folder / "live"
     stage, unfinished = folder / "stage", folder / "unfinished"
@@ -149,9 +168,8 @@ def build(options: argparse.Namespace) -> Path:
         old.mkdir(parents=True)
     run = partial(execute, unfinished=unfinished, timeout=options.timeout)
     if training:
-        with phase(
-            f"Training {' and '.join(LIVE_METHODS)}, {options.env_steps} environment steps each"
-        ):
+        names = " and ".join(LIVE_METHODS)
+        with phase(f"Training {names}, {options.env_steps} environment steps each"):
             execute_all(training, run)
     stage_pages(stage, live / f"{LIVE_METHODS[-1]}.ipynb")
     with phase(f"Executing {len(others)} notebooks"):
@@ -195,7 +213,13 @@ def read_toc() -> list[str]:
 
 
 def training_jobs(live: Path, env_steps: int, device: str) -> list[Job]:
-    """One execution of the training notebook per live method."""
+    """One execution of the training notebook per live method.
+
+    Args:
+        live: the folder that receives runs and executed notebooks.
+        env_steps: length of each training, in environment steps.
+        device: where the trainings run.
+    """
     shared = {
         "game": "turn",
         "seeds": [LIVE_SEED],
@@ -214,7 +238,13 @@ def training_jobs(live: Path, env_steps: int, device: str) -> list[Job]:
 def page_jobs(
     pages: list[str], stage: Path, parameters: dict[str, dict[str, Any]]
 ) -> list[Job]:
-    """One execution per notebook of the book; the training notebook is executed already."""
+    """One execution per notebook of the book, but not of the training notebook.
+
+    Args:
+        pages: the pages of the book, without suffix.
+        stage: the folder that receives the executed notebooks.
+        parameters: page -> parameter -> value.
+    """
     notebooks = [
         page for page in pages if page.startswith("notebooks/") and page != TRAIN
     ]
@@ -225,21 +255,32 @@ def page_jobs(
 
 
 def check_parameters(jobs: list[Job]) -> None:
-    """Raises BuildError for a parameter that its notebook does not declare; papermill only warns."""
+    """Refuses a parameter that its notebook does not declare; papermill only warns.
+
+    Raises:
+        BuildError: there is such a parameter.
+    """
     for job in jobs:
         declared = papermill.inspect_notebook(str(job.source)) if job.parameters else {}
         unknown = sorted(set(job.parameters) - set(declared))
         if unknown:
-            expected = (
-                ", ".join(declared) or "none (it has no cell tagged `parameters`)"
-            )
+            none = "none (it has no cell tagged `parameters`)"
             raise BuildError(
-                f"{name_of(job)} does not declare {', '.join(unknown)}. It declares: {expected}."
+                f"{name_of(job)} does not declare {', '.join(unknown)}."
+                f" It declares: {', '.join(declared) or none}."
             )
 
 
 def execute_all(jobs: list[Job], run: partial[str]) -> None:
-    """Raises BuildError with one line per notebook that failed."""
+    """Executes notebooks, two at a time.
+
+    Args:
+        jobs: the notebooks to execute.
+        run: `execute`, with all arguments but the job.
+
+    Raises:
+        BuildError: notebooks failed; one line for each.
+    """
     # threads do not survive a fork
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         outcomes = zip(jobs, pool.map(run, jobs), strict=True)
@@ -253,7 +294,16 @@ def execute_all(jobs: list[Job], run: partial[str]) -> None:
 
 
 def execute(job: Job, unfinished: Path, timeout: int) -> str:
-    """Executes one notebook and returns why it failed, or nothing."""
+    """Executes one notebook.
+
+    Args:
+        job: the notebook, where it goes, and its parameters.
+        unfinished: the folder it lies in until every cell has succeeded.
+        timeout: seconds one cell may take.
+
+    Returns:
+        Why it failed, or the empty string.
+    """
     draft = unfinished / job.target.name
     try:
         papermill.execute_notebook(
@@ -268,9 +318,12 @@ def execute(job: Job, unfinished: Path, timeout: int) -> str:
             extra_arguments=["--log-level=50"],
         )
     except papermill.PapermillExecutionError as error:
-        return f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}\n    See {draft}"
-    except Exception as error:  # a cell out of time, a kernel that died, a notebook that cannot be read
-        return f"{type(error).__name__}: {str(error).strip() or 'no message'}\n    See {draft}"
+        reason = f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}"
+        return f"{reason}\n    See {draft}"
+    # a cell out of time, a kernel that died, a notebook that cannot be read
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        return f"{reason}\n    See {draft}"
     draft.write_text(
         json.dumps(without_root(json.loads(draft.read_text("utf-8"))), indent=1),
         "utf-8",
@@ -291,19 +344,24 @@ def without_root(value: Any) -> Any:
 
 
 def stage_pages(stage: Path, training: Path) -> None:
-    """Copies the pages and the executed training; papermill adds the other notebooks."""
+    """Copies the pages and the executed training; papermill adds the other notebooks.
+
+    Args:
+        stage: the folder that receives them.
+        training: the executed training notebook.
+
+    Raises:
+        BuildError: the training notebook is not there.
+    """
     if not training.is_file():
         raise BuildError(
-            f"{training.parent} has no {training.name}. Give --runs the `live` folder of a build."
+            f"{training.parent} has no {training.name}."
+            " Give --runs the `live` folder of a build."
         )
-    shutil.copytree(
-        ROOT / "book", stage / "book", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copytree(
-        ROOT / "ciacore",
-        stage / "ciacore",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )  # quoted by pages
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "book", stage / "book", ignore=ignore)
+    # pages quote it
+    shutil.copytree(ROOT / "ciacore", stage / "ciacore", ignore=ignore)
     shutil.copy(ROOT / "CHANGELOG.md", stage)
     shutil.copytree(ROOT / "env" / "starcraft2", stage / "env" / "starcraft2")
     (stage / "notebooks").mkdir()
@@ -311,7 +369,7 @@ def stage_pages(stage: Path, training: Path) -> None:
 
 
 def withhold_solutions(stage: Path) -> None:
-    """Takes the solutions out of staged pages, and the cells that check them (tagged hide-cell)."""
+    """Takes solutions out of staged pages, and the hide-cell cells that check them."""
     solution = re.compile(r"^(`{3,})\{solution\}.*?^\1\n", re.MULTILINE | re.DOTALL)
     for path in stage.glob("*/**/*.md"):
         path.write_text(
@@ -331,7 +389,11 @@ def withhold_solutions(stage: Path) -> None:
 
 
 def render(folder: Path) -> None:
-    """Runs Jupyter Book on the stage. Raises BuildError on any warning, naming files as the repository does."""
+    """Runs Jupyter Book on the stage.
+
+    Raises:
+        BuildError: Jupyter Book warned; files are named as in the repository.
+    """
     shutil.rmtree(folder / "html", ignore_errors=True)
     stage = folder / "stage"
     command = [*JUPYTER_BOOK, str(stage), "--path-output", str(folder.parent), *STRICT]

@@ -1,4 +1,7 @@
-"""Slides from the sources of the book: book/slides.md, with its figures and equations taken from the built pages."""
+"""Slides from the sources of the book.
+
+book/slides.md is the text. Its figures and equations are those of the built pages.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,26 @@ HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Who earned it? Slides</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="reveal/reset.css"><link rel="stylesheet" href="reveal/reveal.css">
+<link rel="stylesheet" href="reveal/reset.css">
+<link rel="stylesheet" href="reveal/reveal.css">
 <link rel="stylesheet" href="reveal/book.css">
-<script>window.MathJax = {tex: {inlineMath: [["\\\\(", "\\\\)"]], displayMath: [["\\\\[", "\\\\]"]]}};</script>
+<script>
+window.MathJax = {
+  tex: {inlineMath: [["\\\\(", "\\\\)"]], displayMath: [["\\\\[", "\\\\]"]]}
+};
+</script>
 <script src="mathjax/tex-svg-full.js"></script></head>
 <body><div class="reveal"><div class="slides">
 """
 FOOT = """</div></div><script src="reveal/reveal.js"></script>
-<script>Reveal.initialize({hash: true, transition: "none", width: 1100, height: 700});</script></body></html>
+<script>
+Reveal.initialize({hash: true, transition: "none", width: 1100, height: 700});
+</script></body></html>
 """
 
 
 def figures(pages: Path) -> dict[str, str]:
-    """Name -> the image and the page it is made on, for every named figure of the rendered pages."""
+    """Name -> image and the page it is made on, for every named figure of the pages."""
     found = {}
     for page in sorted(pages.glob("notebooks/*.html")):
         for name, inside in re.findall(
@@ -36,7 +46,8 @@ def figures(pages: Path) -> dict[str, str]:
         ):
             image = re.search(r"<img [^>]*>", inside)
             if image:
-                link = f'<a href="notebooks/{page.name}#{name}">notebooks/{page.stem}.ipynb</a>'
+                address = f"notebooks/{page.name}#{name}"
+                link = f'<a href="{address}">notebooks/{page.stem}.ipynb</a>'
                 tag = re.sub(r'src="\.\./', 'src="', image[0])
                 found[name] = f'{tag}<p class="made">Made by {link}.</p>'
     return found
@@ -65,6 +76,14 @@ def equations(stage: Path) -> dict[str, str]:
 
 def write_slides(source: Path, stage: Path, pages: Path) -> Path:
     """Writes slides.html beside the book's first page.
+
+    Args:
+        source: the text, book/slides.md.
+        stage: the folder of the staged pages, which hold the equations.
+        pages: the folder of the rendered pages, which hold the figures.
+
+    Returns:
+        The path of slides.html.
 
     Raises:
         KeyError: a figure or an equation that the book does not have.

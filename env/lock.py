@@ -17,16 +17,14 @@ from pathlib import Path
 
 ENV = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((ENV.parent / "pyproject.toml").read_text())["project"]
-PYPI = [
-    "--isolated",
-    "--index-url",
-    "https://pypi.org/simple",
-]  # whatever this machine is set to: its torch is for CUDA
+# whatever this machine is set to: its torch is for CUDA
+PYPI = ["--isolated", "--index-url", "https://pypi.org/simple"]
 CUDA = re.compile(r"(nvidia|cuda)-|triton$")
-HEADER = """\
-# {what}
-# Made by `make lock` on {today}, with Python {python}, from pyproject.toml and env/held.txt. Do not edit by hand.
-"""
+HEADER = (
+    "# {what}\n"
+    "# Made by `make lock` on {today}, with Python {python}, "
+    "from pyproject.toml and env/held.txt. Do not edit by hand.\n"
+)
 
 
 def canonical(name: str) -> str:
@@ -37,7 +35,16 @@ def canonical(name: str) -> str:
 def resolve(
     requirements: list[str], constraints: Path | None, cuda: bool = False
 ) -> dict[str, str]:
-    """Name -> version of everything pip would install for these requirements in an empty environment."""
+    """What pip would install for these requirements in an empty environment.
+
+    Args:
+        requirements: as pip understands them.
+        constraints: a file of versions that pip must keep to, or None.
+        cuda: whether to take PyPI's build of torch, and keep its CUDA packages.
+
+    Returns:
+        Package -> version.
+    """
     pip = [sys.executable, "-m", "pip", *(PYPI[:1] if cuda else [])]
     command = [
         *pip,
@@ -66,7 +73,13 @@ def resolve(
 
 
 def write_lock(path: Path, what: str, pins: dict[str, str]) -> None:
-    """One `name==version` per line, sorted."""
+    """Writes one `name==version` per line, sorted.
+
+    Args:
+        path: the lock file.
+        what: its first line, which says what it is for.
+        pins: package -> version.
+    """
     header = HEADER.format(what=what, today=date.today(), python=sys.version.split()[0])
     path.write_text(
         header + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))

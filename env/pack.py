@@ -1,4 +1,6 @@
-"""Packs into .gpu/ what a GPU machine without network lacks: python env/pack.py HAS.txt [--python 3.12]
+"""Packs into .gpu/ what a GPU machine without network lacks.
+
+    python env/pack.py HAS.txt [--python 3.12]
 
 HAS.txt lists the packages that are there, torch and JAX for CUDA among them, one per
 line, as `pip freeze` prints them. Packed are wheels of what experiments, notebooks and
@@ -64,7 +66,18 @@ def pins() -> dict[str, str]:
 
 
 def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
-    """Pinned packages that ROOTS need and the machine has not, by what the packages installed here ask for."""
+    """Pinned packages that ROOTS need and the machine has not.
+
+    What a package needs is what the one that is installed here asks for.
+
+    Args:
+        has: the packages that are on the machine.
+        pinned: package -> version.
+        python: the version of Python on the machine.
+
+    Returns:
+        Lines `name==version`, sorted.
+    """
     found, todo = set(), [canonicalize_name(name) for name in ROOTS]
     while todo:
         name = todo.pop()
@@ -89,7 +102,14 @@ def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
 
 
 def pack_commit(repository: Path, target: Path) -> None:
-    """A git folder with the last commit and its trees, without files: enough to name it and what differs from it."""
+    """Writes a git folder with the last commit and its trees, but no files.
+
+    That is enough to name the commit, and the files that differ from it.
+
+    Args:
+        repository: the folder to take the commit from.
+        target: the git folder to write.
+    """
     clone = ["git", "clone", "--quiet", "--bare", "--depth=1", "--filter=blob:none"]
     clone += ["--upload-pack=git -c uploadpack.allowFilter=true upload-pack"]
     subprocess.run([*clone, repository.resolve().as_uri(), target], check=True)
@@ -111,11 +131,8 @@ def main() -> int:
         for line in options.has.read_text().splitlines()
         if line
     }
-    wanted, place, part = (
-        lacking(has, pins(), options.python),
-        ROOT / ".gpu",
-        ROOT / ".gpu.part",
-    )
+    wanted = lacking(has, pins(), options.python)
+    place, part = ROOT / ".gpu", ROOT / ".gpu.part"
     shutil.rmtree(part, ignore_errors=True)
     pip = [
         sys.executable,

@@ -1,4 +1,7 @@
-"""Repairs what the theme and Sphinx write against WCAG A, once the pages are there; tests/test_browser.py runs axe."""
+"""Repairs what the theme and Sphinx write against WCAG A, once the pages are there.
+
+tests/test_browser.py runs axe on them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ ROLES = re.compile(r' role="(doc-biblioentry|doc-backlink)"')
 
 
 def repaired(page: str) -> str:
-    """Toggles of the contents get a name, parameters of a signature are no list of definitions, old roles go."""
+    """The same page, accessible.
+
+    Toggles of the contents get a name. The parameters of a signature are no longer a
+    list of definitions. Old roles go.
+    """
     page = page.replace(
         NAMELESS, NAMELESS.replace("<summary>", '<summary aria-label="pages below">')
     )
@@ -23,7 +30,12 @@ def repaired(page: str) -> str:
 
 
 def finish(app: Any, error: Exception | None) -> None:
-    """Rewrites every page of an HTML build that succeeded."""
+    """Rewrites every page of an HTML build that succeeded.
+
+    Args:
+        app: the application of Sphinx.
+        error: why the build failed, or None.
+    """
     if error is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             before = path.read_text(encoding="utf-8")

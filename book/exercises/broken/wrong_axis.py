@@ -5,7 +5,12 @@ from torch import Tensor
 
 
 def cia_loss(credits: Tensor, identities: Tensor) -> Tensor:
-    """credits [B, T, K], identities [K, T] -> mean surprise of the identities at their own agents' credits."""
+    """The mean surprise of the identities at their own agents' credits.
+
+    Args:
+        credits: [B, T, K].
+        identities: [K, T].
+    """
     similarities = torch.einsum("kt,btj->bkj", identities, credits)
     log_p = similarities.log_softmax(dim=1)
     return -log_p.diagonal(dim1=1, dim2=2).mean()

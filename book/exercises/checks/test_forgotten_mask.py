@@ -13,9 +13,8 @@ def test_by_hand():
 def test_values_in_padding_do_not_matter():
     q_tot, weights = torch.tensor([[1.0, 3.0, 7.0]]), torch.tensor([[1.0, 1.0, 0.0]])
     other = torch.tensor([[1.0, 3.0, -100.0]])
-    assert td_loss(q_tot, torch.zeros(1, 3), weights) == td_loss(
-        other, torch.zeros(1, 3), weights
-    )
+    targets = torch.zeros(1, 3)
+    assert td_loss(q_tot, targets, weights) == td_loss(other, targets, weights)
 
 
 def test_more_padding_does_not_matter():
