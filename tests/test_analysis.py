@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from ciabook.evidence.analysis import (
-    along,
     behavioural_difference,
     concatenated,
     credit_distribution,
+    evaluate_on,
     greedy_episodes,
     identified,
     kl_matrix,
@@ -63,11 +63,11 @@ def test_credits_of_every_method_along_its_own_and_others_episodes(method):
     """Closed form, autograd and what is known of the mixer agree; agents act on what they are said to act on."""
     ours, other = trained(method), trained("qmix", seed=2)
     own = greedy_episodes(ours, GAME, 4, seed=0)
-    found = along(ours, own)
+    found = evaluate_on(ours, own)
     # greedy play, unrolled again along its own episodes
     assert_close(found.utilities.chosen, found.utilities.greedy)
     pooled = concatenated([own, greedy_episodes(other, GAME, 3, seed=1)])
-    found = along(ours, pooled)
+    found = evaluate_on(ours, pooled)
     assert found.credits.shape == (7, 6, 2) and (found.credits >= 0).all()
     if method in ("vdn", "qtran"):
         assert (found.credits == 1).all()
@@ -76,7 +76,7 @@ def test_credits_of_every_method_along_its_own_and_others_episodes(method):
         assert_close(
             found.credits, ours.parts.mixer.credits(found.utilities, states).detach()
         )
-        assert (along(ours, pooled, "published").credits >= found.credits - 1e-6).all()
+        assert (evaluate_on(ours, pooled, "published").credits >= found.credits - 1e-6).all()
 
 
 def test_kl_matrix_by_hand():
@@ -189,7 +189,7 @@ def test_all_networks_are_asked_about_the_same_episodes():
     assert [(row["method"], row["seed"]) for row in rows] == [("vdn", 1), ("qmix", 1)]
     for row, one, batch in zip(rows, teams, own, strict=True):
         difference = behavioural_difference(one, pool)
-        assert row["told apart"] == retrieval_accuracy(along(one, pool).credits)
+        assert row["told apart"] == retrieval_accuracy(evaluate_on(one, pool).credits)
         assert (row["divergence"], row["disagreement"]) == (
             difference.jensen_shannon,
             difference.disagreement,

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from ciabook.evidence.analysis import Team, along
+from ciabook.evidence.analysis import Team, evaluate_on
 from ciabook.evidence.representable import GAMES, fit
 from ciabook.page.explorers import (
     SCRIPT,
@@ -68,7 +68,7 @@ def test_an_episode_of_turn_is_the_games():
                 min(4, max(0, a + b)) for a, b in zip(here, step, strict=True)
             ]
     assert data["rewards"] == pytest.approx(episodes.rewards[1].tolist(), abs=0.01)
-    credits = along(team, episodes).credits[1]
+    credits = evaluate_on(team, episodes).credits[1]
     torch.testing.assert_close(
         torch.tensor(data["teams"][0]["credits"]), credits, rtol=0, atol=6e-4
     )

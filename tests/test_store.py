@@ -5,8 +5,8 @@ import json
 
 import pytest
 import torch
-from ciabook.evidence.restored import restored
-from ciabook.studies.drop_weights import main as slim
+from ciabook.evidence.analysis import load_networks
+from ciabook.studies.drop_weights import main as drop_weights
 from support.runs import made_up
 from support.toys import Stroll, small
 
@@ -122,7 +122,7 @@ def test_a_slim_run_keeps_all_but_its_weights(tmp_path):
     folder = run_folder(tmp_path, "stroll", "qmix", 3)
     whole = read_run(folder)
     # the second time there is nothing to drop
-    assert slim([str(folder)]) == 0 and slim([str(folder)]) == 0
+    assert drop_weights([str(folder)]) == 0 and drop_weights([str(folder)]) == 0
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
         "metrics.json",
@@ -142,4 +142,4 @@ def test_a_slim_run_keeps_all_but_its_weights(tmp_path):
         InvalidInputError,
         match="run: expected a run with weights, got 'stroll/qmix/seed_3 without'",
     ):
-        restored(read, Stroll().spec)
+        load_networks(read, Stroll().spec)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ciabook.evidence.final_returns import final
+from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.wake import (
     AGAINST_QMIX,
     CREDIT_CONTROLS,
@@ -80,7 +80,7 @@ def test_the_measure_foretells_the_end_of_every_full_length_run():
     runs = [
         run for group in read_runs(STUDY, "turn", methods).values() for run in group
     ]
-    ends = final(runs)
+    ends = final_returns(runs)
     assert len(runs) == 61
     for threshold in (0.3, 0.5, 0.7):
         sleeping = zero_share(runs, at=200_000) >= threshold

@@ -1,4 +1,4 @@
-"""What trained networks do: their credits, how far those of two networks lie apart, and how differently agents act."""
+"""What trained networks do: their credits, how these differ, and how agents act."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from ciabook.evidence.restored import restored
 from ciacore.config import Config
 from ciacore.credits import credits_at, mixing_at
 from ciacore.learning.exploration import EpsilonGreedy
 from ciacore.learning.rollout import play
-from ciacore.losses import mixer_states, utilities_of
-from ciacore.methods import EXPLORERS, Parts
+from ciacore.losses import mixer_states, utilities_of, weighted_mean
+from ciacore.methods import EXPLORERS, Parts, assemble
 from ciacore.runtime.store import Run
-from ciacore.types import Episodes, Game, Utilities, refuse
+from ciacore.types import Episodes, Game, Spec, Utilities, refuse
 
 
 class Team(NamedTuple):
@@ -30,12 +29,16 @@ class Team(NamedTuple):
     parts: Parts
 
 
-class Along(NamedTuple):
-    """What a team makes of episodes, its own or others'."""
+class Evaluated(NamedTuple):
+    """What a team's networks say about episodes, its own or those of others."""
 
     credits: Float[Tensor, "B T K"]
     utilities: Utilities
     action_values: Float[Tensor, "B T K A"]
+
+
+# --------------------------------------------------------------------------------
+# networks of stored runs
 
 
 def with_networks(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
@@ -44,65 +47,128 @@ def with_networks(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
     Raises:
         InvalidInputError: a method has none.
     """
-    kept = {
-        method: [run for run in group if run.weights] for method, group in runs.items()
-    }
-    for method, group in kept.items():
-        if not group:
-            cure = "Take results that keep weights, or train the method again."
+    kept = {}
+    for method, group in runs.items():
+        kept[method] = [run for run in group if run.weights]
+        if not kept[method]:
             refuse(
-                "runs", "a run with weights for every method", f"none of {method}", cure
+                "runs",
+                "a run with weights for every method",
+                f"none of {method}",
+                "Take results that keep weights, or train the method again.",
             )
     return kept
 
 
+def load_networks(run: Run, spec: Spec) -> Parts:
+    """The networks of a run as they were at the end of training.
+
+    Args:
+        run: a stored run.
+        spec: of the game it was trained on.
+
+    Raises:
+        InvalidInputError: the run was kept without weights, or they do not fit a game
+            of these sizes.
+    """
+    if not run.weights:
+        refuse(
+            "run",
+            "a run with weights",
+            f"{run.game}/{run.config.method}/seed_{run.seed} without",
+            "Weights are kept for the first seeds only: take one of those, or train "
+            "this run again.",
+        )
+    with torch.random.fork_rng(devices=[]):
+        parts = assemble(spec, run.config)
+    groups = nn.ModuleDict()
+    for name, part in parts._asdict().items():
+        groups[name] = nn.ModuleDict(part) if isinstance(part, dict) else part
+    try:
+        groups.load_state_dict(run.weights)
+    except RuntimeError as error:
+        refuse(
+            "spec",
+            f"that of the game of this run, {run.game}",
+            spec,
+            str(error).splitlines()[-1].strip(),
+        )
+    return parts
+
+
 def team(run: Run, game: Game) -> Team:
-    """The networks of a stored run of a game."""
-    return Team(run.config.method, run.config, restored(run, game.spec))
+    """The networks of a stored run, ready to act.
+
+    Args:
+        run: a stored run with weights.
+        game: the game it was trained on.
+
+    Raises:
+        InvalidInputError: as `load_networks`.
+    """
+    return Team(run.config.method, run.config, load_networks(run, game.spec))
 
 
 def greedy_episodes(team: Team, game: Game, n_games: int, seed: int) -> Episodes:
-    """Episodes without exploration."""
-    plain = EpsilonGreedy(team.parts.agent, 0.0)
-    explorer = EXPLORERS[team.config.explorer](
-        plain, team.parts.auxiliaries, team.config, False, False
-    )
-    return play(
-        game, explorer, n_games, torch.Generator().manual_seed(seed), team.config.gamma
-    )
-
-
-def along(team: Team, episodes: Episodes, derivative: str = "exact") -> Along:
-    """Utilities and credits of a team along recorded episodes: it sees what was seen, and is told what was done.
+    """Episodes of a team without exploration.
 
     Args:
+        team: whose agents act.
+        game: what they play.
+        n_games: B, the number of episodes.
+        seed: of the game's random numbers.
+
+    Returns:
+        B whole episodes.
+    """
+    greedy = EpsilonGreedy(team.parts.agent, 0.0)
+    explorer = EXPLORERS[team.config.explorer](
+        greedy, team.parts.auxiliaries, team.config, numpy=False, learning=False
+    )
+    rng = torch.Generator().manual_seed(seed)
+    return play(game, explorer, n_games, rng, team.config.gamma)
+
+
+def evaluate_on(team: Team, episodes: Episodes, derivative: str = "exact") -> Evaluated:
+    """Utilities and credits of a team along recorded episodes.
+
+    The agents get the recorded observations, and the recorded actions as their own.
+
+    Args:
+        team: whose networks are evaluated.
+        episodes: B recorded episodes, the team's own or those of others.
         derivative: "exact", or "published" for QMIX's closed form with its slip.
+
+    Returns:
+        Credits, utilities and action values of steps t = 0 .. T-1.
     """
     latents = team.config.latent_size
-    # another team's episodes: none of the latents is drawn
-    if latents and episodes.context.shape[-1] != latents:
-        episodes = episodes._replace(
-            context=episodes.rewards.new_full(
-                (len(episodes.rewards), latents), 1 / latents
-            )
-        )
-    elif not latents:
+    if latents == 0:
         episodes = episodes._replace(context=episodes.context[:, :0])
+    elif episodes.context.shape[-1] != latents:
+        # another team's episodes: none of the latents is drawn
+        shape = (len(episodes.rewards), latents)
+        undecided = episodes.rewards.new_full(shape, 1 / latents)
+        episodes = episodes._replace(context=undecided)
     with torch.no_grad():
-        values = team.parts.agent.unroll(episodes)[0][:, :-1]
+        values, _ = team.parts.agent.unroll(episodes)
+        values = values[:, :-1]
         utilities = utilities_of(values, episodes.actions, episodes.available[:, :-1])
         mixing = mixing_at(team.parts.mixer, mixer_states(episodes)[:, :-1])
         if derivative == "published":
-            found = mixing.credits(utilities, derivative="published")
+            credits = mixing.credits(utilities, derivative="published")
         else:
-            found = credits_at(mixing, utilities)
-    return Along(found.detach(), utilities, values)
+            credits = credits_at(mixing, utilities)
+    return Evaluated(credits.detach(), utilities, values)
 
 
 def concatenated(batches: Sequence[Episodes]) -> Episodes:
     """Episodes of several teams as one batch; latents are dropped."""
-    held = [batch._replace(context=batch.context[:, :0]) for batch in batches]
-    return Episodes(*(torch.cat(fields) for fields in zip(*held, strict=True)))
+    without = [batch._replace(context=batch.context[:, :0]) for batch in batches]
+    fields = {}
+    for name in Episodes._fields:
+        fields[name] = torch.cat([getattr(batch, name) for batch in without])
+    return Episodes(**fields)
 
 
 # --------------------------------------------------------------------------------
@@ -115,8 +181,12 @@ def credit_distribution(
     """d_t = softmax over agents of the credits of a step (Liu et al. 2023, Eq. 9).
 
     Args:
+        credits: [..., K] of any number of steps.
         normalised: divide by the mean credit of each step beforehand, so that inflated
             credits do not look more peaked.
+
+    Returns:
+        Shares [..., K] that add up to 1 over the agents.
     """
     if normalised:
         credits = credits / credits.abs().mean(-1, keepdim=True).clamp(min=1e-12)
@@ -126,59 +196,79 @@ def credit_distribution(
 def kl_matrix(
     distributions: Sequence[Float[Tensor, "B T K"]], weights: Float[Tensor, "B T"]
 ) -> Float[np.ndarray, "teams teams"]:
-    """Lambda(i, j): the mean over real steps of KL(d^i_t || d^j_t), in nats (Liu et al. 2023, Eq. 10)."""
-    table = np.zeros((len(distributions),) * 2)
+    """How far the credits of teams lie apart on the same steps, in nats.
+
+    Lambda(i, j) is the mean over real steps of KL(d^i_t || d^j_t) (Liu et al. 2023,
+    Eq. 10).
+
+    Args:
+        distributions: of each team, [B, T, K], as `credit_distribution` gives them.
+        weights: [B, T], 1 for a real step and 0 for padding.
+
+    Returns:
+        Lambda [teams, teams], with zeros on the diagonal.
+    """
+    table = np.zeros((len(distributions), len(distributions)))
     for i, p in enumerate(distributions):
         for j, q in enumerate(distributions):
-            divergence = (
-                p * (p.clamp(min=1e-30).log() - q.clamp(min=1e-30).log())
-            ).sum(-1)
-            table[i, j] = float((divergence * weights).sum() / weights.sum())
+            log_ratio = p.clamp(min=1e-30).log() - q.clamp(min=1e-30).log()
+            divergence = (p * log_ratio).sum(-1)
+            table[i, j] = float(weighted_mean(divergence, weights))
     return table
 
 
-# -------------------------------------------------------------------------------- can
-# credits be told apart
+# --------------------------------------------------------------------------------
+# can credits be told apart
 
 
 def retrieval_accuracy(credits: Float[Tensor, "B T K"]) -> float:
-    """How often an episode's temporal credits are handed back to their owner; chance is 1 / K.
+    """How often temporal credits are handed back to their owner; chance is 1 / K.
 
-    The mean temporal credits of each agent over half of the episodes stand for it; in
-    the other half every agent's credits go to the agent whose mean is nearest. Both
+    Over half of the episodes, the mean temporal credits of each agent stand for it. In
+    the other half, every agent's credits go to the agent whose mean is nearest. Both
     halves serve as both.
     """
     x = credits.transpose(1, 2)  # [B, K, T]
-    halves, right = (x[::2], x[1::2]), []
-    for known, asked in (halves, halves[::-1]):
-        # [B, K asked, K known]
-        distance = torch.cdist(asked, known.mean(0).expand(len(asked), -1, -1))
-        right.append((distance.argmin(-1) == torch.arange(x.shape[1])).double().mean())
+    even, odd = x[::2], x[1::2]
+    owners = torch.arange(x.shape[1])
+    right = []
+    for known, asked in ((even, odd), (odd, even)):
+        means = known.mean(0).expand(len(asked), -1, -1)
+        distance = torch.cdist(asked, means)  # [B, K asked, K known]
+        right.append((distance.argmin(-1) == owners).double().mean())
     return float(torch.stack(right).mean())
 
 
 def identified(credits: Float[Tensor, "B T K"], ridge: float = 0.01) -> float:
-    """How often an identity finds its agent's credits among those of one episode, as CIA asks; chance is 1 / K.
+    """How well the CIA loss could be solved with the credits as they are.
 
-    Unlike `retrieval_accuracy` it compares the agents of an episode with each other, so
-    that what they share does not count, and it looks for the best identities: over half
-    of the episodes w_k is fitted by least squares, so that w_k . (x_k - x_j) is 1 for
-    every other agent j. In the other half w_k . x_j must be largest for j = k. No
-    network is
-    changed: this is how well the CIA loss could be solved with the credits as they are.
+    An identity w_k is right in an episode when w_k . x_j is largest for j = k, as CIA
+    asks. Here the best identities are looked for: over half of the episodes, w_k is
+    fitted by least squares so that w_k . (x_k - x_j) is 1 for every other agent j. The
+    other half is asked, and both halves serve as both. No network is changed. Unlike
+    `retrieval_accuracy` this compares the agents of one episode with each other, so
+    what they share does not count.
 
     Args:
-        ridge: what keeps w_k small, in units of the mean square of a difference at a
-            step.
+        credits: [B, T, K] of whole episodes.
+        ridge: how strongly w_k is kept small, in units of the mean square of a
+            difference at a step.
+
+    Returns:
+        How often an identity finds its agent's credits; chance is 1 / K.
     """
-    x, right = credits.transpose(1, 2).double(), []  # [B, K, T]
-    halves, agents = (x[::2], x[1::2]), range(x.shape[1])
-    for known, asked in (halves, halves[::-1]):
-        for k in agents:
-            d = (known[:, [k]] - known[:, [j for j in agents if j != k]]).flatten(0, 1)
-            square = d.mT @ d / len(d)
+    x = credits.transpose(1, 2).double()  # [B, K, T]
+    even, odd = x[::2], x[1::2]
+    n_agents = x.shape[1]
+    right = []
+    for known, asked in ((even, odd), (odd, even)):
+        for k in range(n_agents):
+            others = [j for j in range(n_agents) if j != k]
+            difference = (known[:, [k]] - known[:, others]).flatten(0, 1)
+            square = difference.mT @ difference / len(difference)
             penalty = (ridge * square.diagonal().mean()).clamp(min=1e-12)
-            w = torch.linalg.solve(square + penalty * torch.eye(len(square)), d.mean(0))
+            penalised = square + penalty * torch.eye(len(square))
+            w = torch.linalg.solve(penalised, difference.mean(0))
             scores = asked @ w  # [B, K]
             best = scores == scores.amax(1, keepdim=True)
             right.append((best[:, k] / best.sum(1)).mean())  # equal scores: a guess
@@ -186,17 +276,25 @@ def identified(credits: Float[Tensor, "B T K"], ridge: float = 0.01) -> float:
 
 
 def relative_difference(credits: Float[Tensor, "B T K"]) -> float:
-    """How far apart the agents' credits are at a step, largest minus smallest over their mean; averaged over steps."""
+    """(largest - smallest credit of a step) / their mean, averaged over steps."""
     span = credits.amax(-1) - credits.amin(-1)
     return float((span / credits.mean(-1).clamp(min=1e-12)).mean())
 
 
-# -------------------------------------------------------------------------------- do
-# agents act differently
+# --------------------------------------------------------------------------------
+# do agents act differently
 
 
 def common_histories(episodes: Episodes, agent: int) -> Episodes:
-    """The same episodes, with every agent in the place of one: all are shown its observations and told its actions."""
+    """The same episodes, with every agent in the place of one.
+
+    Args:
+        episodes: B recorded episodes.
+        agent: whose observations and actions all agents get, from 0 to K-1.
+
+    Returns:
+        Episodes in which the agents have one history in common.
+    """
     index = torch.full((episodes.actions.shape[-1],), agent)
     return episodes._replace(
         observations=episodes.observations[:, :, index],
@@ -208,69 +306,85 @@ def common_histories(episodes: Episodes, agent: int) -> Episodes:
 class Difference(NamedTuple):
     """How differently the agents of a team act on common histories."""
 
-    # mean over pairs, of the softmax of standardised values, divided by log 2: between
-    # 0 and 1
+    # between the softmax of standardised values of two agents, divided by log 2, so
+    # between 0 and 1; the mean over pairs
     jensen_shannon: float
-    # share of steps and pairs with different greedy actions: of the policies as they
-    # are played
+    # share of steps and pairs with different greedy actions: the policies as played
     disagreement: float
 
 
 def behavioural_difference(team: Team, episodes: Episodes) -> Difference:
-    """Averages over the histories of all agents, over real steps, and over pairs of agents.
+    """How differently agents act, averaged over histories, real steps and pairs.
 
     Utilities have no unit of their own (a mixer may scale them at will), so before the
     softmax each agent's values at a step get mean 0 and standard deviation 1 over the
     available actions.
+
+    Args:
+        team: whose agents are compared.
+        episodes: recorded ones; the history of each of their agents is shown to all.
     """
-    n_agents, distances, apart = episodes.actions.shape[-1], [], []
+    n_agents = episodes.actions.shape[-1]
     weights = episodes.weights
+    distances = []
+    disagreements = []
     for owner in range(n_agents):
         shown = common_histories(episodes, owner)
-        values, available = along(team, shown).action_values, shown.available[:, :-1]
+        values = evaluate_on(team, shown).action_values
+        available = shown.available[:, :-1]
         p = standardised(values, available).masked_fill(~available, -1e9).softmax(-1)
-        values = values.masked_fill(~available, -1e9)
+        greedy = values.masked_fill(~available, -1e9).argmax(-1)  # [B, T, K]
         for i in range(n_agents):
             for j in range(i + 1, n_agents):
-                middle = (p[:, :, i] + p[:, :, j]) / 2
-                divergence = (
-                    entropy(middle) - (entropy(p[:, :, i]) + entropy(p[:, :, j])) / 2
-                ) / math.log(2)
-                distances.append(float((divergence * weights).sum() / weights.sum()))
-                other = (
-                    values[:, :, i].argmax(-1) != values[:, :, j].argmax(-1)
-                ).float()
-                apart.append(float((other * weights).sum() / weights.sum()))
-    return Difference(float(np.mean(distances)), float(np.mean(apart)))
+                divergence = jensen_shannon(p[:, :, i], p[:, :, j])
+                distances.append(float(weighted_mean(divergence, weights)))
+                differ = (greedy[:, :, i] != greedy[:, :, j]).float()
+                disagreements.append(float(weighted_mean(differ, weights)))
+    return Difference(float(np.mean(distances)), float(np.mean(disagreements)))
+
+
+def jensen_shannon(
+    p: Float[Tensor, "... A"], q: Float[Tensor, "... A"]
+) -> Float[Tensor, "..."]:
+    """H((p + q) / 2) - (H(p) + H(q)) / 2, in units of log 2 (Lin 1991).
+
+    Args:
+        p: probabilities [..., A].
+        q: probabilities [..., A].
+
+    Returns:
+        A number between 0 (equal) and 1 (never the same action) for each pair.
+    """
+    middle = (p + q) / 2
+    return (entropy(middle) - (entropy(p) + entropy(q)) / 2) / math.log(2)
 
 
 def measured(
     runs: Sequence[Run], game: Game, episodes: int, shared: int = 4
 ) -> list[dict[str, Any]]:
-    """Both ends of the paper's chain (Liu et al. 2023, Fig. 1b) and the return, a row per network.
+    """Both ends of the paper's chain (Liu et al. 2023, Fig. 1b), a row per network.
 
-    Every network is asked about the same pool: the first `shared` of the greedy
-    `episodes` of each.
+    Every network is asked about the same pool of episodes.
+
+    Args:
+        runs: stored runs with weights.
+        game: the game they were trained on.
+        episodes: greedy episodes of every network, for its return.
+        shared: how many of these go into the pool, the first ones.
+
+    Returns:
+        Method, seed, measures of credits and of behaviour, and the mean return.
     """
-    teams = [team(run, game) for run in runs]
-    own = [
-        greedy_episodes(one, game, episodes, seed=run.seed)
-        for one, run in zip(teams, runs, strict=True)
-    ]
-    pool = concatenated(
-        [
-            batch._replace(
-                **{name: field[:shared] for name, field in batch._asdict().items()}
-            )
-            for batch in own
-        ]
-    )
+    teams = []
+    own = []
+    for run in runs:
+        teams.append(team(run, game))
+        own.append(greedy_episodes(teams[-1], game, episodes, seed=run.seed))
+    pool = concatenated([first_episodes(batch, shared) for batch in own])
     rows = []
     for run, one, batch in zip(runs, teams, own, strict=True):
-        credits, difference = (
-            along(one, pool).credits,
-            behavioural_difference(one, pool),
-        )
+        credits = evaluate_on(one, pool).credits
+        difference = behavioural_difference(one, pool)
         rows.append(
             {
                 "method": run.config.method,
@@ -286,10 +400,29 @@ def measured(
     return rows
 
 
+def first_episodes(batch: Episodes, count: int) -> Episodes:
+    """The first episodes of a batch.
+
+    Args:
+        batch: B episodes.
+        count: how many to keep, from 1 to B.
+    """
+    fields = {name: field[:count] for name, field in batch._asdict().items()}
+    return Episodes(**fields)
+
+
 def standardised(
     values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]
 ) -> Float[Tensor, "... A"]:
-    """Mean 0 and standard deviation 1 over the available actions; 0 where all are alike."""
+    """Mean 0 and standard deviation 1 over the available actions.
+
+    Args:
+        values: [..., A] of all actions.
+        available: [..., A], which actions count.
+
+    Returns:
+        [..., A]; 0 where an action is not available, or all values are equal.
+    """
     count = available.sum(-1, keepdim=True).clamp(min=1)
     centred = (values - (values * available).sum(-1, keepdim=True) / count) * available
     deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
@@ -304,10 +437,18 @@ def entropy(p: Float[Tensor, "... A"]) -> Float[Tensor, "..."]:
 def visits(
     cells: Int[Tensor, "B T K 2"], size: int
 ) -> Float[np.ndarray, "K size size"]:
-    """Share of steps that each agent spends on each cell of a board."""
-    flat = cells[..., 0] * size + cells[..., 1]
-    counts = [
-        np.bincount(flat[..., k].flatten().numpy(), minlength=size**2)
-        for k in range(flat.shape[-1])
-    ]
-    return np.stack([count.reshape(size, size) / count.sum() for count in counts])
+    """Share of steps that each agent spends on each cell of a board.
+
+    Args:
+        cells: [B, T, K, 2], row and column of each agent at each step.
+        size: cells along an edge of the board.
+
+    Returns:
+        [K, size, size]; the shares of an agent add up to 1.
+    """
+    flat = cells[..., 0] * size + cells[..., 1]  # [B, T, K]
+    shares = []
+    for agent in range(flat.shape[-1]):
+        counts = np.bincount(flat[..., agent].flatten().numpy(), minlength=size**2)
+        shares.append(counts.reshape(size, size) / counts.sum())
+    return np.stack(shares)

@@ -1,4 +1,4 @@
-"""Runs in the forms that other tools read: marl-eval's JSON, and the score tables of rliable."""
+"""Runs in the forms that other tools read: marl-eval's JSON, and rliable's tables."""
 
 from __future__ import annotations
 
@@ -7,52 +7,60 @@ from typing import Any
 
 import numpy as np
 
-from ciabook.evidence.final_returns import final
+from ciabook.evidence.final_returns import final_returns
 from ciacore.runtime.store import Run
 from ciacore.types import refuse
 
-Games = Mapping[
-    str, Mapping[str, Sequence[Run]]
-]  # game -> method -> runs, as ciacore.runtime.store.read_runs gives the inner one
+# game -> method -> runs; `ciacore.runtime.store.read_runs` gives the inner mapping
+Games = Mapping[str, Mapping[str, Sequence[Run]]]
 
 
 def to_marl_eval(games: Games, environment: str = "ciacore") -> dict[str, Any]:
-    """The layout of marl-eval (Gorsane et al. 2022): environment, task, algorithm, seed, step.
+    """The layout of marl-eval (Gorsane et al. 2022).
 
-    Every evaluation is a step with its list of returns. `absolute_metrics` holds the
-    last evaluation: a longer one of the best networks, which marl-eval has in mind, is
-    not made here.
+    Its levels are environment, task, algorithm, seed and step. Every evaluation is a
+    step with its list of returns. `absolute_metrics` holds the last evaluation:
+    marl-eval has a longer one of the best networks in mind, which is not made here.
+
+    Args:
+        games: game -> method -> runs.
+        environment: the name of the outermost level.
+
+    Returns:
+        What `json.dump` may write for marl-eval.
     """
-    return {
-        environment: {
-            game: {name: seeds(runs) for name, runs in methods.items()}
-            for game, methods in games.items()
-        }
-    }
+    tasks: dict[str, Any] = {}
+    for game, methods in games.items():
+        tasks[game] = {name: seeds(runs) for name, runs in methods.items()}
+    return {environment: tasks}
 
 
 def seeds(runs: Sequence[Run]) -> dict[str, Any]:
     """The seeds of one method on one game."""
     found = {}
     for run in runs:
-        returns, steps = run.metrics["episode_return"], run.metrics["env_steps"]
-        entries = {
-            f"step_{index}": {"step_count": step, "return": values}
-            for index, (step, values) in enumerate(zip(steps, returns, strict=True))
-        }
-        found[f"seed_{run.seed}"] = {
-            **entries,
-            "absolute_metrics": {"return": returns[-1]},
-        }
+        steps = run.metrics["env_steps"]
+        returns = run.metrics["episode_return"]
+        entry: dict[str, Any] = {}
+        for index, step in enumerate(steps):
+            entry[f"step_{index}"] = {"step_count": step, "return": returns[index]}
+        entry["absolute_metrics"] = {"return": returns[-1]}
+        found[f"seed_{run.seed}"] = entry
     return found
 
 
 def to_rliable(games: Games, last: int) -> dict[str, np.ndarray]:
-    """Scores [runs, games] per method: the mean greedy return of the last evaluations of a run.
+    """The score tables of rliable (Agarwal et al. 2021), one per method.
+
+    A score is the mean greedy return of the last evaluations of a run.
 
     Args:
+        games: game -> method -> runs.
         last: how many evaluations; 50 are the last 500,000 steps that the paper's Table
             1 averages.
+
+    Returns:
+        Method -> scores [runs, games].
 
     Raises:
         InvalidInputError: a method lacks a game, has fewer runs on one than on another,
@@ -69,19 +77,17 @@ def to_rliable(games: Games, last: int) -> dict[str, np.ndarray]:
                 counts,
                 "Train what is missing, or leave it out.",
             )
-        held = [
-            len(run.metrics["env_steps"])
-            for methods in games.values()
-            for run in methods[name]
-        ]
-        if not 1 <= last <= min(held):
+        groups = [methods[name] for methods in games.values()]
+        shortest = min(
+            len(run.metrics["env_steps"]) for group in groups for run in group
+        )
+        if not 1 <= last <= shortest:
             refuse(
                 "last",
-                f"a whole number from 1 to {min(held)}, the evaluations of {name}",
+                f"a whole number from 1 to {shortest}, the evaluations of {name}",
                 last,
                 "Ask for fewer.",
             )
-        tables[name] = np.stack(
-            [final(methods[name], last) for methods in games.values()], axis=1
-        )
+        columns = [final_returns(group, last) for group in groups]
+        tables[name] = np.stack(columns, axis=1)
     return tables

@@ -1,9 +1,13 @@
-"""What a method can represent: utilities and mixer fitted to every cell of a one-step game, each counted the same."""
+"""What a method can represent, on games of one step.
+
+Utilities and mixer are free parameters, fitted to every cell of a payoff table with the
+losses of the library; each cell counts the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,12 +15,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ciacore import METHODS
-from ciacore.baselines.qtran import QTRAN
 from ciacore.config import Config
+from ciacore.credits import mixing_at
 from ciacore.games import MatrixGame
-from ciacore.losses import utilities_of
-from ciacore.methods import MIXERS
-from ciacore.types import Mixer, refuse
+from ciacore.learning.agent import RecurrentAgent
+from ciacore.losses import greedy_actions, mixer_states, utilities_of
+from ciacore.methods import MIXERS, OBJECTIVES
+from ciacore.types import Batch, Episodes, Forward, Spec, refuse
 
 GAMES = {
     "climb": [[8, -12, -12], [-12, 0, 0], [-12, 0, 0]],  # Son et al. (2019)
@@ -27,82 +32,158 @@ GAMES = {
 }
 
 
-def every_joint_action(game: MatrixGame) -> tuple[Tensor, ...]:
-    """All joint actions [A^K, K], their payoffs, a constant state, and full availability."""
-    n_agents, n_actions = game.spec.n_agents, game.spec.n_actions
+def every_joint_action(game: MatrixGame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """All cells of a payoff table.
+
+    Args:
+        game: of one step, with K agents and A actions.
+
+    Returns:
+        All joint actions [A^K, K], their payoffs [A^K], a constant state [A^K, 1], and
+        full availability [A^K, K, A].
+    """
+    n_agents = game.spec.n_agents
+    n_actions = game.spec.n_actions
     joint = torch.cartesian_prod(*[torch.arange(n_actions)] * n_agents)
+    state = torch.ones(len(joint), 1)
     available = torch.ones(len(joint), n_agents, n_actions, dtype=torch.bool)
-    return joint, game.payoff[joint.unbind(-1)], torch.ones(len(joint), 1), available
+    return joint, game.payoff[joint.unbind(-1)], state, available
+
+
+def every_episode(
+    joint: Int[Tensor, "J K"],
+    payoff: Float[Tensor, "J"],
+    state: Float[Tensor, "J 1"],
+    available: Tensor,
+) -> Episodes:
+    """An episode of one step for every joint action; arguments from the function above.
+
+    Args:
+        joint: [J, K], the actions taken.
+        payoff: [J], the rewards.
+        state: [J, 1], all that mixers and agents may see.
+        available: [J, K, A] bool.
+    """
+    slots = state[:, None].expand(-1, 2, -1)
+    return Episodes(
+        observations=slots[:, :, None].expand(-1, -1, joint.shape[1], -1),
+        states=slots,
+        actions=joint[:, None],
+        available=available[:, None].expand(-1, 2, -1, -1),
+        rewards=payoff[:, None],
+        discounts=torch.zeros(len(joint), 1),
+        weights=torch.ones(len(joint), 1),
+        context=torch.zeros(len(joint), 0),
+        won=torch.zeros(len(joint), dtype=torch.bool),
+    )
+
+
+class TableAgent(nn.Module):
+    """Agents that see nothing: Q_k(u) is a table of free parameters."""
+
+    def __init__(self, spec: Spec, config: Config) -> None:
+        """A random table.
+
+        Args:
+            spec: the sizes of the game.
+            config: `hidden_size` is the length of the recurrent state, always zero.
+        """
+        super().__init__()
+        self.hidden_size = config.hidden_size
+        self.values = nn.Parameter(0.1 * torch.randn(spec.n_agents, spec.n_actions))
+
+    def unroll(
+        self, episodes: Episodes, inputs: Any = None
+    ) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
+        """The same values and zeros as recurrent states, in every slot.
+
+        Args:
+            episodes: B episodes; only their number and length count.
+            inputs: not looked at.
+        """
+        batch, slots = episodes.available.shape[:2]
+        in_every_episode = self.values.expand(batch, -1, -1)
+        values = in_every_episode[:, None].expand(-1, slots, -1, -1)
+        hidden = torch.zeros(batch, slots, len(self.values), self.hidden_size)
+        return values, hidden
 
 
 class Fitted(nn.Module):
-    """Utilities [K, A] and a mixer, or QTRAN's three networks, or Weighted QMIX's two."""
+    """A method whose agents are tables, on a game of one step."""
 
-    def __init__(self, config: Config, game: MatrixGame) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
+        """Random parameters.
+
+        Args:
+            config: the method.
+            spec: the sizes of the game.
+        """
         super().__init__()
-        spec = game.spec
-        self.config, self.shape = config, (spec.n_agents, spec.n_actions)
-        self.values = nn.Parameter(0.1 * torch.randn(self.shape))
+        self.agent = TableAgent(spec, config)
         self.mixer = MIXERS[config.mixer](spec, config)
-        if config.backbone == "qtran":
-            self.backbone = QTRAN(spec, config)
-        if config.backbone == "weighted":
-            self.own_values, self.central = (
-                nn.Parameter(0.1 * torch.randn(self.shape)),
-                MIXERS["central"](spec, config),
-            )
+        before = torch.get_rng_state()
+        self.objective = OBJECTIVES[config.backbone](spec, config)
+        self._put_tables(spec, config, before)
 
-    def table(
-        self,
-        values: Tensor,
-        mixer: Mixer,
-        joint: Int[Tensor, "J K"],
-        state: Tensor,
-        available: Tensor,
-    ) -> Tensor:
-        """The mixer's value of every joint action, [J]."""
-        return mixer(
-            utilities_of(values.expand(len(joint), *self.shape), joint, available),
-            state,
-        ).q_tot
+    def _put_tables(self, spec: Spec, config: Config, before: Tensor) -> None:
+        """Replaces agents inside the objective by tables.
 
-    def forward(
-        self,
-        joint: Int[Tensor, "J K"],
-        payoff: Float[Tensor, "J"],
-        state: Tensor,
-        available: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """The losses of the backbone, with the payoff as the target, and the table that greedy agents maximise."""
-        q_tot = self.table(self.values, self.mixer, joint, state, available)
-        best = self.values.argmax(-1)
-        if self.config.backbone == "td":
-            return ((q_tot - payoff) ** 2).mean(), q_tot
-        is_best = (joint == best).all(-1)
-        if self.config.backbone == "qtran":
-            hidden = torch.zeros(*joint.shape, self.config.hidden_size)
-            value = self.backbone.joint(
-                state[:, None], hidden[:, None], joint[:, None]
-            )[:, 0]
-            gap = q_tot - value.detach()
-            opt, nopt = (is_best * gap**2).sum(), (gap.clamp(max=0) ** 2).mean()
-            return (
-                ((value - payoff) ** 2).mean()
-                + self.config.qtran_opt * opt
-                + self.config.qtran_nopt * nopt,
-                q_tot,
-            )
-        central = self.table(self.own_values, self.central, joint, state, available)
-        best_value = (is_best * central).sum()
-        good = (
-            q_tot < payoff
-            if self.config.weighting == "optimistic"
-            else is_best | (payoff > best_value)
+        Its parts draw their numbers again, from the state of before, as if the agents
+        had been tables from the start: a fit must not depend on what is thrown away.
+        """
+        torch.set_rng_state(before)
+        for name, part in self.objective.named_children():
+            if isinstance(part, RecurrentAgent):
+                setattr(self.objective, name, TableAgent(spec, config))
+                continue
+            for layer in part.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
+
+    def forward(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """The method's loss, and the table that greedy agents maximise.
+
+        Args:
+            episodes: J of one step, one per joint action.
+
+        Returns:
+            A scalar, and Q_tot [J].
+        """
+        record = self.look(episodes)
+        losses = self.objective(record)
+        return sum(losses.values()), record.q_tot[:, 0]
+
+    def look(self, episodes: Episodes) -> Forward:
+        """The record that losses look at; payoffs are the targets: nothing follows."""
+        states = mixer_states(episodes)
+        action_values, hidden = self.agent.unroll(episodes)
+        utilities = utilities_of(
+            action_values[:, :-1], episodes.actions, episodes.available[:, :-1]
         )
-        w = torch.where(good, 1.0, self.config.weighting_alpha)
-        return (w.detach() * (q_tot - payoff) ** 2).mean() + (
-            (central - payoff) ** 2
-        ).mean(), q_tot
+        mixing = mixing_at(self.mixer, states[:, :-1])
+        mixed = mixing(utilities)
+        with torch.no_grad():
+            greedy = greedy_actions(action_values, episodes.available)
+            # worth of the greedy actions in the one step; nothing is asked after it
+            start = episodes._replace(available=episodes.available[:, :1])
+            batch = Batch(start, None, states[:, :1])
+            greedy_values = self.objective.greedy_values(
+                self.agent, self.mixer, batch, greedy[:, :1]
+            ).expand(-1, 2)
+        return Forward(
+            episodes=episodes,
+            action_values=action_values,
+            hidden=hidden,
+            greedy=greedy,
+            utilities=utilities,
+            states=states[:, :-1],
+            mixing=mixing,
+            q_tot=mixed.q_tot,
+            penalty=mixed.penalty,
+            greedy_values=greedy_values,
+            targets=episodes.rewards,
+            weights=episodes.weights,
+        )
 
 
 class Fit(NamedTuple):
@@ -117,7 +198,19 @@ class Fit(NamedTuple):
 def fit(
     method: str, games: Sequence[MatrixGame], seeds: Sequence[int], steps: int
 ) -> list[list[Fit]]:
-    """Adam on all cells at once, for every game from one random start per seed; all side by side, each for itself.
+    """Fits a method to games of one size, from one random start per game and seed.
+
+    All fits are independent of each other; they advance side by side, by Adam on all
+    cells at once.
+
+    Args:
+        method: a name in METHODS.
+        games: two agents each, all of one size.
+        seeds: of the random starts.
+        steps: gradient steps.
+
+    Returns:
+        For every game a list with one fit per seed.
 
     Raises:
         InvalidInputError: games of different sizes.
@@ -130,34 +223,41 @@ def fit(
             shapes,
             "Fit games of different sizes one after the other.",
         )
-    config, starts = METHODS[method].but(hypernetwork_size=0, hidden_size=16), []
-    for seed in [seed for _ in games for seed in seeds]:
-        torch.manual_seed(seed)
-        starts.append(Fitted(config, games[0]))
-    parameters, _ = stack_module_state(starts)
+    config = METHODS[method].but(hypernetwork_size=0, hidden_size=16)
+    starts = []
+    payoffs = []
+    for game in games:
+        for seed in seeds:
+            torch.manual_seed(seed)
+            starts.append(Fitted(config, game.spec))
+            payoffs.append(every_joint_action(game)[1])
+    parameters, buffers = stack_module_state(starts)
     joint, _, state, available = every_joint_action(games[0])
-    payoffs = torch.stack(
-        [every_joint_action(game)[1] for game in games for _ in seeds]
-    )
-    every = vmap(
-        lambda own, payoff: functional_call(
-            starts[0], own, (joint, payoff, state, available)
-        )
-    )
+
+    def one_fit(own: Any, held: Any, payoff: Tensor) -> tuple[Tensor, Tensor]:
+        episodes = every_episode(joint, payoff, state, available)
+        return functional_call(starts[0], (own, held), (episodes,))
+
+    every_fit = vmap(one_fit)
+    targets = torch.stack(payoffs)  # [games · seeds, J]
     optimizer = torch.optim.Adam(parameters.values(), 0.03, fused=True)
     for _ in range(steps):
-        # [games · seeds], and tables [games · seeds, J]
-        losses, _ = every(parameters, payoffs)
+        losses, _ = every_fit(parameters, buffers, targets)  # [games · seeds]
         optimizer.zero_grad()
         losses.sum().backward()
         optimizer.step()
     with torch.no_grad():
-        tables = every(parameters, payoffs)[1].view(len(games), len(seeds), *shapes[0])
-    values = parameters["values"].unflatten(0, tables.shape[:2])
-    return [
-        [outcome(*found, game.payoff) for found in zip(*fitted, strict=True)]
-        for game, *fitted in zip(games, values, tables, strict=True)
-    ]
+        _, tables = every_fit(parameters, buffers, targets)  # [games · seeds, J]
+    values = parameters["agent.values"]
+    found = []
+    for number, game in enumerate(games):
+        fits = []
+        for index in range(len(seeds)):
+            place = number * len(seeds) + index
+            table = tables[place].view(shapes[0])
+            fits.append(outcome(values[place], table, game.payoff))
+        found.append(fits)
+    return found
 
 
 def outcome(
@@ -165,11 +265,17 @@ def outcome(
     table: Float[Tensor, "A A"],
     payoff: Float[Tensor, "A A"],
 ) -> Fit:
-    """What fitted utilities and the table of their joint values are worth."""
+    """What fitted utilities and the table of their joint values are worth.
+
+    Args:
+        values: [K, A], the utilities.
+        table: [A, A], Q_tot of every joint action.
+        payoff: [A, A], what it should be.
+    """
     greedy = tuple(values.argmax(-1).tolist())
     return Fit(
-        float(((table - payoff) ** 2).mean()),
-        bool(payoff[greedy] == payoff.max()),
-        table,
-        greedy,
+        error=float(((table - payoff) ** 2).mean()),
+        right=bool(payoff[greedy] == payoff.max()),
+        table=table,
+        greedy=greedy,
     )

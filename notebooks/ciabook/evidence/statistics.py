@@ -22,16 +22,26 @@ class Interval(NamedTuple):
     high: ndarray
 
 
+def check_level(level: float) -> None:
+    """Refuses a coverage outside (0, 1).
+
+    Raises:
+        InvalidInputError: it is.
+    """
+    if not 0 < level < 1:
+        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
+
+
 def mean(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."] | np.floating:
     """The mean over runs."""
     return scores.mean(0)
 
 
 def iqm(scores: Float[ndarray, "runs ..."]) -> Float[ndarray, "..."] | np.floating:
-    """The interquartile mean over runs: the mean without the lowest and highest quarter (Agarwal et al. 2021).
+    """The interquartile mean over runs (Agarwal et al. 2021).
 
-    As many runs are cut at each end as fit whole into a quarter, so fewer than four
-    runs give the plain mean.
+    It is the mean without the lowest and highest quarter. As many runs are cut at each
+    end as fit whole into a quarter, so fewer than four runs give the plain mean.
     """
     cut = len(scores) // 4
     return np.sort(scores, axis=0)[cut : len(scores) - cut].mean(0)
@@ -44,16 +54,20 @@ def bootstrap(
     samples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """A percentile-bootstrap interval of a statistic over runs; the runs are resampled, with replacement.
+    """A percentile-bootstrap interval of a statistic over runs (Efron 1979).
 
-    With one game this is the stratified bootstrap of Agarwal et al. (2021), whose
-    strata are the games.
+    The runs are resampled, with replacement. With one game this is the stratified
+    bootstrap of Agarwal et al. (2021), whose strata are the games.
 
     Args:
         statistic: maps [runs, ...] to [...], e.g. `mean` or `iqm`.
+        scores: [runs, ...].
         level: coverage, e.g. 0.5 for the paper's band or 0.95.
-        samples: resamples; seed: of their generator, so that a figure never changes by
-            itself.
+        samples: how many resamples are drawn.
+        seed: of their generator, so that a figure never changes by itself.
+
+    Returns:
+        The statistic of the runs with its interval, each [...].
 
     Raises:
         InvalidInputError: no runs, or a level outside (0, 1).
@@ -66,8 +80,7 @@ def bootstrap(
             scores.shape,
             "Pass an array with runs on its first axis.",
         )
-    if not 0 < level < 1:
-        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
+    check_level(level)
     drawn = np.random.default_rng(seed).integers(
         len(scores), size=(samples, len(scores))
     )
@@ -77,14 +90,21 @@ def bootstrap(
 
 
 def aggregate_iqm(scores: Float[ndarray, "runs games"]) -> float:
-    """The interquartile mean over all runs of all games together (Agarwal et al. 2021)."""
+    """The interquartile mean over all runs of all games (Agarwal et al. 2021)."""
     return float(iqm(np.ravel(scores)))
 
 
 def probability_of_improvement(
     ours: Float[ndarray, "runs games"], theirs: Float[ndarray, "others games"]
 ) -> float:
-    """How likely a run of ours beats one of theirs on a game drawn at random; ties count half (Agarwal et al. 2021)."""
+    """How likely a run of ours beats one of theirs (Agarwal et al. 2021).
+
+    The game is drawn at random, and ties count half.
+
+    Args:
+        ours: scores [runs, games].
+        theirs: scores [others, games], of the same games.
+    """
     difference = ours[:, None] - theirs[None]
     return float(((difference > 0) + 0.5 * (difference == 0)).mean((0, 1)).mean())
 
@@ -96,49 +116,55 @@ def stratified(
     samples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """A percentile-bootstrap interval of a statistic of several games; runs are resampled within each game.
+    """A percentile-bootstrap interval of a statistic of several games.
+
+    Runs are resampled within each game (Agarwal et al. 2021).
 
     Args:
         statistic: maps one array per group to a number, e.g. `aggregate_iqm`, or
             `probability_of_improvement` of two.
         groups: scores [runs, games] of a method each, of the same games.
+        level: coverage of the interval.
+        samples: how many resamples are drawn.
+        seed: of their generator.
+
+    Returns:
+        The statistic with its interval.
 
     Raises:
         InvalidInputError: a group without runs or games, groups of other games, or a
             level outside (0, 1).
     """
-    groups = tuple(np.asarray(group, dtype=np.float64) for group in groups)
-    if (
-        any(group.ndim != 2 or group.size == 0 for group in groups)
-        or len({group.shape[1] for group in groups}) != 1
-    ):
-        shapes = [list(group.shape) for group in groups]
+    tables = [np.asarray(group, dtype=np.float64) for group in groups]
+    whole = all(table.ndim == 2 and table.size > 0 for table in tables)
+    if not whole or len({table.shape[1] for table in tables}) != 1:
+        shapes = [list(table.shape) for table in tables]
         refuse(
             "groups",
             "arrays [runs, games] of the same games",
             shapes,
             "Stack one column per game.",
         )
-    if not 0 < level < 1:
-        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
-    rng, values = np.random.default_rng(seed), np.empty(samples)
+    check_level(level)
+    rng = np.random.default_rng(seed)
+    values = np.empty(samples)
     for index in range(samples):
-        drawn = [
-            group[rng.integers(len(group), size=group.shape), np.arange(group.shape[1])]
-            for group in groups
-        ]
+        drawn = []
+        for table in tables:
+            rows = rng.integers(len(table), size=table.shape)
+            drawn.append(np.take_along_axis(table, rows, axis=0))
         values[index] = statistic(*drawn)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(np.float64(statistic(*groups)), low, high)
+    return Interval(np.float64(statistic(*tables)), low, high)
 
 
 class Shift(NamedTuple):
-    """How far one group of runs lies above another: the Hodges-Lehmann estimate and its exact interval."""
+    """How far one group of runs lies above another, with an exact interval."""
 
-    value: float  # the median of all pairwise differences
+    value: float  # the median of all pairwise differences (Hodges & Lehmann 1963)
     low: float
     high: float
-    # of the interval, exactly; below the level that was asked for where so few runs
+    # of the interval, exactly: below the level that was asked for, where so few runs
     # cannot reach it
     coverage: float
 
@@ -146,15 +172,25 @@ class Shift(NamedTuple):
 def shift(
     ours: Float[ndarray, "runs"], theirs: Float[ndarray, "others"], level: float = 0.95
 ) -> Shift:
-    """The interval that inverts the test of Mann and Whitney (1947), after Hodges and Lehmann (1963).
+    """How far one group of runs lies above another (Hodges & Lehmann 1963).
 
-    It assumes runs that are independent and two distributions that differ by a shift,
-    and nothing about their form.
+    The interval inverts the test of Mann and Whitney (1947). It assumes runs that are
+    independent and two distributions that differ by a shift, and nothing about their
+    form.
+
+    Args:
+        ours: [runs], one number per run, e.g. its final return.
+        theirs: [others], the same of the other group.
+        level: coverage that is asked for.
+
+    Returns:
+        How far ours lie above theirs.
 
     Raises:
         InvalidInputError: a group without runs, or a level outside (0, 1).
     """
-    ours, theirs = (np.asarray(group, dtype=np.float64) for group in (ours, theirs))
+    ours = np.asarray(ours, dtype=np.float64)
+    theirs = np.asarray(theirs, dtype=np.float64)
     if ours.ndim != 1 or theirs.ndim != 1 or not ours.size or not theirs.size:
         shapes = [list(group.shape) for group in (ours, theirs)]
         refuse(
@@ -163,8 +199,7 @@ def shift(
             shapes,
             "Give one number per run.",
         )
-    if not 0 < level < 1:
-        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
+    check_level(level)
     ways = placements(len(ours), len(theirs))
     # both tails, were the k + 1 smallest and largest differences cut
     tails = 2 * np.cumsum(ways) / ways.sum()
@@ -181,13 +216,23 @@ def shift(
 
 
 def placements(m: int, n: int) -> ndarray:
-    """[m n + 1]: in how many of the orders of m and n runs each number of pairs has the first of the two above."""
+    """How the orders of two groups spread over the statistic of Mann and Whitney.
+
+    Args:
+        m: runs of the first group.
+        n: runs of the second group.
+
+    Returns:
+        [m n + 1]: in how many orders 0, 1, ..., m n pairs have the run of the first
+        group above that of the second.
+    """
     ways = np.zeros((m + 1, n + 1, m * n + 1))
-    ways[:, 0, 0] = ways[0, :, 0] = 1
+    ways[:, 0, 0] = 1
+    ways[0, :, 0] = 1
     for i in range(1, m + 1):
-        # the largest of all is one of the first group, above all j, or one of the
-        # second
         for j in range(1, n + 1):
+            # the largest of all is one of the second group, or one of the first, which
+            # lies above all j
             ways[i, j] = ways[i, j - 1]
             ways[i, j, j:] += ways[i - 1, j, : m * n + 1 - j]
     return ways[m, n]
@@ -203,10 +248,15 @@ class Share(NamedTuple):
 def wilson(share: Share, level: float = 0.95) -> Interval:
     """A share of runs with the score interval of Wilson (1927).
 
+    Args:
+        share: how many of how many runs.
+        level: coverage of the interval.
+
     Raises:
         InvalidInputError: no runs, hits outside 0 ... runs, or a level outside (0, 1).
     """
-    hits, runs = share
+    hits = share.hits
+    runs = share.runs
     if not 0 <= hits <= runs or runs < 1:
         refuse(
             "share",
@@ -214,36 +264,52 @@ def wilson(share: Share, level: float = 0.95) -> Interval:
             [hits, runs],
             "Count again.",
         )
-    if not 0 < level < 1:
-        refuse("level", "a number between 0 and 1", level, "Use 0.95 for 95 %.")
-    z, p = NormalDist().inv_cdf((1 + level) / 2), hits / runs
-    middle, half = (
-        p + z * z / (2 * runs),
-        z * sqrt(p * (1 - p) / runs + z * z / (4 * runs * runs)),
-    )
-    low, high = ((middle + side) / (1 + z * z / runs) for side in (-half, half))
-    return Interval(*map(np.float64, (p, max(low, 0.0), min(high, 1.0))))
+    check_level(level)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    p = hits / runs
+    middle = p + z * z / (2 * runs)
+    half = z * sqrt(p * (1 - p) / runs + z * z / (4 * runs * runs))
+    scale = 1 + z * z / runs
+    low = max((middle - half) / scale, 0.0)
+    high = min((middle + half) / scale, 1.0)
+    return Interval(np.float64(p), np.float64(low), np.float64(high))
 
 
 def share_difference(ours: Share, theirs: Share, level: float = 0.95) -> Interval:
-    """Our share minus theirs, with the interval of Newcombe (1998, method 10), made of two of Wilson's.
+    """Our share minus theirs, with the interval of Newcombe (1998, method 10).
+
+    It is made of two intervals of Wilson's.
+
+    Args:
+        ours: how many of how many of our runs.
+        theirs: the same of the other group.
+        level: coverage of the interval.
 
     Raises:
         InvalidInputError: as `wilson`.
     """
-    (p, p_low, p_high), (q, q_low, q_high) = wilson(ours, level), wilson(theirs, level)
-    difference = p - q
+    p = wilson(ours, level)
+    q = wilson(theirs, level)
+    difference = p.value - q.value
     return Interval(
         difference,
-        difference - hypot(p - p_low, q_high - q),
-        difference + hypot(p_high - p, q - q_low),
+        difference - hypot(p.value - p.low, q.high - q.value),
+        difference + hypot(p.high - p.value, q.value - q.low),
     )
 
 
 def fisher_exact(ours: Share, theirs: Share) -> float:
-    """How often chance deals this many hits to two groups at least as unevenly (Fisher 1935, two-sided)."""
+    """The exact test of Fisher (1935), two-sided.
+
+    Args:
+        ours: how many of how many of our runs.
+        theirs: the same of the other group.
+
+    Returns:
+        How often chance deals this many hits to the groups at least as unevenly.
+    """
     hits = ours.hits + theirs.hits
-    # of k of them being ours
+    # in how many ways k of the hits are ours
     ways = [comb(ours.runs, k) * comb(theirs.runs, hits - k) for k in range(hits + 1)]
     return sum(each for each in ways if each <= ways[ours.hits]) / sum(ways)
 
@@ -251,19 +317,22 @@ def fisher_exact(ours: Share, theirs: Share) -> float:
 class Trend(NamedTuple):
     """Whether runs rise from group to group."""
 
-    # of the pairs from two groups, those whose run of the later group is above; 0.5
+    # of pairs from two groups, how many have the run of the later group above; 0.5
     # where nothing rises
     share: float
     p: float  # how often chance deals the runs to the groups with at least this share
 
 
 def trend(*groups: ndarray, shuffles: int = 9_999, seed: int = 0) -> Trend:
-    """The test of ordered groups of Terpstra (1952) and Jonckheere (1954), one-sided, by shuffling; ties count half.
+    """The test of ordered groups of Terpstra (1952) and Jonckheere (1954).
+
+    It is one-sided and done by shuffling; ties count half.
 
     Args:
         groups: [runs] of any number each, in the order in which they are expected to
             rise.
-        shuffles: of all runs over the groups; seed: of their generator.
+        shuffles: how often all runs are dealt to the groups again.
+        seed: of the generator that deals.
 
     Raises:
         InvalidInputError: fewer than two groups, or one without runs.
@@ -296,7 +365,9 @@ class Band(NamedTuple):
 
 
 def prediction_band(scores: Float[ndarray, "runs ..."]) -> Band:
-    """From the lowest to the highest run: one more of the same kind is inside in n - 1 of n + 1 cases.
+    """From the lowest to the highest run, where one more is to be expected.
+
+    One more run of the same kind is inside in n - 1 of n + 1 cases.
 
     Raises:
         InvalidInputError: fewer than two runs.
@@ -308,17 +379,18 @@ def prediction_band(scores: Float[ndarray, "runs ..."]) -> Band:
 
 
 def mcnemar_exact(only_ours: int, only_theirs: int) -> float:
-    """The exact two-sided test of McNemar (1947): of the pairs that differ, how many differ in one direction?
+    """The exact two-sided test of McNemar (1947), of pairs that differ.
 
     Args:
-        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in
-            which only theirs does.
+        only_ours: pairs in which only our member shows the trait.
+        only_theirs: pairs in which only theirs does.
 
     Returns:
         The chance of a split at least as uneven where both directions are equally
         likely; 1 where no pair differs.
     """
-    differ, fewer = only_ours + only_theirs, min(only_ours, only_theirs)
+    differ = only_ours + only_theirs
+    fewer = min(only_ours, only_theirs)
     tail = sum(comb(differ, k) for k in range(fewer + 1)) / 2**differ
     return min(1.0, 2 * tail)
 
@@ -326,28 +398,32 @@ def mcnemar_exact(only_ours: int, only_theirs: int) -> float:
 def paired_difference_bound(
     only_ours: int, only_theirs: int, pairs: int, level: float = 0.95
 ) -> float:
-    """The upper end of the one-sided score interval of Tango (1998) for a difference of paired shares, ours - theirs.
+    """The upper end of Tango's score interval for a difference of paired shares.
 
-    The end is the largest difference d whose score test is not rejected: (only_ours -
-    only_theirs - pairs d) / sqrt(pairs (2 q + d (1 - d))) = -z, where q is the most
-    likely share of pairs in which only theirs shows the trait, given d.
+    The difference is ours - theirs, the interval one-sided (Tango 1998). Its end is the
+    largest difference d whose score test is not rejected, where
+
+        (only_ours - only_theirs - pairs d) / sqrt(pairs (2 q + d (1 - d))) = -z
+
+    and q is the most likely share of pairs in which only theirs shows the trait, given
+    d.
 
     Args:
-        only_ours: pairs in which only our member shows the trait; only_theirs: pairs in
-            which only theirs does.
+        only_ours: pairs in which only our member shows the trait.
+        only_theirs: pairs in which only theirs does.
         pairs: all pairs.
-        level: of the one-sided interval; 0.975 gives the upper end of the two-sided 95
-            % interval.
+        level: of the one-sided interval; 0.975 gives the upper end of the two-sided
+            95 % interval.
 
     Raises:
         InvalidInputError: counts below 0, or more pairs that differ than there are.
     """
-    counts = (only_ours, only_theirs, pairs)
-    if min(only_ours, only_theirs) < 0 or pairs < 1 or only_ours + only_theirs > pairs:
+    differ = only_ours + only_theirs
+    if min(only_ours, only_theirs) < 0 or pairs < 1 or differ > pairs:
         refuse(
             "pairs",
             "counts of at least 0 that add up to at most all pairs",
-            counts,
+            (only_ours, only_theirs, pairs),
             "Count every pair once.",
         )
     z = NormalDist().inv_cdf(level)
@@ -358,71 +434,101 @@ def paired_difference_bound(
         c = -only_theirs * d * (1 - d)
         q = (sqrt(max(b * b - 8 * pairs * c, 0.0)) - b) / (4 * pairs)
         variance = pairs * (2 * q + d * (1 - d))
-        return (
-            (observed - pairs * d) / sqrt(variance) if variance > 0 else -float("inf")
-        )
+        if variance <= 0:
+            return -float("inf")
+        return (observed - pairs * d) / sqrt(variance)
 
-    low, high = observed / pairs, 1.0
+    low = observed / pairs
+    high = 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if score(middle) > -z else (low, middle)
+        if score(middle) > -z:
+            low = middle
+        else:
+            high = middle
     return high
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
-    """The p-values of a family, corrected by Holm (1979): each may be compared with the level of the whole family."""
-    corrected, largest = {}, 0.0
-    for rank, (name, p) in enumerate(
-        sorted(p_values.items(), key=lambda item: item[1])
-    ):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+    """The p-values of a family of tests, corrected by Holm (1979).
+
+    Each corrected one may be compared with the level of the whole family.
+    """
+    corrected = {}
+    largest = 0.0
+    for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        p = min(1.0, (len(p_values) - rank) * p_values[name])
+        largest = max(largest, p)
         corrected[name] = largest
     return {name: corrected[name] for name in p_values}
 
 
 def cochran_armitage(shown: ndarray, runs: ndarray, scores: ndarray) -> float:
-    """The trend of shares along scores, as a standard normal z (Cochran 1954; Armitage 1955).
+    """The trend of shares along scores (Cochran 1954; Armitage 1955).
 
     Args:
-        shown: [groups] how many of each group show the trait; runs: [groups] how many
-            there are.
+        shown: [groups] how many of each group show the trait.
+        runs: [groups] how many there are.
         scores: [groups] what the trend runs along, e.g. the logarithm of a dose.
+
+    Returns:
+        A standard normal z; 0 where all show the trait, or none.
     """
-    shown, runs, scores = (
-        np.asarray(part, dtype=np.float64) for part in (shown, runs, scores)
-    )
+    shown = np.asarray(shown, dtype=np.float64)
+    runs = np.asarray(runs, dtype=np.float64)
+    scores = np.asarray(scores, dtype=np.float64)
     share = shown.sum() / runs.sum()
     centred = scores - (runs * scores).sum() / runs.sum()
     variance = share * (1 - share) * (runs * centred**2).sum()
-    return float((centred * shown).sum() / sqrt(variance)) if variance > 0 else 0.0
+    if variance <= 0:
+        return 0.0
+    return float((centred * shown).sum() / sqrt(variance))
 
 
 def paired_trend(
     shown: ndarray, scores: ndarray, shuffles: int = 99_999, seed: int = 0
 ) -> float:
-    """The two-sided chance of a `cochran_armitage` trend as strong, by shuffling the groups within every seed.
+    """The trend of `cochran_armitage` over the same seeds, tested by shuffling.
 
     Args:
         shown: [seeds, groups] 1 where a run shows the trait.
         scores: [groups] what the trend runs along.
-        shuffles: of every seed's runs over the groups; seed: of their generator.
+        shuffles: how often the groups are shuffled within every seed.
+        seed: of the generator that shuffles.
+
+    Returns:
+        The two-sided chance of a trend as strong.
     """
-    shown, scores = (
-        np.asarray(shown, dtype=np.float64),
-        np.asarray(scores, dtype=np.float64),
-    )
+    shown = np.asarray(shown, dtype=np.float64)
+    scores = np.asarray(scores, dtype=np.float64)
     centred = scores - scores.mean()
-    rng, observed, strong = np.random.default_rng(seed), abs((shown @ centred).sum()), 1
+    rng = np.random.default_rng(seed)
+    observed = abs((shown @ centred).sum())
+    strong = 1  # the groups as they are count as one, so that no chance is 0
     for _ in range(shuffles):
-        strong += abs((rng.permuted(shown, axis=1) @ centred).sum()) >= observed - 1e-9
+        shuffled = abs((rng.permuted(shown, axis=1) @ centred).sum())
+        if shuffled >= observed - 1e-9:
+            strong += 1
     return strong / (shuffles + 1)
 
 
 def sign_flips(differences: ndarray, shuffles: int = 99_999, seed: int = 0) -> float:
-    """The two-sided chance of a mean as far from 0, by flipping the signs of paired differences (Fisher 1935)."""
+    """The test of Fisher (1935) of paired differences, by flipping their signs.
+
+    Args:
+        differences: [pairs], ours - theirs.
+        shuffles: how often all signs are drawn again.
+        seed: of the generator that draws them.
+
+    Returns:
+        The two-sided chance of a mean as far from 0.
+    """
     differences = np.asarray(differences, dtype=np.float64)
-    rng, observed, strong = np.random.default_rng(seed), abs(differences.sum()), 1
+    rng = np.random.default_rng(seed)
+    observed = abs(differences.sum())
+    strong = 1  # the signs as they are count as one, so that no chance is 0
     for _ in range(shuffles):
         signs = rng.integers(0, 2, len(differences)) * 2 - 1
-        strong += abs((signs * differences).sum()) >= observed - 1e-9
+        if abs((signs * differences).sum()) >= observed - 1e-9:
+            strong += 1
     return strong / (shuffles + 1)

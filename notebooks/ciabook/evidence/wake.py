@@ -1,7 +1,9 @@
-"""What wakes a team? The rule of the experiment, fixed before its first run: who is asleep, who is compared, and how.
+"""What wakes a team? The rule of the experiment, fixed before its first run.
 
-The rule in words is book/rules/what_wakes_a_team.md. This file is the same rule as the
-code that will apply it.
+It says who is asleep, which arms are compared, and how. The rule in words is
+book/rules/what_wakes_a_team.md; this file is the code that applies it.
+
+    python -m ciabook.evidence.wake     writes book/data/wake_predictions.json
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ciabook.evidence.final_returns import final
+from ciabook.evidence.final_returns import final_returns, last_evaluations
 from ciabook.evidence.statistics import holm, mcnemar_exact, paired_difference_bound
+from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_runs
 from ciacore.types import refuse
 
+ROOT = Path(__file__).resolve().parents[3]
 # share of greedy episodes that return exactly 0, from which on a team is asleep
 ASLEEP = 0.5
 WINDOW = 5  # evaluations that are looked at: the last 40,000 env steps of a run
@@ -40,10 +44,15 @@ EXPLORATION_OR_OPTIMISATION = (
 # trained to 350,000 env steps and compared with QMIX there
 LATE = ("epsilon_200k", "cia_late")
 AGAINST_QMIX = (
-    *("cia", "cc", "rs", "vdn", "gre"),
+    "cia",
+    "cc",
+    "rs",
+    "vdn",
+    "gre",
     *CREDIT_CONTROLS,
     *EXPLORATION_OR_OPTIMISATION,
-    *("cia_early", "cia_late"),  # CIA to 60,000 env steps only; CIA from 100,000 on
+    "cia_early",  # CIA to 60,000 env steps only
+    "cia_late",  # CIA from 100,000 env steps on
 )
 # with two agents one hypothesis, which CIA must beat in both forms
 WITHOUT_IDENTITY = ("equaliser", "permuted")
@@ -64,11 +73,16 @@ class Comparison(NamedTuple):
 def zero_share(
     runs: Sequence[Run], last: int = WINDOW, at: int | None = None
 ) -> Float[np.ndarray, "runs"]:
-    """The share of greedy episodes that return exactly 0, over the last evaluations of every run.
+    """The share of greedy episodes that return exactly 0, at the end of every run.
 
     Args:
+        runs: stored runs.
+        last: how many evaluations count.
         at: env steps: the last evaluations until then, in the place of those of the
             whole run.
+
+    Returns:
+        [runs], from 0 to 1.
 
     Raises:
         InvalidInputError: a run has fewer evaluations.
@@ -77,15 +91,38 @@ def zero_share(
 
 
 def asleep(runs: Sequence[Run], at: int | None = None) -> Bool[np.ndarray, "runs"]:
-    """Which teams are asleep: at least half of their greedy episodes return exactly 0."""
+    """Which teams are asleep: half or more of their greedy episodes return exactly 0.
+
+    Args:
+        runs: stored runs.
+        at: env steps: the last evaluations until then.
+
+    Returns:
+        [runs]
+
+    Raises:
+        InvalidInputError: a run has fewer evaluations than are looked at.
+    """
     return zero_share(runs, at=at) >= ASLEEP
 
 
 def unclear(runs: Sequence[Run], at: int | None = None) -> Bool[np.ndarray, "runs"]:
-    """Which teams are neither asleep nor awake: some zeros, not most of them, and a loss otherwise."""
+    """Which teams are neither asleep nor awake: some zeros, and a loss otherwise.
+
+    Args:
+        runs: stored runs.
+        at: env steps: the last evaluations until then.
+
+    Returns:
+        [runs]
+
+    Raises:
+        InvalidInputError: a run has fewer evaluations than are looked at.
+    """
+    low, high = TORN
     zeros = zero_share(runs, at=at)
-    returns = np.array([each.mean() for each in _returns(runs, WINDOW, at)])
-    return (zeros >= TORN[0]) & (zeros <= TORN[1]) & (returns < LOSING)
+    means = np.array([returns.mean() for returns in _returns(runs, WINDOW, at)])
+    return (zeros >= low) & (zeros <= high) & (means < LOSING)
 
 
 def _returns(
@@ -94,27 +131,15 @@ def _returns(
     """The returns of the last evaluations of every run."""
     found = []
     for run in runs:
-        logged = zip(
-            run.metrics["episode_return"], run.metrics["env_steps"], strict=True
-        )
         # an evaluation follows the episode that passes a multiple of 10,000: at
         # 150,100, say, for 150,000
-        returns = [
-            each for each, step in logged if at is None or step <= at + run_length(run)
-        ][-last:]
-        if len(returns) < last:
-            refuse(
-                "runs",
-                f"at least {last} evaluations",
-                len(returns),
-                "Train longer, or take fewer of the last.",
-            )
-        found.append(np.array(returns))
+        until = None if at is None else at + run_length(run)
+        found.append(np.array(last_evaluations(run, last, until)))
     return found
 
 
 def run_length(run: Run) -> int:
-    """The env steps of the run's first iteration, by which evaluations are late: those of its first evaluation."""
+    """By how many env steps evaluations may be late: the steps of the first one."""
     return run.metrics["env_steps"][0]
 
 
@@ -124,13 +149,14 @@ def compare(
     """Two arms over the same seeds in the same order.
 
     Args:
-        ours: which teams of the arm that is expected to sleep less are asleep; theirs:
-            of the other arm.
+        ours: [pairs], which teams are asleep in the arm expected to sleep less.
+        theirs: [pairs], the same of the other arm.
 
     Raises:
         InvalidInputError: the arms have different numbers of seeds.
     """
-    ours, theirs = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
+    ours = np.asarray(ours, dtype=bool)
+    theirs = np.asarray(theirs, dtype=bool)
     if ours.shape != theirs.shape or ours.ndim != 1:
         refuse(
             "theirs",
@@ -138,22 +164,28 @@ def compare(
             theirs.shape,
             "Compare the same seeds.",
         )
-    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    pairs = len(ours)
+    only_ours = int((ours & ~theirs).sum())
+    only_theirs = int((theirs & ~ours).sum())
     return Comparison(
-        (int(ours.sum()), int(theirs.sum())),
-        only_ours,
-        only_theirs,
-        len(ours),
-        mcnemar_exact(only_ours, only_theirs),
-        paired_difference_bound(only_theirs, only_ours, len(ours), 1 - LEVEL),
+        asleep=(int(ours.sum()), int(theirs.sum())),
+        only_ours=only_ours,
+        only_theirs=only_theirs,
+        pairs=pairs,
+        p_value=mcnemar_exact(only_ours, only_theirs),
+        bound=paired_difference_bound(only_theirs, only_ours, pairs, 1 - LEVEL),
     )
 
 
 def verdict(comparison: Comparison, corrected: float) -> str:
-    """What a comparison shows: "beats", "is beaten", "equal" or "undecided", from our arm's side.
+    """What a comparison shows, from our arm's side.
 
     Args:
+        comparison: of two arms.
         corrected: its p-value, corrected for the family (`holm`).
+
+    Returns:
+        "beats", "is beaten", "equal" or "undecided".
     """
     if corrected <= LEVEL:
         return "beats" if comparison.only_theirs > comparison.only_ours else "is beaten"
@@ -163,11 +195,14 @@ def verdict(comparison: Comparison, corrected: float) -> str:
 def family(
     shown: Mapping[str, Bool[np.ndarray, "seeds"]],
 ) -> dict[tuple[str, str], Comparison]:
-    """All comparisons of the rule for which both arms are there: (our arm, their arm) -> comparison.
+    """All comparisons of the rule for which both arms are there.
 
     Args:
-        shown: which teams of an arm are asleep; "qmix_late" is QMIX at 350,000 env
-            steps.
+        shown: arm -> [seeds], which of its teams are asleep; "qmix_late" is QMIX at
+            350,000 env steps.
+
+    Returns:
+        (our arm, their arm) -> comparison.
     """
     found = {}
     for arm in AGAINST_QMIX:
@@ -188,22 +223,21 @@ def family(
 def family_p_values(
     comparisons: Mapping[tuple[str, str], Comparison],
 ) -> dict[str, float]:
-    """The p-values of the family, uncorrected: every arm against QMIX, and CIA against four kinds of control.
+    """The p-values of the family, uncorrected.
 
-    The equaliser and the permuted identities are one hypothesis: CIA must beat each, so
-    the larger p-value counts.
+    The family holds every arm against QMIX, and CIA against four kinds of control. The
+    equaliser and the permuted identities are one hypothesis: CIA must beat each, so the
+    larger p-value counts.
     """
-    p_values = {
-        arm: comparison.p_value
-        for (arm, base), comparison in comparisons.items()
-        if base in ("qmix", "qmix_late")
-    }
+    p_values = {}
+    for (arm, base), comparison in comparisons.items():
+        if base in ("qmix", "qmix_late"):
+            p_values[arm] = comparison.p_value
     for controls in CIA_AGAINST:
-        there = [
-            comparisons["cia", control].p_value
-            for control in controls
-            if ("cia", control) in comparisons
-        ]
+        there = []
+        for control in controls:
+            if ("cia", control) in comparisons:
+                there.append(comparisons["cia", control].p_value)
         if there:
             p_values["cia against " + " and ".join(controls)] = max(there)
     return p_values
@@ -221,12 +255,15 @@ SHARES = {"qmix": 10 / 20, "qmix_cia": 2 / 20}
 def predictions(
     results: Path, seeds: Sequence[int] = (10, 15), samples: int = 100_000
 ) -> dict[str, Any]:
-    """What the full-length seeds of E2 should show if every team is asleep or awake, and ends as its kind does.
+    """What the full-length seeds of E2 should show, foretold from published runs.
+
+    Every team is taken to be asleep or awake, and to end as its kind does.
 
     Args:
         results: the published runs, whose full-length QMIX and QMIX(CIA) teams say how
             either kind ends.
         seeds: how many, for each of which an interval is given.
+        samples: how often the seeds are drawn.
 
     Returns:
         By method and number of seeds: the 95 % interval of how many are asleep and of
@@ -234,23 +271,22 @@ def predictions(
     """
     runs = read_runs(results, "turn", ["qmix", "qmix_cc", "qmix_cia", "qmix_cia_exact"])
     every = [run for group in runs.values() for run in group]
-    sleeps, ends = asleep(every, at=200_000), final(every)
-    rng, found = np.random.default_rng(0), {}
+    sleeps = asleep(every, at=200_000)
+    ends = final_returns(every)
+    rng = np.random.default_rng(0)
+    middle = [0.025, 0.975]
+    found = {}
     for method, share in SHARES.items():
         for n in seeds:
             sleeping = rng.random((samples, n)) < share
-            means = np.where(
-                sleeping,
-                rng.choice(ends[sleeps], sleeping.shape),
-                rng.choice(ends[~sleeps], sleeping.shape),
-            )
+            of_sleepers = rng.choice(ends[sleeps], sleeping.shape)
+            of_others = rng.choice(ends[~sleeps], sleeping.shape)
+            means = np.where(sleeping, of_sleepers, of_others).mean(1)
+            counts = sleeping.sum(1)
+            whole = np.quantile(counts, middle, method="closest_observation")
             found[f"{method}, {n} seeds"] = {
-                "asleep": np.quantile(
-                    sleeping.sum(1), [0.025, 0.975], method="closest_observation"
-                ).tolist(),
-                "mean return": np.quantile(means.mean(1), [0.025, 0.975])
-                .round(1)
-                .tolist(),
+                "asleep": whole.tolist(),
+                "mean return": np.quantile(means, middle).round(1).tolist(),
             }
     kinds = {
         "asleep": ends[sleeps].round(1).tolist(),
@@ -260,12 +296,10 @@ def predictions(
 
 
 def main() -> None:
-    """Writes the predictions of E2: python -m ciabook.evidence.wake"""
-    root = Path(__file__).resolve().parents[3]
-    found = predictions(root / "book" / "results" / "study")
-    (root / "book" / "data" / "wake_predictions.json").write_text(
-        json.dumps(found, indent=1) + "\n"
-    )
+    """Writes the predictions of E2."""
+    found = predictions(ROOT / "book" / "results" / "study")
+    file = ROOT / "book" / "data" / "wake_predictions.json"
+    write_whole(file, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

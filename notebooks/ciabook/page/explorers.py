@@ -1,4 +1,4 @@
-"""Things to play with in a page: an episode of Turn, a battle, matrix games, and the losses on credits.
+"""Things to play with in a page: Turn, a battle, matrix games, and the losses.
 
 Each is data made here and drawn by explorers.js, which travels with it: it works in a
 book on a USB stick and in live Jupyter alike.
@@ -12,16 +12,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ciabook.battles.recording import Recording
-from ciabook.evidence.analysis import Team, along
+from ciabook.evidence.analysis import Team, evaluate_on
 from ciabook.evidence.representable import GAMES, fit
 from ciacore.games import MatrixGame
 from ciacore.types import Episodes, refuse
 
 SCRIPT = Path(__file__).with_name("explorers.js")
+# methods that are fitted here for the presets: name, label, and how many times as many
+# gradient steps they take
+FITTED_HERE = (("qplex", "QPLEX", 1), ("qtran", "QTRAN", 5))
+PAGE = """\
+<div id="{name}" class="cia-explorer follows-theme" data-explorer="{kind}" \
+tabindex="0" role="group" aria-label="{title}">\
+<p class="no-script">This needs JavaScript.</p></div>\
+<script type="application/json" id="{name}-data">{data}</script>\
+<script>{script}
+ciaExplorers("{name}");</script>"""
 
 
 class Explorer(NamedTuple):
@@ -32,24 +43,31 @@ class Explorer(NamedTuple):
     data: dict[str, Any]
 
     def __repr__(self) -> str:
+        """What shows where no HTML is drawn."""
         return f"<{self.title}>"
 
     def _repr_html_(self) -> str:
-        data = json.dumps(self.data, separators=(",", ":"), allow_nan=False).replace(
-            "<", "\\u003c"
-        )
-        name = f"cia-{self.kind}-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
-        return (
-            f'<div id="{name}" class="cia-explorer follows-theme" data-explorer="{self.kind}" tabindex="0" '
-            f'role="group" aria-label="{self.title}"><p class="no-script">This needs JavaScript.</p></div>'
-            f'<script type="application/json" id="{name}-data">{data}</script>'
-            f'<script>{SCRIPT.read_text(encoding="utf-8")}\nciaExplorers("{name}");</script>'
+        data = json.dumps(self.data, separators=(",", ":"), allow_nan=False)
+        data = data.replace("<", "\\u003c")
+        digest = hashlib.sha256(data.encode()).hexdigest()[:8]
+        return PAGE.format(
+            name=f"cia-{self.kind}-{digest}",
+            kind=self.kind,
+            title=self.title,
+            data=data,
+            script=SCRIPT.read_text(encoding="utf-8"),
         )
 
 
-def rounded(values: Tensor, digits: int) -> list:
-    """Nested lists of short numbers."""
-    return torch.round(values.double(), decimals=digits).tolist()
+def rounded(values: Tensor | np.ndarray, digits: int) -> list:
+    """Nested lists of short numbers.
+
+    Args:
+        values: numbers of any shape.
+        digits: how many to keep after the point.
+    """
+    numbers = torch.as_tensor(values).double()
+    return torch.round(numbers, decimals=digits).tolist()
 
 
 def turn_explorer(
@@ -60,14 +78,17 @@ def turn_explorer(
     Args:
         episodes: recorded ones, with the plain state of Turn (`units=False`).
         row: which of them.
-        teams: label -> team; all see what was seen in the episode, and are told what
-            was done.
+        teams: label -> team; all of them get the observations and actions of the
+            episode.
+        size: cells along an edge of the board.
 
     Raises:
         InvalidInputError: states of another size.
     """
-    episode = Episodes(*(field[row : row + 1] for field in episodes))
-    states, cells = episode.states[0].float(), size * size
+    only = {name: field[row : row + 1] for name, field in episodes._asdict().items()}
+    episode = Episodes(**only)
+    cells = size * size
+    states = episode.states[0].float()  # [T+1, S]
     if states.shape[-1] != 3 * cells + 2:
         refuse(
             "episodes",
@@ -75,19 +96,21 @@ def turn_explorer(
             states.shape[-1],
             "Play Turn() without units.",
         )
-    places = torch.stack(
-        [states[:, i * cells : (i + 1) * cells].argmax(-1) for i in range(3)], 1
-    )
-    # [T+1, apple and agents, row and column]
-    places = torch.stack([places // size, places % size], -1)
-    steps, shown = int(episode.weights.sum()), []
+    # apple, then agents: [T+1, 3, row and column]
+    boards = [states[:, i * cells : (i + 1) * cells].argmax(-1) for i in range(3)]
+    index = torch.stack(boards, 1)
+    places = torch.stack([index // size, index % size], -1)
+    steps = int(episode.weights.sum())
+    shown = []
     for label, team in teams.items():
-        found = along(team, episode)
-        credits, utilities = (
-            rounded(found.credits[0, :steps], 3),
-            rounded(found.utilities.chosen[0, :steps], 2),
+        found = evaluate_on(team, episode)
+        shown.append(
+            {
+                "name": label,
+                "credits": rounded(found.credits[0, :steps], 3),
+                "utilities": rounded(found.utilities.chosen[0, :steps], 2),
+            }
         )
-        shown.append({"name": label, "credits": credits, "utilities": utilities})
     data = {
         "size": size,
         "apple": places[:steps, 0].tolist(),
@@ -101,38 +124,35 @@ def turn_explorer(
 
 
 def battle_explorer(recording: Recording, battle: int) -> Explorer:
-    """A recorded battle."""
+    """A recorded battle, step by step.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
+    """
     steps = int(recording.lengths[battle])
-    rewards = torch.from_numpy(recording.rewards[battle, :steps].astype(float))
-    returns = torch.cat([torch.zeros(1, dtype=torch.float64), rewards.cumsum(0)])
-    until = slice(0, steps + 1)
+    slots = slice(0, steps + 1)
+    n_units = recording.health.shape[-1]
+    rewards = recording.rewards[battle, :steps].astype(float)
+    returns = np.concatenate([[0.0], rewards.cumsum()])
+    targets = recording.targets[battle, 1 : steps + 1].tolist()
+    credits = []
+    if recording.credits.shape[-1] > 0:
+        credits = rounded(recording.credits[battle, :steps].astype(float), 3)
     data = {
         "n_agents": recording.n_agents,
         "walkable": [
             "".join(str(int(cell)) for cell in row) for row in recording.walkable
         ],
-        "positions": rounded(
-            torch.from_numpy(recording.positions[battle, until].astype(float)), 2
-        ),
-        "health": rounded(
-            torch.from_numpy(recording.health[battle, until].astype(float)), 1
-        ),
-        "targets": [
-            *recording.targets[battle, 1 : steps + 1].tolist(),
-            [-1] * recording.health.shape[-1],
-        ],
+        "positions": rounded(recording.positions[battle, slots].astype(float), 2),
+        "health": rounded(recording.health[battle, slots].astype(float), 1),
+        "targets": [*targets, [-1] * n_units],
         "returns": rounded(returns, 2),
-        "credits": rounded(
-            torch.from_numpy(recording.credits[battle, :steps].astype(float)), 3
-        )
-        if recording.credits.shape[-1]
-        else [],
+        "credits": credits,
     }
-    return Explorer(
-        "battle",
-        f"a battle of {recording.facts['scenario']}, step by step; arrow keys step",
-        data,
-    )
+    scenario = recording.facts["scenario"]
+    title = f"a battle of {scenario}, step by step; arrow keys step"
+    return Explorer("battle", title, data)
 
 
 def matrix_explorer(
@@ -140,38 +160,43 @@ def matrix_explorer(
     steps: int = 600,
     seeds: Sequence[int] = (0, 1),
 ) -> Explorer:
-    """Payoff tables to edit: VDN and QMIX are fitted in the page, QPLEX and QTRAN here, for the presets."""
+    """Payoff tables to edit, and what each method makes of them.
+
+    VDN and QMIX are fitted in the page, for any table. QPLEX and QTRAN are fitted here,
+    for the presets alone.
+
+    Args:
+        names: presets, keys of `ciabook.evidence.representable.GAMES`.
+        steps: gradient steps of a fit.
+        seeds: of the random starts; the best fit is shown.
+    """
     presets = [{"name": name, "payoff": GAMES[name], "fits": []} for name in names]
     for size in sorted({len(preset["payoff"]) for preset in presets}):
         alike = [preset for preset in presets if len(preset["payoff"]) == size]
         games = [MatrixGame(preset["payoff"]) for preset in alike]
-        for method, label, times in (("qplex", "QPLEX", 1), ("qtran", "QTRAN", 5)):
-            for preset, fits in zip(
-                alike, fit(method, games, seeds, times * steps), strict=True
-            ):
+        for method, label, times in FITTED_HERE:
+            found = fit(method, games, seeds, times * steps)
+            for preset, fits in zip(alike, found, strict=True):
                 best = min(fits, key=lambda each: each.error)
-                preset["fits"].append(
-                    {
-                        "name": label,
-                        "table": rounded(best.table, 3),
-                        "greedy": list(best.greedy),
-                    }
-                )
-    return Explorer(
-        "matrix",
-        "a matrix game to edit, and what each method makes of it",
-        {"presets": presets},
-    )
+                table = rounded(best.table, 3)
+                shown = {"name": label, "table": table, "greedy": list(best.greedy)}
+                preset["fits"].append(shown)
+    title = "a matrix game to edit, and what each method makes of it"
+    return Explorer("matrix", title, {"presets": presets})
 
 
 def sandbox(
     credits: Sequence[Sequence[float]], identities: Sequence[Sequence[float]]
 ) -> Explorer:
-    """Credits and identities of two agents over two steps, as points to drag; both losses and their gradients."""
+    """Credits and identities as points to drag, with both losses and their gradients.
+
+    Args:
+        credits: [2, 2], of two agents over two steps.
+        identities: [2, 2], of the same agents.
+    """
     data = {
-        "credits": [list(map(float, p)) for p in credits],
-        "identities": [list(map(float, p)) for p in identities],
+        "credits": [[float(number) for number in point] for point in credits],
+        "identities": [[float(number) for number in point] for point in identities],
     }
-    return Explorer(
-        "sandbox", "credits and identities to drag, with the CIA and CC losses", data
-    )
+    title = "credits and identities to drag, with the CIA and CC losses"
+    return Explorer("sandbox", title, data)

@@ -1,4 +1,7 @@
-"""How long each notebook of the last build took: python -m ciabook.page.notebook_times writes book/data/durations.json."""
+"""How long each notebook of the last build took.
+
+python -m ciabook.page.notebook_times     writes book/data/durations.json
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ciacore.runtime.files import write_whole
 from ciacore.runtime.provenance import now, provenance
 
 ROOT = Path(__file__).resolve().parents[3]
-STAGE, FILE = (
-    ROOT / "_build" / "stage" / "notebooks",
-    ROOT / "book" / "data" / "durations.json",
-)
+STAGE = ROOT / "_build" / "stage" / "notebooks"
+FILE = ROOT / "book" / "data" / "durations.json"
 
 
 def durations(stage: Path) -> tuple[str, dict[str, float]]:
-    """The device of the build's trainings, and notebook -> seconds, as papermill noted both."""
-    device, found = "cpu", {}
+    """What papermill noted of an executed build.
+
+    Returns:
+        The device of the build's trainings, and notebook -> seconds.
+    """
+    device = "cpu"
+    found = {}
     for path in sorted(stage.glob("*.ipynb")):
-        noted = json.loads(path.read_text(encoding="utf-8"))["metadata"].get(
-            "papermill", {}
-        )
+        metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+        noted = metadata.get("papermill", {})
         if noted.get("duration"):
             found[path.stem] = round(noted["duration"], 1)
         if path.stem == "train":
@@ -32,19 +38,23 @@ def durations(stage: Path) -> tuple[str, dict[str, float]]:
 
 
 def write(file: Path, device: str, entry: dict[str, Any]) -> None:
-    """Enters a device's durations; those of other devices stay."""
+    """Enters a device's durations; those of other devices stay.
+
+    Args:
+        file: of the durations of all devices.
+        device: "cpu" or "cuda".
+        entry: seconds and provenance.
+    """
     held = json.loads(file.read_text()) if file.is_file() else {}
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({**held, device: entry}, indent=1) + "\n")
-    os.replace(part, file)
+    write_whole(file, json.dumps({**held, device: entry}, indent=1) + "\n")
 
 
 def main() -> int:
-    """Returns the exit code."""
+    """Reads the last build, and writes its durations; returns the exit code."""
     device, found = durations(STAGE)
     if not found:
         print(
-            f"durations: no executed notebooks in {STAGE}; run make book first.",
+            f"notebook_times: no executed notebooks in {STAGE}; run make book first.",
             file=sys.stderr,
         )
         return 2

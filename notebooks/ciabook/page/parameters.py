@@ -16,7 +16,7 @@ from ciacore.types import refuse
 
 
 def check_parameters(namespace: dict[str, Any]) -> None:
-    """Refuses a variable that the parameters cell did not declare, and a value of another type than declared.
+    """Refuses a variable that was not declared, and a value of another type.
 
     Args:
         namespace: `globals()` of the notebook, right after its parameters cell.
@@ -25,33 +25,52 @@ def check_parameters(namespace: dict[str, Any]) -> None:
         InvalidInputError: naming the parameter, what was expected, what came, and the
             cure.
     """
-    declared = namespace.setdefault(
-        "_declared", dict(namespace.get("__annotations__", {}))
-    )
+    annotations = dict(namespace.get("__annotations__", {}))
+    declared = namespace.setdefault("_declared", annotations)
     # when the cell is run again, later cells have left names of their own
     if "_known" not in namespace:
-        shell = namespace["get_ipython"]() if "get_ipython" in namespace else None
-        own = set(getattr(shell, "user_ns_hidden", ())) | {"check_parameters"}
-        for name, value in namespace.items():
-            brought = isinstance(value, ModuleType) or callable(value)
-            if (
-                not name.startswith("_")
-                and name not in own
-                and name not in declared
-                and not brought
-            ):
-                known_name(name, declared, "parameters")
+        for name in undeclared(namespace, declared):
+            known_name(name, declared, "parameters")
     namespace["_known"] = True
     for name, kind in declared.items():
         check_type(name, kind, namespace[name])
 
 
+def undeclared(namespace: dict[str, Any], declared: dict[str, type]) -> list[str]:
+    """Variables that are no declared parameters, modules, functions or IPython's own.
+
+    Args:
+        namespace: `globals()` of the notebook.
+        declared: parameter -> type.
+    """
+    own = {"check_parameters"}
+    if "get_ipython" in namespace:
+        own.update(getattr(namespace["get_ipython"](), "user_ns_hidden", ()))
+    found = []
+    for name, value in namespace.items():
+        if name.startswith("_") or name in own or name in declared:
+            continue
+        if not isinstance(value, ModuleType) and not callable(value):
+            found.append(name)
+    return found
+
+
 def check_type(name: str, kind: type, value: Any) -> None:
-    """Refuses a value that is not of the declared type; a whole number passes as a float, True never as a number."""
+    """Refuses a value that is not of the declared type.
+
+    A whole number passes as a float, True never as a number.
+
+    Args:
+        name: of the parameter.
+        kind: its declared type.
+        value: what came.
+
+    Raises:
+        InvalidInputError: it is of another type.
+    """
     accepted = (int, float) if kind is float else kind
-    if not isinstance(value, accepted) or (
-        isinstance(value, bool) and kind is not bool
-    ):
+    is_flag = isinstance(value, bool) and kind is not bool
+    if is_flag or not isinstance(value, accepted):
         refuse(
             name,
             f"a value of type {kind.__name__}",

@@ -1,4 +1,7 @@
-"""The book's figures, drawn from stored runs only: colour-blind-safe, readable on light and dark pages."""
+"""The book's figures, drawn from stored runs only.
+
+They are safe for colour-blind readers, and readable on light and dark pages.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,12 @@ from ciacore.types import refuse
 AGENT_COLOURS = ("#0072b2", "#d55e00")  # agent 0, agent 1 (Okabe & Ito)
 APPLE_COLOUR = "#009e73"
 MARKERS = "osD^vPX*"
+# name -> statistic, and the coverage of its band
+STATISTICS = {"mean": (mean, 0.5), "iqm": (iqm, 0.95)}
 
 
 def style() -> None:
-    """seaborn's settings for every figure: a white card, a colour-blind-safe palette."""
+    """Seaborn's settings for every figure: a white card, colours that all can tell."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     plt.rcParams.update(
         {
@@ -33,13 +38,16 @@ def style() -> None:
 
 
 def scores(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
-    """Evaluation steps [E] and mean greedy returns [runs, E] of runs of one method, cut to the shortest run.
+    """Mean greedy returns of runs of one method, cut to the shortest run.
+
+    Returns:
+        The env steps of the evaluations [E], and the returns [runs, E].
 
     Raises:
         InvalidInputError: the runs were evaluated at different steps.
     """
     length = min(len(run.metrics["env_steps"]) for run in runs)
-    steps = np.array([run.metrics["env_steps"][:length] for run in runs])
+    steps = np.array([run.metrics["env_steps"][:length] for run in runs])  # [runs, E]
     if (steps != steps[0]).any():
         refuse(
             "runs",
@@ -47,17 +55,25 @@ def scores(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
             "different ones",
             "Compare runs of one game and interval.",
         )
-    returns = [
-        [np.mean(entry) for entry in run.metrics["episode_return"][:length]]
-        for run in runs
-    ]
+    returns = []
+    for run in runs:
+        logged = run.metrics["episode_return"][:length]
+        returns.append([np.mean(entry) for entry in logged])
     return steps[0], np.array(returns)
 
 
 def pooled(
     steps: np.ndarray, values: np.ndarray, group: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means over `group` neighbouring evaluations, as the paper's curves seem to be, without a rest at the start.
+    """Means over neighbouring evaluations, as the paper's curves seem to be.
+
+    Args:
+        steps: [E], env steps of the evaluations.
+        values: [..., E].
+        group: how many evaluations make one point; a rest at the start is left out.
+
+    Returns:
+        The last step of each group, and the means.
 
     Raises:
         InvalidInputError: fewer than `group` evaluations.
@@ -66,10 +82,9 @@ def pooled(
         cure = "Train longer, or with a smaller evaluation_interval."
         refuse("runs", f"at least {group} evaluations", len(steps), cure)
     first = len(steps) % group
-    shape = (*values.shape[:-1], len(steps) // group, group)
-    return steps[first:].reshape(-1, group)[:, -1], values[..., first:].reshape(
-        shape
-    ).mean(-1)
+    last_steps = steps[first:].reshape(-1, group)[:, -1]
+    groups = values[..., first:].reshape(*values.shape[:-1], -1, group)
+    return last_steps, groups.mean(-1)
 
 
 def learning_curve(
@@ -80,31 +95,29 @@ def learning_curve(
     group: int = 1,
     marker: str = "o",
 ) -> Interval:
-    """One method's curve with its band: the paper's 50 % interval of the mean, or the IQM with its 95 % interval.
+    """One method's curve with its band.
 
     Args:
-        statistic: "mean" (50 % percentile-bootstrap interval) or "iqm" (95 %).
+        axis: to draw on.
+        runs: of one method.
+        label: for the legend.
+        statistic: "mean" (with the paper's 50 % interval) or "iqm" (with a 95 %
+            interval), both percentile-bootstrap intervals.
         group: evaluations averaged into one point.
+        marker: of the points, as matplotlib names it.
+
+    Returns:
+        What is drawn, over the points.
     """
-    steps, values = pooled(*scores(runs), group)
-    summary, level = {"mean": (mean, 0.5), "iqm": (iqm, 0.95)}[statistic]
+    steps, values = scores(runs)
+    steps, values = pooled(steps, values, group)
+    summary, level = STATISTICS[statistic]
     interval = bootstrap(summary, values, level, samples=2_000)
-    (line,) = axis.plot(
-        steps / 1e6,
-        interval.value,
-        label=label,
-        marker=marker,
-        markevery=0.1,
-        markersize=5,
-    )
-    axis.fill_between(
-        steps / 1e6,
-        interval.low,
-        interval.high,
-        alpha=0.25,
-        color=line.get_color(),
-        linewidth=0,
-    )
+    millions = steps / 1e6
+    points = {"marker": marker, "markevery": 0.1, "markersize": 5}
+    (line,) = axis.plot(millions, interval.value, label=label, **points)
+    shade = {"color": line.get_color(), "alpha": 0.25, "linewidth": 0}
+    axis.fill_between(millions, interval.low, interval.high, **shade)
     return interval
 
 
@@ -114,7 +127,14 @@ def learning_curves(
     statistic: str = "mean",
     group: int = 1,
 ) -> None:
-    """The curves of several methods on one axis."""
+    """The curves of several methods on one axis.
+
+    Args:
+        axis: to draw on.
+        groups: label -> runs of one method.
+        statistic: "mean" or "iqm", as for `learning_curve`.
+        group: evaluations averaged into one point.
+    """
     for (label, runs), marker in zip(groups.items(), cycle(MARKERS), strict=False):
         seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
         learning_curve(axis, runs, f"{label} ({seeds})", statistic, group, marker)
@@ -125,7 +145,14 @@ def learning_curves(
 def forest(
     axis: Axes, labels: Sequence[str], effects: Sequence[Shift], colours: Sequence[str]
 ) -> None:
-    """A row per effect: its estimate, its interval, and at the right the certainty which that interval reaches."""
+    """A row per effect: its estimate, its interval and that interval's certainty.
+
+    Args:
+        axis: to draw on.
+        labels: one per effect.
+        effects: how far one group of runs lies above another.
+        colours: one per effect.
+    """
     for height, (effect, colour) in enumerate(zip(effects, colours, strict=True)):
         axis.plot(
             [effect.low, effect.high], [height, height], color=colour, linewidth=2
@@ -147,47 +174,33 @@ def forest(
 def draw_board(
     axis: Axes, positions: np.ndarray, apple: np.ndarray, free: int, size: int = 5
 ) -> None:
-    """One board of Turn: agents as numbered discs (the trapped one fenced), the apple as a diamond.
+    """One board of Turn.
+
+    Agents are numbered discs, the trapped one is fenced, the apple is a diamond.
 
     Args:
-        positions: [2, 2] (row, column) of each agent; apple: [2]; free: index of the
-            free agent.
+        axis: to draw on.
+        positions: [2, 2], row and column of each agent.
+        apple: [2], its row and column.
+        free: index of the free agent.
+        size: cells along an edge of the board.
     """
+    positions = np.asarray(positions)
     for row in range(size):
         for column in range(size):
-            axis.add_patch(
-                Rectangle((column, row), 1, 1, facecolor="white", edgecolor="#999999")
-            )
-    # beside an agent
-    corner = (
-        0.2
-        if any((position == apple).all() for position in np.asarray(positions))
-        else 0.5
-    )
-    axis.plot(
-        apple[1] + corner,
-        apple[0] + corner,
-        marker="D",
-        markersize=9,
-        color=APPLE_COLOUR,
-        zorder=5,
-    )
-    for agent, ((row, column), colour) in enumerate(
-        zip(positions, AGENT_COLOURS, strict=True)
-    ):
-        shift = 0.5 if (positions[0] != positions[1]).any() else 0.3 + 0.4 * agent
-        axis.plot(
-            column + shift, row + 0.5, marker="o", markersize=17, color=colour, zorder=3
-        )
-        axis.text(
-            column + shift,
-            row + 0.5,
-            str(agent),
-            color="white",
-            ha="center",
-            va="center",
-            zorder=4,
-        )
+            cell = {"facecolor": "white", "edgecolor": "#999999"}
+            axis.add_patch(Rectangle((column, row), 1, 1, **cell))
+    hidden = any((position == apple).all() for position in positions)
+    corner = 0.2 if hidden else 0.5  # beside an agent, or in the middle
+    diamond = {"marker": "D", "markersize": 9, "color": APPLE_COLOUR, "zorder": 5}
+    axis.plot(apple[1] + corner, apple[0] + corner, **diamond)
+    together = (positions[0] == positions[1]).all()
+    for agent, (row, column) in enumerate(positions):
+        shift = 0.3 + 0.4 * agent if together else 0.5
+        disc = {"marker": "o", "markersize": 17, "color": AGENT_COLOURS[agent]}
+        axis.plot(column + shift, row + 0.5, **disc, zorder=3)
+        number = {"color": "white", "ha": "center", "va": "center"}
+        axis.text(column + shift, row + 0.5, str(agent), **number, zorder=4)
         if agent != free:
             fence = {
                 "facecolor": "none",

@@ -1,4 +1,7 @@
-"""A progress bar where somebody watches: in a terminal or a live notebook, and silent anywhere else."""
+"""A progress bar where somebody watches: in a terminal or a live notebook.
+
+It is silent anywhere else.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,28 @@ from types import TracebackType
 
 
 class Progress:
-    """Shows env-steps, env-steps/s, return, epsilon and the time left; use it as `with Progress() as progress`."""
+    """Shows env-steps, env-steps/s, return, epsilon and the time left.
+
+    Use it as `with Progress() as progress`, and pass `progress` to `train`.
+    """
 
     def __init__(self) -> None:
+        """No bar yet: the first call opens it."""
         self.bar = None
 
     def __call__(self, env_steps: int, total: int, **facts: float) -> None:
-        """Moves the bar to `env_steps` of `total` and shows the facts beside it."""
+        """Moves the bar and shows the facts beside it.
+
+        Args:
+            env_steps: done so far.
+            total: env steps of the whole training.
+            facts: name -> number.
+        """
         if self.bar is None:
             self.bar = open_bar(total)
         if self.bar is not None:
-            self.bar.set_postfix(
-                {name: f"{value:.3g}" for name, value in facts.items()}, refresh=False
-            )
+            shown = {name: f"{value:.3g}" for name, value in facts.items()}
+            self.bar.set_postfix(shown, refresh=False)
             self.bar.update(min(env_steps, total) - self.bar.n)
 
     def close(self) -> None:
@@ -29,6 +41,7 @@ class Progress:
         self.bar = None
 
     def __enter__(self) -> Progress:
+        """The bar itself."""
         return self
 
     def __exit__(
@@ -37,6 +50,13 @@ class Progress:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Ends the bar, whatever has happened.
+
+        Args:
+            kind: of the error, if there was one.
+            value: the error.
+            trace: where it came from.
+        """
         self.close()
 
 
@@ -52,6 +72,11 @@ def open_bar(total: int):
 
 
 def live_notebook() -> bool:
-    """Whether a person runs this notebook: only then can the front end be asked for input (papermill refuses)."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+    """Whether a person runs this notebook.
+
+    Only then can the front end be asked for input; papermill refuses.
+    """
+    if "IPython" not in sys.modules:
+        return False
+    kernel = getattr(sys.modules["IPython"].get_ipython(), "kernel", None)
+    return bool(getattr(kernel, "_allow_stdin", False))

@@ -1,22 +1,26 @@
-"""Drops the weights of runs of which only the metrics are read, so that a repository of many runs stays small.
+"""Drops the weights of runs of which only the metrics are read.
 
-python -m ciabook.studies.drop_weights RUN [RUN ...]    run folders; what is dropped
-leaves its sha256 in provenance.json
+So a repository of many runs stays small. The sha256 of what is dropped stays in
+provenance.json.
+
+    python -m ciabook.studies.drop_weights RUN [RUN ...]     run folders
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import WEIGHTS, format_json, read_run
 
 
-def slim(folder: Path) -> bool:
-    """Whether there were weights to drop. At every moment the folder is a whole run, with weights or without.
+def drop_weights(folder: Path) -> bool:
+    """Whether there were weights to drop.
+
+    At every moment the folder is a whole run, with weights or without.
 
     Raises:
         InvalidInputError: it is no run, or a damaged one.
@@ -24,19 +28,21 @@ def slim(folder: Path) -> bool:
     seal = read_run(folder).provenance
     dropped = seal["sha256"].pop(WEIGHTS, None)
     if dropped is not None:
-        part = folder / ".provenance.json.part"
-        part.write_bytes(format_json({**seal, "weights_dropped": dropped}))
-        os.replace(part, folder / "provenance.json")
+        seal["weights_dropped"] = dropped
+        write_whole(folder / "provenance.json", format_json(seal))
     (folder / WEIGHTS).unlink(missing_ok=True)
     return dropped is not None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="slim", description=__doc__.splitlines()[0])
+    """Drops the weights of the run folders named; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="drop_weights", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("runs", nargs="+", type=Path)
     folders = parser.parse_args(arguments).runs
-    print(f"{sum(map(slim, folders))} of {len(folders)} runs lost their weights")
+    count = sum(drop_weights(folder) for folder in folders)
+    print(f"{count} of {len(folders)} runs lost their weights")
     return 0
 
 

@@ -1,11 +1,15 @@
-"""Runs a study, or says how it stands. The library knows what is missing; Snakemake only schedules it.
+"""Runs a study, or says how it stands.
 
-python -m ciabook.studies.lab run STUDY        trains what is missing, several runs at
-once, then says how the study stands python -m ciabook.studies.lab status STUDY     a
-table; exit code 0: all done, 1: something failed or is damaged, 3: missing python -m
-ciabook.studies.lab missing STUDY    the keys of what is missing, for the Snakefile
-python -m ciabook.studies.lab exec STUDY KEY   one of them: executes
-notebooks/train.ipynb, and checks what it left
+The library knows what is missing; Snakemake only schedules it.
+
+    python -m ciabook.studies.lab run STUDY
+        trains what is missing, several runs at once, then says how the study stands
+    python -m ciabook.studies.lab status STUDY
+        a table; exit code 0: all done, 1: something failed or is damaged, 3: missing
+    python -m ciabook.studies.lab missing STUDY
+        the keys of what is missing, for the Snakefile
+    python -m ciabook.studies.lab exec STUDY KEY
+        one of them: executes notebooks/train.ipynb, and checks what it left
 """
 
 from __future__ import annotations
@@ -33,28 +37,50 @@ from ciabook.studies.study import (
     difference,
     failure_file,
     find,
+    folder_of,
     standing,
     strangers,
     survey,
 )
 from ciacore.config import Config
-from ciacore.runtime.store import run_folder
+from ciacore.runtime.files import write_whole
 from ciacore.types import InvalidInputError, refuse
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTEBOOK = ROOT / "notebooks" / "train.ipynb"
 RESULTS = ROOT / "book" / "results" / "study"
 SNAKEMAKE = ROOT / ".venv-study" / "bin" / "snakemake"
-FAILED, MISSING = 1, 3  # exit codes
+# what the scheduler is always asked for: only what is missing is done, whatever stamps
+# an earlier run has left
+ALWAYS = (
+    "--nolock",
+    "--rerun-incomplete",
+    "--keep-going",
+    "--forcerun",
+    "all",
+    "--quiet",
+    "all",
+)
+# exit codes
+FAILED = 1
+MISSING = 3
 
 
 def key(*entries: Entry) -> str:
-    """The name of a run for Snakemake, or of several seeds of one method: `<game>~<method>~<seed>+<seed>`."""
-    return f"{entries[0].game}~{entries[0].config.method}~{'+'.join(str(entry.seed) for entry in entries)}"
+    """The name of a run for Snakemake, or of several seeds of one method.
+
+    It reads `<game>~<method>~<seed>+<seed>`.
+    """
+    seeds = "+".join(str(entry.seed) for entry in entries)
+    return f"{entries[0].game}~{entries[0].config.method}~{seeds}"
 
 
 def named(study: str, wanted: str) -> list[Entry]:
-    """The runs of a study with this key.
+    """The runs of a study with a key.
+
+    Args:
+        study: a name in STUDIES.
+        wanted: the key.
 
     Raises:
         InvalidInputError: the study has none.
@@ -73,24 +99,26 @@ def named(study: str, wanted: str) -> list[Entry]:
 
 
 def status(study: str, results: Path) -> int:
-    """Prints a table of a study's runs, and returns the exit code."""
-    found = survey(find(study), results)
+    """Prints a table of a study's runs, and returns the exit code.
+
+    Args:
+        study: a name in STUDIES.
+        results: the folder of all runs.
+    """
+    entries = find(study)
+    found = survey(entries, results)
     width = max(len(key(each.entry)) for each in found)
+    counts: dict[str, int] = {}
     for each in found:
         print(f"{key(each.entry):{width}}  {each.state:8} {each.detail}".rstrip())
-    for path in strangers(find(study), results):
+        counts[each.state] = counts.get(each.state, 0) + 1
+    for path in strangers(entries, results):
         print(
-            f"{path}: belongs to no study; train under its own results folder, or move it away"
+            f"{path}: belongs to no study; train under its own results folder, or move "
+            "it away"
         )
-    counts = {
-        state: sum(each.state == state for each in found)
-        for state in dict.fromkeys(s.state for s in found)
-    }
-    print(
-        f"{study}: "
-        + ", ".join(f"{count} {state}" for state, count in counts.items())
-        + f" of {len(found)}"
-    )
+    parts = [f"{count} {state}" for state, count in counts.items()]
+    print(f"{study}: {', '.join(parts)} of {len(found)}")
     return exit_code(found)
 
 
@@ -103,16 +131,20 @@ def exit_code(found: Sequence[Standing]) -> int:
 
 
 def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
-    """The keys of all runs that are neither done nor damaged, those of the first seeds first.
+    """The keys of all runs that are neither done nor damaged, first seeds first.
 
     On a GPU all seeds of a method are one key: they advance together, as one CUDA
     graph.
+
+    Args:
+        study: a name in STUDIES.
+        results: the folder of all runs.
+        device: "cpu" or "cuda".
     """
-    lacking = [
-        each.entry
-        for each in survey(find(study), results)
-        if each.state not in ("done", "damaged")
-    ]
+    lacking = []
+    for each in survey(find(study), results):
+        if each.state not in ("done", "damaged"):
+            lacking.append(each.entry)
     if device == "cpu":
         return [key(entry) for entry in lacking]
     groups: dict[tuple[str, Config], list[Entry]] = {}
@@ -124,7 +156,21 @@ def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
 def run(
     study: str, results: Path, jobs: int, device: str, options: Sequence[str]
 ) -> int:
-    """Trains what is missing, and goes on where it was interrupted. Returns the exit code of `status`."""
+    """Trains what is missing, and goes on where it was interrupted.
+
+    Args:
+        study: a name in STUDIES.
+        results: the folder of all runs; it is made.
+        jobs: runs at once.
+        device: "cpu" or "cuda".
+        options: for Snakemake; where there are any, `jobs` does not count.
+
+    Returns:
+        The exit code of `status`.
+
+    Raises:
+        InvalidInputError: another process runs the study, or there is no Snakemake.
+    """
     results.mkdir(parents=True, exist_ok=True)
     with open(results / f".{study}.lock", "a") as lock:
         try:
@@ -137,12 +183,6 @@ def run(
                 "Wait for it, or look at its status.",
             )
         if missing(study, results, device):
-            told = {
-                "study": study,
-                "results": str(results),
-                "python": sys.executable,
-                "device": device,
-            }
             if not SNAKEMAKE.exists():
                 refuse(
                     "study",
@@ -150,82 +190,78 @@ def run(
                     "none there",
                     f"Use `make study STUDY={study}`.",
                 )
-            command = [
-                SNAKEMAKE,
-                "--snakefile",
-                ROOT / "Snakefile",
-                "--directory",
-                results / ".snakemake-work",
-            ]
-            command += [
-                "--config",
-                *(f"{name}={value}" for name, value in told.items()),
-            ]
-            command += [
-                "--nolock",
-                "--rerun-incomplete",
-                "--keep-going",
-                "--forcerun",
-                "all",
-                "--quiet",
-                "all",
-            ]
-            command += [*options] if options else ["--cores", str(jobs)]
-            # Killed, not asked: on SIGTERM Snakemake 9 waits for its jobs, or for ever
-            # if it is just choosing the next.
-            with subprocess.Popen(
-                command, cwd=ROOT, preexec_fn=partial(die_with_parent, signal.SIGKILL)
-            ) as scheduler:
-                try:
-                    scheduler.wait()
-                except KeyboardInterrupt:
-                    scheduler.send_signal(signal.SIGINT)
-                    scheduler.wait()
-                    raise
+            schedule(study, results, jobs, device, options)
     return status(study, results)
 
 
-def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
-    """A papermill execution of the training notebook for seeds of one method; nothing where all are done.
+def schedule(
+    study: str, results: Path, jobs: int, device: str, options: Sequence[str]
+) -> None:
+    """Lets Snakemake run what is missing; arguments as for `run`.
 
-    Whether a run succeeded is judged by its folder alone. Returns the exit code.
+    Args:
+        study: a name in STUDIES.
+        results: the folder of all runs.
+        jobs: runs at once.
+        device: "cpu" or "cuda".
+        options: for Snakemake; where there are any, `jobs` does not count.
+    """
+    command = [
+        SNAKEMAKE,
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        results / ".snakemake-work",
+        "--config",
+        f"study={study}",
+        f"results={results}",
+        f"python={sys.executable}",
+        f"device={device}",
+        *ALWAYS,
+    ]
+    command += options if options else ["--cores", str(jobs)]
+    # Killed, not asked: on SIGTERM Snakemake 9 waits for its jobs, or for ever if it is
+    # just choosing the next.
+    killed_with_us = partial(die_with_parent, signal.SIGKILL)
+    with subprocess.Popen(command, cwd=ROOT, preexec_fn=killed_with_us) as scheduler:
+        try:
+            scheduler.wait()
+        except KeyboardInterrupt:
+            scheduler.send_signal(signal.SIGINT)
+            scheduler.wait()
+            raise
+
+
+def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
+    """A papermill execution of the training notebook for seeds of one method.
+
+    Nothing is done where all of them are done. Whether a run succeeded is judged by its
+    folder alone.
+
+    Args:
+        entries: runs that differ in their seeds only.
+        results: the folder of all runs.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The exit code: 0 where all of them are done.
     """
     if all(standing(entry, results).state == "done" for entry in entries):
         return 0
     if "SLURM_JOB_ID" not in os.environ:
         die_with_parent()
-    config, game = entries[0].config, entries[0].game
-    folders = [
-        run_folder(results, game, config.method, entry.seed) for entry in entries
-    ]
+    folders = [folder_of(entry, results) for entry in entries]
     folders[0].parent.mkdir(parents=True, exist_ok=True)
-    # as it runs; it goes when the runs are complete
-    page = folders[0].with_name(f".{folders[0].name}.ipynb")
-    method, overrides = difference(config)
-    parameters = {
-        "method": method,
-        "game": game,
-        "seeds": [entry.seed for entry in entries],
-    }
-    parameters |= {
-        "env_steps": config.env_steps,
-        "overrides": overrides,
-        "results": str(results),
-    }
-    parameters |= {"device": device, "processes": 1}
     for folder in folders:
         failure_file(folder).unlink(missing_ok=True)
+    # as it runs; it goes when the runs are complete
+    page = folders[0].with_name(f".{folders[0].name}.ipynb")
+    log = page.with_suffix(".log")
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        told = papermill.inspect_notebook(str(NOTEBOOK))
-        if not set(parameters) <= set(told):
-            refuse(
-                "parameters",
-                f"those of {NOTEBOOK.name}, {', '.join(told)}",
-                sorted(parameters),
-                "Update both.",
-            )
-        with errors_to(page.with_suffix(".log")):
+        parameters = notebook_parameters(entries, results, device)
+        check_declared(parameters)
+        with errors_to(log):
             papermill.execute_notebook(
                 str(NOTEBOOK),
                 str(page),
@@ -235,24 +271,81 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
                 kernel_name="python3",
             )
     except Exception as error:  # whatever stops a notebook: the reason is written down
-        reason = str(getattr(error, "evalue", "") or error).strip().splitlines() or [
-            type(error).__name__
-        ]
-        kind = getattr(error, "ename", "") or type(error).__name__
+        reason = last_line(error)
         for entry, folder in zip(entries, folders, strict=True):
             if standing(entry, results).state == "missing":
-                write(failure_file(folder), f"{kind}: {reason[-1]}")
+                write_whole(failure_file(folder), reason + "\n")
     found = survey(entries, results)
-    if exit_code(found) == 0:
-        for leftover in (page, page.with_suffix(".log")):
-            leftover.unlink(missing_ok=True)
     for each in found:
         print(f"{key(each.entry)}: {each.state} {each.detail}".rstrip())
-    return 0 if exit_code(found) == 0 else FAILED
+    if exit_code(found) != 0:
+        return FAILED
+    page.unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
+    return 0
+
+
+def notebook_parameters(
+    entries: Sequence[Entry], results: Path, device: str
+) -> dict[str, Any]:
+    """The parameters of the training notebook for seeds of one method.
+
+    Args:
+        entries: runs that differ in their seeds only.
+        results: the folder of all runs.
+        device: "cpu" or "cuda".
+    """
+    first = entries[0]
+    method, overrides = difference(first.config)
+    return {
+        "method": method,
+        "game": first.game,
+        "seeds": [entry.seed for entry in entries],
+        "env_steps": first.config.env_steps,
+        "overrides": overrides,
+        "results": str(results),
+        "device": device,
+        "processes": 1,
+    }
+
+
+def check_declared(parameters: dict[str, Any]) -> None:
+    """Refuses parameters that the training notebook does not declare.
+
+    Raises:
+        InvalidInputError: there are some; papermill would only warn.
+    """
+    declared = papermill.inspect_notebook(str(NOTEBOOK))
+    if not set(parameters) <= set(declared):
+        refuse(
+            "parameters",
+            f"those of {NOTEBOOK.name}, {', '.join(declared)}",
+            sorted(parameters),
+            "Update both.",
+        )
+
+
+def last_line(error: Exception) -> str:
+    """The kind of an error and the last line of its message, in one line.
+
+    An error inside a notebook carries its own kind and message.
+    """
+    kind = getattr(error, "ename", "") or type(error).__name__
+    message = str(getattr(error, "evalue", "") or error).strip()
+    lines = message.splitlines() or [type(error).__name__]
+    return f"{kind}: {lines[-1]}"
 
 
 def interrupt(number: int, frame: Any) -> NoReturn:
-    """Ends a notebook as Ctrl-C does: the training in it keeps a checkpoint."""
+    """Ends a notebook as Ctrl-C does: the training in it keeps a checkpoint.
+
+    Args:
+        number: of the signal.
+        frame: where it came.
+
+    Raises:
+        KeyboardInterrupt: always.
+    """
     raise KeyboardInterrupt
 
 
@@ -269,21 +362,18 @@ def errors_to(path: Path) -> Iterator[None]:
         os.close(kept)
 
 
-def write(path: Path, text: str) -> None:
-    """A small file, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text + "\n")
-    os.replace(part, path)
-
-
 def die_with_parent(by: int = signal.SIGTERM) -> None:
-    """On Linux: this process gets a signal when its parent is gone, however it went."""
+    """On Linux: this process gets a signal when its parent is gone, however it went.
+
+    Args:
+        by: the signal.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code."""
+    """What the command line asks for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="lab", description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb in ("run", "status", "missing", "exec"):
@@ -308,21 +398,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     options = parser.parse_args(arguments)
     results = options.results.resolve()
+    study = options.study
     try:
         if options.verb == "run":
-            return run(
-                options.study,
-                results,
-                options.jobs,
-                options.device,
-                options.snakemake.split(),
-            )
+            more = options.snakemake.split()
+            return run(study, results, options.jobs, options.device, more)
         if options.verb == "exec":
-            return execute(named(options.study, options.key), results, options.device)
+            return execute(named(study, options.key), results, options.device)
         if options.verb == "missing":
-            print(json.dumps(missing(options.study, results, options.device)))
+            print(json.dumps(missing(study, results, options.device)))
             return 0
-        return status(options.study, results)
+        return status(study, results)
     except InvalidInputError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,8 @@
-"""Retraining the beginning of a stored run and comparing: exactly on the same PyTorch and CPU, else in a band."""
+"""Retraining the beginning of a stored run and comparing.
+
+The numbers must be equal on the same PyTorch and CPU; elsewhere they must lie in
+a band.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from ciacore.runtime.experiment import train
 from ciacore.runtime.store import Run
 from ciacore.types import Game, refuse
 
-# all agree: so must returns
+# where all of these agree, so must the returns
 SAME = ("numerics", "cpu", "device", "threads", "python", "torch", "numpy")
 
 
@@ -26,12 +30,15 @@ class Recheck(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Exact where everything in SAME agrees; otherwise every mean within its band."""
-        within = all(
-            abs(a - b) <= c
-            for a, b, c in zip(self.stored, self.again, self.band, strict=True)
-        )
-        return self.exact if not self.differing else within
+        """Exact where everything in SAME agrees; otherwise every mean in its band."""
+        if not self.differing:
+            return self.exact
+        for stored, again, width in zip(
+            self.stored, self.again, self.band, strict=True
+        ):
+            if not abs(stored - again) <= width:
+                return False
+        return True
 
 
 def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> Recheck:
@@ -62,34 +69,38 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
     steps = run.metrics["env_steps"][:evaluations]
     shorter = run.config.but(env_steps=max(1, steps[-1] - 1))
     (again,) = train(shorter, game, [run.seed], device=run.provenance["device"])
-    stored, repeated = (
-        run.metrics["episode_return"][:evaluations],
-        again.metrics["episode_return"][:evaluations],
-    )
-    everyone = [
-        [mean(returns) for returns in other.metrics["episode_return"][:evaluations]]
-        for other in siblings
-    ]
-    spread = [max(values) - min(values) for values in zip(*everyone, strict=True)]
+    stored = run.metrics["episode_return"][:evaluations]
+    repeated = again.metrics["episode_return"][:evaluations]
+    band = []
+    for index in range(evaluations):
+        means = [mean(other.metrics["episode_return"][index]) for other in siblings]
+        spread = max(means) - min(means)
+        variance = squared_error(stored[index]) + squared_error(repeated[index])
+        band.append(spread + 4 * math.sqrt(variance))
+    differing = []
+    for name in SAME:
+        if fact(again.provenance, name) != fact(run.provenance, name):
+            differing.append(name)
     return Recheck(
         env_steps=steps,
         stored=[mean(returns) for returns in stored],
         again=[mean(returns) for returns in repeated],
-        band=[
-            gap + 4 * math.sqrt(error(a) + error(b))
-            for gap, a, b in zip(spread, stored, repeated, strict=True)
-        ],
-        differing=[
-            name
-            for name in SAME
-            if fact(again.provenance, name) != fact(run.provenance, name)
-        ],
+        band=band,
+        differing=differing,
         exact=stored == repeated,
     )
 
 
 def fact(provenance: dict, name: str) -> object:
-    """An entry of a provenance, or the version of a package; None where an older run did not record it."""
+    """An entry of a provenance, or the version of a package.
+
+    Args:
+        provenance: of a run.
+        name: of the entry or the package.
+
+    Returns:
+        What was recorded; None where an older run did not record it.
+    """
     return {**provenance, **provenance["versions"]}.get(name)
 
 
@@ -98,9 +109,8 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def error(values: Sequence[float]) -> float:
+def squared_error(values: Sequence[float]) -> float:
     """The squared standard error of the mean."""
     centre = mean(values)
-    return (
-        sum((value - centre) ** 2 for value in values) / (len(values) - 1) / len(values)
-    )
+    squares = sum((value - centre) ** 2 for value in values)
+    return squares / (len(values) - 1) / len(values)

@@ -1,4 +1,7 @@
-"""Studies as data: each is a list of runs, and what has become of a run is read from its folder."""
+"""Studies as data: each is a list of runs.
+
+What has become of a run is read from its folder.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,8 @@ from ciacore.types import InvalidInputError
 SEEDS = (1, 2, 3, 4, 5)
 ALPHAS = (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0)  # the paper's grid
 SLOW = {"env_steps": 5_050_000, "epsilon_steps": 500_000}
-MAPS: dict[
-    str, dict[str, Any]
-] = {  # what a battle changes in every method, and CIA's coefficient with QMIX, with QPLEX
+# what a battle changes in every method, and CIA's coefficient with QMIX, with QPLEX
+MAPS: dict[str, dict[str, Any]] = {
     "10m_vs_11m": {"shared": {}, "cia": (0.02, 0.1)},
     "2c_vs_64zg": {"shared": {"eoi_steps": 0.2}, "cia": (0.02, 0.02)},
     "7sz": {"shared": {}, "cia": (0.005, 0.02)},
@@ -56,23 +58,46 @@ class Standing(NamedTuple):
 def grid(
     configs: Iterable[Config], game: str, seeds: Iterable[int] = SEEDS
 ) -> list[Entry]:
-    """Every config's first seed, then every config's second, and so on."""
+    """Every config's first seed, then every config's second, and so on.
+
+    Args:
+        configs: the methods.
+        game: key in ciacore.games.GAMES.
+        seeds: of every method.
+    """
     configs = list(configs)
     return [Entry(config, game, seed) for seed in seeds for config in configs]
 
 
 def in_battle(config: Config, name: str) -> Config:
-    """A method with the hyper-parameters published for a battle; QPLEX weighs by Qatten there (Liu et al. 2023)."""
-    changes = dict(MAPS[name]["shared"])
-    if config.mixer == "qplex":
+    """A method with the hyper-parameters published for a battle (Liu et al. 2023).
+
+    QPLEX weighs by Qatten there.
+
+    Args:
+        config: the method as on Turn.
+        name: of the battle, a key of MAPS.
+    """
+    published = MAPS[name]
+    with_qmix, with_qplex = published["cia"]
+    changes = dict(published["shared"])
+    is_qplex = config.mixer == "qplex"
+    if is_qplex:
         changes["qplex_weights"] = "qatten"
     if config.cia_coefficient > 0:
-        changes["cia_coefficient"] = MAPS[name]["cia"][config.mixer == "qplex"]
+        changes["cia_coefficient"] = with_qplex if is_qplex else with_qmix
     return config.but(**changes)
 
 
 def proof(method: str, name: str) -> Config:
-    """A method in a battle for 300,000 steps, exploring as long as in the maps that train for 2.05 million."""
+    """A method in a battle for 300,000 steps.
+
+    It explores as long as in the maps that train for 2.05 million.
+
+    Args:
+        method: a name in METHODS.
+        name: of the battle, a key of MAPS.
+    """
     return in_battle(METHODS[method], name).but(
         method=f"{method}_300k", env_steps=300_000, epsilon_steps=50_000
     )
@@ -83,12 +108,57 @@ WAKE_SEEDS = range(101, 141)  # fresh: no run of the book used them before
 
 
 def wake(arm: str, method: str, env_steps: int = 150_000, **changes: Any) -> Config:
-    """An arm of the experiment on what wakes a team (book/rules/what_wakes_a_team.md)."""
+    """An arm of the experiment on what wakes a team (book/rules/what_wakes_a_team.md).
+
+    Args:
+        arm: its name.
+        method: a name in METHODS.
+        env_steps: how long it trains.
+        changes: fields of its Config that differ from those of the method.
+    """
     return METHODS[method].but(method=f"{arm}_wake", env_steps=env_steps, **changes)
 
 
-# arm: its Config. The arms that need terms of their own follow when the terms are
-# there.
+def with_alpha(alpha: float) -> Config:
+    """QMIX(CIA) with a coefficient; the published one keeps its name."""
+    if alpha == CIA.cia_coefficient:
+        return CIA
+    return CIA.but(method=f"qmix_cia_{alpha}", cia_coefficient=alpha)
+
+
+def short_runs(methods: Sequence[str]) -> list[Entry]:
+    """Many short runs of some methods on Turn.
+
+    How often a team learns to stay is decided early: many short runs say more than a
+    few long ones.
+    """
+    configs = []
+    for name in methods:
+        changes = {"method": f"{name}_rest", "env_steps": 250_000}
+        configs.append(METHODS[name].but(**changes))
+    return grid(configs, "turn", range(1, 21))
+
+
+def battles(
+    names: Iterable[str], methods: Iterable[Config], seeds: Iterable[int] = SEEDS
+) -> list[Entry]:
+    """Methods in some battles, battle after battle.
+
+    Args:
+        names: of the battles, keys of MAPS.
+        methods: as on Turn; each is changed as published for the battle.
+        seeds: of every method.
+    """
+    methods = list(methods)
+    seeds = list(seeds)
+    entries = []
+    for name in names:
+        configs = [in_battle(config, name) for config in methods]
+        entries += grid(configs, f"smax_{name}", seeds)
+    return entries
+
+
+# arm: its Config. Arms with terms of their own follow when the terms are there.
 WAKE = {
     "qmix": wake("qmix", "qmix"),
     "cia": wake("cia", "qmix_cia"),
@@ -136,79 +206,36 @@ STUDIES: dict[str, list[Entry]] = {
         ],
         "turn",
     ),
-    "alpha": grid(
-        [
-            CIA
-            if a == CIA.cia_coefficient
-            else CIA.but(method=f"qmix_cia_{a}", cia_coefficient=a)
-            for a in ALPHAS
-        ],
-        "turn",
-        SEEDS[:3],
-    ),
-    # how often a team learns to stay is decided early: many short runs say more than a
-    # few long ones
-    "rest": grid(
-        [
-            METHODS[name].but(method=f"{name}_rest", env_steps=250_000)
-            for name in ("qmix", "qmix_cc", "qmix_cia")
-        ],
-        "turn",
-        range(1, 21),
-    ),
+    "alpha": grid([with_alpha(alpha) for alpha in ALPHAS], "turn", SEEDS[:3]),
+    "rest": short_runs(("qmix", "qmix_cc", "qmix_cia")),
     # one backbone, and three things done to its credits: made alike, left alone, made
     # to differ
-    "cause": grid(
-        [
-            METHODS[name].but(method=f"{name}_rest", env_steps=250_000)
-            for name in ("qmix_rs", "qmix", "qmix_cia")
-        ],
-        "turn",
-        range(1, 21),
-    ),
+    "cause": short_runs(("qmix_rs", "qmix", "qmix_cia")),
     # E1: arm after arm
     "wake": [
         Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS
     ],
-    "wake_alpha": [  # E3: the dose of CIA
+    # E3: the dose of CIA
+    "wake_alpha": [
         Entry(wake(f"cia_{alpha}", "qmix_cia", cia_coefficient=alpha), "turn", seed)
         for alpha in WAKE_ALPHAS
         for seed in WAKE_SEEDS
     ],
     # E2: full length, in a results folder of its own; the rule says what is known of
     # these seeds
-    "wake_long": [
-        Entry(METHODS[method], "turn", seed)
-        for seed in range(6, 16)
-        for method in ("qmix", "qmix_cia")
-    ],
-    "battles": [
-        entry
-        for name in MAPS
-        for entry in grid(
-            [in_battle(config, name) for config in COMPARED], f"smax_{name}"
-        )
-    ],
-    "battles_cc": [
-        entry
-        for name in FOUR
-        for entry in grid(
-            [in_battle(METHODS[method], name) for method in ("qmix_cia", "qmix_cc")],
-            f"smax_{name}",
-        )
-    ],
-    "battles_rs": [  # Fig. 2, with `battles`
-        entry
-        for name in ("2c_vs_64zg", "3s5z_vs_3s6z")
-        for entry in grid([in_battle(METHODS["qmix_rs"], name)], f"smax_{name}")
-    ],
-    "battles_proof": [  # what a machine without a GPU can show: that teams learn
+    "wake_long": grid(
+        [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
+    ),
+    "battles": battles(MAPS, COMPARED),
+    "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
+    # Fig. 2, with `battles`
+    "battles_rs": battles(("2c_vs_64zg", "3s5z_vs_3s6z"), [METHODS["qmix_rs"]]),
+    # what a machine without a GPU can show: that teams learn
+    "battles_proof": [
         entry
         for name in ("10m_vs_11m", "6h_vs_8z")
         for entry in grid(
-            [proof(method, name) for method in ("qmix", "qmix_cia")],
-            f"smax_{name}",
-            (1, 2),
+            [proof("qmix", name), proof("qmix_cia", name)], f"smax_{name}", (1, 2)
         )
     ],
 }
@@ -224,25 +251,46 @@ def find(study: str) -> list[Entry]:
 
 
 def difference(config: Config) -> tuple[str, dict[str, Any]]:
-    """The method a config is nearest to, and the fields in which it differs: what notebooks/train.ipynb is told."""
-    fields, found = config.to_dict(), []
+    """What notebooks/train.ipynb is given to train a config.
+
+    Returns:
+        The method it is nearest to, and the fields in which it differs.
+    """
+    fields = config.to_dict()
+    nearest = None
     for name, base in METHODS.items():
-        changed = {
-            key: value for key, value in fields.items() if base.to_dict()[key] != value
-        }
-        found.append((len(changed), name, changed))
-    _, name, changed = min(found, key=lambda each: each[0])
-    return name, changed
+        of_base = base.to_dict()
+        changed = {key: fields[key] for key in fields if of_base[key] != fields[key]}
+        if nearest is None or len(changed) < len(nearest[1]):
+            nearest = name, changed
+    return nearest
 
 
 def failure_file(folder: Path) -> Path:
-    """Where the failure of a run is written down: `.seed_<k>.failed` beside `seed_<k>`."""
+    """Where the failure of a run is written down: `.seed_<k>.failed` beside it."""
     return folder.with_name(f".{folder.name}.failed")
 
 
+def folder_of(entry: Entry, results: str | Path) -> Path:
+    """The folder of a run.
+
+    Args:
+        entry: the run.
+        results: the folder of all runs.
+    """
+    return run_folder(results, entry.game, entry.config.method, entry.seed)
+
+
 def standing(entry: Entry, results: str | Path) -> Standing:
-    """What has become of a run, told from its folder, its lock, and the failure that was written down."""
-    folder = run_folder(results, entry.game, entry.config.method, entry.seed)
+    """What has become of a run.
+
+    It is told from the run's folder, its lock, and the failure that was written down.
+
+    Args:
+        entry: the run.
+        results: the folder of all runs.
+    """
+    folder = folder_of(entry, results)
     if folder.exists():
         try:
             finished(folder, entry.config, entry.game, entry.seed)
@@ -251,35 +299,39 @@ def standing(entry: Entry, results: str | Path) -> Standing:
         return Standing(entry, "done")
     if held(folder):
         return Standing(entry, "running")
-    if failure_file(folder).exists():
-        lines = failure_file(folder).read_text(errors="replace").strip().splitlines()
-        return Standing(
-            entry, "failed", lines[-1] if lines else "no reason was written down"
-        )
-    return Standing(
-        entry,
-        "missing",
-        "has a checkpoint" if (work_folder(folder) / "checkpoint").exists() else "",
-    )
+    failure = failure_file(folder)
+    if failure.exists():
+        lines = failure.read_text(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else "no reason was written down"
+        return Standing(entry, "failed", reason)
+    if (work_folder(folder) / "checkpoint").exists():
+        return Standing(entry, "missing", "has a checkpoint")
+    return Standing(entry, "missing")
 
 
 def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:
-    """What has become of each run."""
+    """What has become of each run.
+
+    Args:
+        entries: the runs.
+        results: the folder of all runs.
+    """
     return [standing(entry, results) for entry in entries]
 
 
 def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
-    """Run folders in the games of a study that are not among its runs, nor among those of any other study."""
-    games = {entry.game for entry in entries}
-    known = {
-        run_folder(results, e.game, e.config.method, e.seed)
-        for study in STUDIES.values()
-        for e in study
-    }
-    known |= {run_folder(results, e.game, e.config.method, e.seed) for e in entries}
-    return sorted(
-        path
-        for game in games
-        for path in (Path(results) / game).glob("*/*")
-        if path not in known and not path.name.startswith(".")
-    )
+    """Run folders in the games of a study that belong to no study.
+
+    Args:
+        entries: the runs of the study.
+        results: the folder of all runs.
+    """
+    known = {folder_of(entry, results) for entry in entries}
+    for study in STUDIES.values():
+        known |= {folder_of(entry, results) for entry in study}
+    found = []
+    for game in {entry.game for entry in entries}:
+        for path in (Path(results) / game).glob("*/*"):
+            if path not in known and not path.name.startswith("."):
+                found.append(path)
+    return sorted(found)

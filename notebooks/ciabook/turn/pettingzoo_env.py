@@ -1,4 +1,7 @@
-"""One game of this library as a PettingZoo `ParallelEnv`; `pettingzoo` is needed by this file alone."""
+"""One game of this library as a PettingZoo `ParallelEnv` (Terry et al. 2021).
+
+`pettingzoo` is needed by this file alone.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from ciacore.types import Game, refuse
 
 
 class ParallelGame(ParallelEnv):
-    """A single game with one dictionary entry per agent ("agent_0", ...), after Terry et al. (2021).
+    """A single game with one dictionary entry per agent ("agent_0", ...).
 
     An observation is `{"observation": float32 [O], "action_mask": int8 [A]}`. Every
     agent gets the team's reward. The time limit is reported as truncation. `state()` is
@@ -24,7 +27,8 @@ class ParallelGame(ParallelEnv):
     """
 
     def __init__(self, game: Game, render_mode: str | None = None) -> None:
-        """
+        """A view of a game; nothing is played yet.
+
         Args:
             game: rules, e.g. `Turn()`.
             render_mode: "ansi" to have `render()` return the board as text (Turn only).
@@ -41,7 +45,8 @@ class ParallelGame(ParallelEnv):
                 "Leave it out to play without pictures.",
             )
         spec = game.spec
-        self.game, self.render_mode = game, render_mode
+        self.game = game
+        self.render_mode = render_mode
         self.metadata = {
             "name": game.name,
             "render_modes": modes,
@@ -49,12 +54,11 @@ class ParallelGame(ParallelEnv):
         }
         self.possible_agents = [f"agent_{index}" for index in range(spec.n_agents)]
         self.agents: list[str] = []
-        self.observation_spaces = {
-            agent: observation_space(game) for agent in self.possible_agents
-        }
-        self.action_spaces = {
-            agent: spaces.Discrete(spec.n_actions) for agent in self.possible_agents
-        }
+        self.observation_spaces = {}
+        self.action_spaces = {}
+        for agent in self.possible_agents:
+            self.observation_spaces[agent] = observation_space(game)
+            self.action_spaces[agent] = spaces.Discrete(spec.n_actions)
         self.state_space = spaces.Box(-np.inf, np.inf, (spec.state_size,), np.float32)
         self._rng: torch.Generator | None = None
         self._state: Any = None
@@ -76,6 +80,9 @@ class ParallelGame(ParallelEnv):
             seed: starts the random numbers anew; without it they go on, or start from
                 entropy the first time.
             options: none are known; ignored.
+
+        Returns:
+            Observations and infos, by agent.
         """
         if self._rng is None:
             self._rng = torch.Generator()
@@ -87,17 +94,19 @@ class ParallelGame(ParallelEnv):
         return self._observations(), {agent: {} for agent in self.agents}
 
     def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
-        """One joint action; the infos hold what the game tells about the step.
+        """One joint action.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos, by agent; the
+            infos hold what the game says of the step.
 
         Raises:
             InvalidInputError: before `reset` or after the end, an agent missing or
                 unknown, or an action out of range.
         """
         self._check(actions)
-        acting, joint = (
-            self.agents,
-            torch.tensor([[int(actions[agent]) for agent in self.agents]]),
-        )
+        acting = self.agents
+        joint = torch.tensor([[int(actions[agent]) for agent in acting]])  # [1, K]
         step = self.game.step(self._state, joint, self._rng)
         self._state = step.state
         info = {name: value.item() for name, value in step.info.items()}
@@ -130,11 +139,10 @@ class ParallelGame(ParallelEnv):
     def _observations(self) -> dict[str, dict[str, np.ndarray]]:
         seen = floats(self.game.observe(self._state)[0])  # [K, O]
         masks = self.game.available(self._state)[0].numpy().astype(np.int8)  # [K, A]
-        rows = zip(self.agents, seen, masks, strict=True)
-        return {
-            agent: {"observation": row, "action_mask": mask}
-            for agent, row, mask in rows
-        }
+        found = {}
+        for index, agent in enumerate(self.agents):
+            found[agent] = {"observation": seen[index], "action_mask": masks[index]}
+        return found
 
     def _check(self, actions: dict[str, Any]) -> None:
         self._started()
@@ -155,12 +163,11 @@ class ParallelGame(ParallelEnv):
         for agent in self.agents:
             if not self.action_spaces[agent].contains(actions[agent]):
                 last = self.game.spec.n_actions - 1
-                cure = f"Sample from action_space({agent!r})."
                 refuse(
                     f"actions[{agent!r}]",
                     f"a whole number from 0 to {last}",
                     actions[agent],
-                    cure,
+                    f"Sample from action_space({agent!r}).",
                 )
 
     def _started(self) -> None:
@@ -171,9 +178,8 @@ class ParallelGame(ParallelEnv):
 def observation_space(game: Game) -> spaces.Space:
     """What one agent gets to see, and which actions it may take."""
     seen = spaces.Box(-np.inf, np.inf, (game.spec.observation_size,), np.float32)
-    return spaces.Dict(
-        {"observation": seen, "action_mask": spaces.MultiBinary(game.spec.n_actions)}
-    )
+    allowed = spaces.MultiBinary(game.spec.n_actions)
+    return spaces.Dict({"observation": seen, "action_mask": allowed})
 
 
 def floats(values: Tensor) -> np.ndarray:
@@ -186,12 +192,22 @@ def board_text(game: Turn, state: TurnState) -> str:
 
     A cell shows `*` for the apple, then the numbers of the agents on it; `.` is an
     empty cell.
+
+    Args:
+        game: the rules, for the size of the board.
+        state: of any number of games.
     """
-    cells = [[""] * game.size for _ in range(game.size)]
     positions, apple = game.places(state)
-    for label, (row, column) in zip(
-        "*01", [apple[0].tolist(), *positions[0].tolist()], strict=True
-    ):
+    places = {
+        "*": apple[0].tolist(),
+        "0": positions[0, 0].tolist(),
+        "1": positions[0, 1].tolist(),
+    }
+    cells = [[""] * game.size for _ in range(game.size)]
+    for label, (row, column) in places.items():
         cells[row][column] += label
-    lines = [" ".join(f"{cell or '.':<3}" for cell in row).rstrip() for row in cells]
-    return "\n".join([*lines, f"t = {state.t[0]}: agent {state.free[0]} is free"])
+    lines = []
+    for row in cells:
+        lines.append(" ".join(f"{cell or '.':<3}" for cell in row).rstrip())
+    lines.append(f"t = {state.t[0]}: agent {state.free[0]} is free")
+    return "\n".join(lines)

@@ -1,4 +1,7 @@
-"""Scripted players for Turn: what nobody, chance, a careful searcher and an all-knowing team would earn."""
+"""Scripted players for Turn, which mark its scale.
+
+They show what nobody, chance, a careful searcher and an all-knowing team would earn.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from ciacore.games.turn import DOWN, EAT, LEFT, RIGHT, STAY, UP, Turn, TurnState
 
 
 class Stay:
-    """Both agents stay, always. Acts on observations (`ciacore.learning.rollout.Policy`)."""
+    """Both agents stay, always.
+
+    Acts on observations (`ciacore.learning.rollout.Policy`).
+    """
 
     def begin(
         self,
@@ -21,7 +27,13 @@ class Stay:
         states: Float[Tensor, "N S"],
         rng: torch.Generator,
     ) -> None:
-        """No memory."""
+        """No memory.
+
+        Args:
+            observations: [N, K, O], at the start of N games.
+            states: [N, S], which no agent looks at.
+            rng: nothing is drawn.
+        """
 
     def act(
         self,
@@ -30,12 +42,23 @@ class Stay:
         memory: None,
         rng: torch.Generator,
     ) -> tuple[Int[Tensor, "N K"], None]:
-        """Action 5 for everybody."""
-        return torch.full(available.shape[:2], STAY, device=available.device), None
+        """Action 5 for everybody.
+
+        Args:
+            observations: [N, K, O], not looked at.
+            available: [N, K, A].
+            memory: none.
+            rng: nothing is drawn.
+        """
+        actions = torch.full(available.shape[:2], STAY, device=available.device)
+        return actions, None
 
 
 class Uniform:
-    """Each agent takes one of its available actions, all equally likely. Acts on observations."""
+    """Each agent takes one of its available actions, all equally likely.
+
+    Acts on observations (`ciacore.learning.rollout.Policy`).
+    """
 
     def begin(
         self,
@@ -43,7 +66,13 @@ class Uniform:
         states: Float[Tensor, "N S"],
         rng: torch.Generator,
     ) -> None:
-        """No memory."""
+        """No memory.
+
+        Args:
+            observations: [N, K, O], at the start of N games.
+            states: [N, S], which no agent looks at.
+            rng: nothing is drawn.
+        """
 
     def act(
         self,
@@ -52,7 +81,14 @@ class Uniform:
         memory: None,
         rng: torch.Generator,
     ) -> tuple[Int[Tensor, "N K"], None]:
-        """One draw per game and agent."""
+        """One draw per game and agent.
+
+        Args:
+            observations: [N, K, O], not looked at.
+            available: [N, K, A], what may be drawn.
+            memory: none.
+            rng: for the draws.
+        """
         drawn = torch.multinomial(available.flatten(0, 1).float(), 1, generator=rng)
         return drawn.view(available.shape[:2]), None
 
@@ -62,28 +98,54 @@ class StatePolicy(ABC):
 
     @abstractmethod
     def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
-        """The memory at the start of an episode."""
+        """The memory at the start of an episode.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            rng: for what is random.
+        """
 
     @abstractmethod
     def act(
         self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator
     ) -> tuple[Int[Tensor, "N 2"], Any]:
-        """An action for each agent, and the memory for the next step."""
+        """An action for each agent, and the memory for the next step.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            memory: from the step before.
+            rng: for what is random.
+        """
 
 
 class FullInformation(StatePolicy):
-    """The free agent walks a shortest path to the apple and eats it; the trapped agent stays."""
+    """The free agent walks straight to the apple and eats it; the other one stays."""
 
     def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> None:
-        """No memory."""
+        """No memory.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            rng: nothing is drawn.
+        """
 
     def act(
         self, game: Turn, state: TurnState, memory: None, rng: torch.Generator
     ) -> tuple[Int[Tensor, "N 2"], None]:
-        """Towards the apple, then eat."""
-        return only_free(
-            state, towards(free_position(game, state), game.places(state)[1], EAT)
-        ), None
+        """Towards the apple, then eat.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            memory: none.
+            rng: nothing is drawn.
+        """
+        _, apple = game.places(state)
+        actions = towards(free_position(game, state), apple, EAT)
+        return only_free(state, actions), None
 
 
 class SweepMemory(NamedTuple):
@@ -102,50 +164,75 @@ class Sweep(StatePolicy):
     """
 
     def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> SweepMemory:
-        """The first agent to be free starts at its nearest way-point."""
-        return SweepMemory(
-            nearest(
-                way_points(game.size).to(state.t.device), free_position(game, state)
-            ),
-            state.free,
-        )
+        """The first agent to be free heads for its nearest way-point.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            rng: nothing is drawn.
+        """
+        points = way_points(game.size).to(state.t.device)
+        goal = nearest(points, free_position(game, state))
+        return SweepMemory(goal, state.free)
 
     def act(
         self, game: Turn, state: TurnState, memory: SweepMemory, rng: torch.Generator
     ) -> tuple[Int[Tensor, "N 2"], SweepMemory]:
-        """Towards a visible apple, else towards the way-point of this search."""
-        here, apple = free_position(game, state), game.places(state)[1]
+        """Towards a visible apple, else towards the way-point of this search.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            memory: where the searches stand.
+            rng: nothing is drawn.
+        """
+        here = free_position(game, state)
+        _, apple = game.places(state)
         points = way_points(game.size).to(state.t.device)
-        goal = torch.where(
-            state.free == memory.free, memory.goal, nearest(points, here)
-        )
+        goes_on = state.free == memory.free
+        goal = torch.where(goes_on, memory.goal, nearest(points, here))
         # reached without seeing the apple: the next one
-        goal = (goal + (here == points[goal]).all(-1)) % len(points)
+        reached = (here == points[goal]).all(-1)
+        goal = (goal + reached) % len(points)
         visible = (apple - here).abs().amax(-1) <= 1
-        actions = torch.where(
-            visible, towards(here, apple, EAT), towards(here, points[goal], STAY)
-        )
+        to_apple = towards(here, apple, EAT)
+        to_goal = towards(here, points[goal], STAY)
+        actions = torch.where(visible, to_apple, to_goal)
         return only_free(state, actions), SweepMemory(goal, state.free)
 
 
 class Observing(StatePolicy):
-    """A policy that acts on observations, trained or scripted, in the place of one that sees the state."""
+    """A policy that acts on observations, in the place of one that sees the state."""
 
     def __init__(self, policy: Any) -> None:
-        """
+        """A player that passes on what agents may see.
+
         Args:
-            policy: a `ciacore.learning.rollout.Policy`.
+            policy: a `ciacore.learning.rollout.Policy`, trained or scripted.
         """
         self.policy = policy
 
     def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
-        """The policy's own memory."""
+        """The policy's own memory.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            rng: for what is random.
+        """
         return self.policy.begin(game.observe(state), game.global_state(state), rng)
 
     def act(
         self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator
     ) -> tuple[Int[Tensor, "N 2"], Any]:
-        """What the policy does with the observations of this state."""
+        """What the policy does with the observations of this state.
+
+        Args:
+            game: the rules.
+            state: of N games.
+            memory: the policy's own, from the step before.
+            rng: for what is random.
+        """
         return self.policy.act(game.observe(state), game.available(state), memory, rng)
 
 
@@ -162,66 +249,98 @@ def trace(game: Turn, policy: Any, n_games: int, rng: torch.Generator) -> Trace:
     """Plays N episodes side by side.
 
     Args:
+        game: the rules.
         policy: a `StatePolicy`, or a `ciacore.learning.rollout.Policy` that acts on
             observations.
+        n_games: N.
+        rng: for everything that is random.
     """
     player = policy if isinstance(policy, StatePolicy) else Observing(policy)
-    states, moves = [game.reset(n_games, rng)], []
+    states = [game.reset(n_games, rng)]
+    taken = []
+    rewards = []
     memory = player.begin(game, states[0], rng)
     for _ in range(game.spec.horizon):
         actions, memory = player.act(game, states[-1], memory, rng)
         step = game.step(states[-1], actions, rng)
         states.append(step.state)
-        moves.append((actions, step.rewards))
-    actions, rewards = (torch.stack(parts, dim=1) for parts in zip(*moves, strict=True))
-    return Trace(states, actions, rewards)
+        taken.append(actions)
+        rewards.append(step.rewards)
+    return Trace(states, torch.stack(taken, dim=1), torch.stack(rewards, dim=1))
 
 
 def returns(
     game: Turn, policy: Any, n_games: int, rng: torch.Generator
 ) -> Float[Tensor, "N"]:
-    """Undiscounted returns of N episodes; arguments as for `trace`."""
+    """Undiscounted returns of N episodes.
+
+    Args:
+        game: the rules.
+        policy: as for `trace`.
+        n_games: N.
+        rng: for everything that is random.
+    """
     return trace(game, policy, n_games, rng).rewards.sum(1)
 
 
 def way_points(size: int) -> Int[Tensor, "W 2"]:
-    """Cells (row, column) whose 3x3 windows cover the board, row by row, every other row backwards.
+    """Cells (row, column) whose 3x3 windows cover the board.
 
-    For the 5x5 board (1, 1), (1, 3), (3, 3), (3, 1).
+    They are visited row by row, every other row backwards. For the 5x5 board they are
+    (1, 1), (1, 3), (3, 3), (3, 1).
     """
     lines = [min(line, max(size - 2, 0)) for line in range(1, size + 1, 3)]
-    lanes = [lines if index % 2 == 0 else lines[::-1] for index in range(len(lines))]
-    return torch.tensor(
-        [
-            (row, column)
-            for row, lane in zip(lines, lanes, strict=True)
-            for column in lane
-        ]
-    )
+    points = []
+    for index, row in enumerate(lines):
+        forwards = index % 2 == 0
+        for column in lines if forwards else reversed(lines):
+            points.append((row, column))
+    return torch.tensor(points)
 
 
 def nearest(points: Int[Tensor, "W 2"], here: Int[Tensor, "N 2"]) -> Int[Tensor, "N"]:
-    """Index of the way-point with the shortest walk from here; the first of equals."""
+    """Index of the way-point with the shortest walk from here; the first of equals.
+
+    Args:
+        points: [W, 2], row and column of the way-points.
+        here: [N, 2], row and column of the agents that ask.
+    """
     return (here.unsqueeze(1) - points).abs().sum(-1).argmin(1)
 
 
 def free_position(game: Turn, state: TurnState) -> Int[Tensor, "N 2"]:
-    """(row, column) of the free agent."""
-    return game.places(state)[0][
-        torch.arange(len(state.free), device=state.free.device), state.free
-    ]
+    """Row and column of the free agent.
+
+    Args:
+        game: the rules.
+        state: of N games.
+    """
+    positions, _ = game.places(state)  # [N, 2, row and column]
+    games = torch.arange(len(state.free), device=state.free.device)
+    return positions[games, state.free]
 
 
 def towards(
     here: Int[Tensor, "N 2"], there: Int[Tensor, "N 2"], arrived: int
 ) -> Int[Tensor, "N"]:
-    """The next action on a shortest walk, rows before columns; `arrived` is the action on the spot."""
+    """The next action on a shortest walk, rows before columns.
+
+    Args:
+        here: [N, 2], row and column.
+        there: [N, 2], row and column.
+        arrived: the action on the spot.
+    """
     down, right = (there - here).unbind(-1)
     across = torch.where(right == 0, arrived, torch.where(right < 0, LEFT, RIGHT))
     return torch.where(down == 0, across, torch.where(down < 0, UP, DOWN))
 
 
 def only_free(state: TurnState, actions: Int[Tensor, "N"]) -> Int[Tensor, "N 2"]:
-    """The action for the free agent, staying for the trapped one."""
+    """The action for the free agent, staying for the trapped one.
+
+    Args:
+        state: of N games.
+        actions: [N], of the free agents.
+    """
     agents = torch.arange(2, device=actions.device)
     return torch.where(state.free.unsqueeze(1) == agents, actions.unsqueeze(1), STAY)

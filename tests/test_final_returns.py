@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ciabook.evidence.final_returns import at_rest, final
+from ciabook.evidence.final_returns import at_rest, final_returns
 
 from ciacore import METHODS
 from ciacore.runtime.store import Run
@@ -20,11 +20,11 @@ def run(*means: float) -> Run:
 
 def test_the_final_return_is_the_mean_of_the_last_evaluations():
     runs = [run(-9, 1, 2, 3, 4, 5), run(7, 0, 0, 0, 0, 1)]
-    np.testing.assert_allclose(final(runs), [3, 0.2])
-    np.testing.assert_allclose(final(runs, last=2), [4.5, 0.5])
+    np.testing.assert_allclose(final_returns(runs), [3, 0.2])
+    np.testing.assert_allclose(final_returns(runs, last=2), [4.5, 0.5])
     # evaluations until 30 steps
-    np.testing.assert_allclose(final(runs, last=2, at=30), [1.5, 0])
-    assert final([]).shape == (0,)
+    np.testing.assert_allclose(final_returns(runs, last=2, at=30), [1.5, 0])
+    assert final_returns([]).shape == (0,)
 
 
 def test_rest_is_within_one_point_of_nothing():
@@ -41,4 +41,4 @@ def test_too_few_evaluations_are_refused():
         with pytest.raises(
             InvalidInputError, match=r"runs: expected at least . evaluations"
         ):
-            final([run(1, 2, 3)], **arguments)
+            final_returns([run(1, 2, 3)], **arguments)
