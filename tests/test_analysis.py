@@ -76,7 +76,9 @@ def test_credits_of_every_method_along_its_own_and_others_episodes(method):
         assert_close(
             found.credits, ours.parts.mixer.credits(found.utilities, states).detach()
         )
-        assert (evaluate_on(ours, pooled, "published").credits >= found.credits - 1e-6).all()
+        assert (
+            evaluate_on(ours, pooled, "published").credits >= found.credits - 1e-6
+        ).all()
 
 
 def test_kl_matrix_by_hand():

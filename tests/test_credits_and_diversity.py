@@ -13,10 +13,14 @@ RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 
 def test_every_measured_network_is_that_of_a_committed_run():
     rows = json.loads(credits_and_diversity.RESULT.read_text())["rows"]
-    assert Counter(row["method"] for row in rows) == dict.fromkeys(credits_and_diversity.ARMS, 20)
+    assert Counter(row["method"] for row in rows) == dict.fromkeys(
+        credits_and_diversity.ARMS, 20
+    )
     runs = [
         run
-        for group in read_runs(RESULTS / "study", "turn", credits_and_diversity.ARMS).values()
+        for group in read_runs(
+            RESULTS / "study", "turn", credits_and_diversity.ARMS
+        ).values()
         for run in group
     ]
     sealed = {
@@ -41,5 +45,10 @@ def test_runs_without_weights_cannot_be_measured(tmp_path, capsys):
 
 
 def test_a_folder_without_the_runs_is_refused(tmp_path, capsys):
-    assert credits_and_diversity.main([str(tmp_path), "--out", str(tmp_path / "cause.json")]) == 2
+    assert (
+        credits_and_diversity.main(
+            [str(tmp_path), "--out", str(tmp_path / "cause.json")]
+        )
+        == 2
+    )
     assert "qmix_rs_rest" in capsys.readouterr().err

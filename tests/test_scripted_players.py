@@ -97,7 +97,7 @@ def test_sweep_does_not_know_where_an_unseen_apple_is():
         state = Turn().placed(corners, torch.tensor([apple]), torch.tensor([0]))
         return (
             Sweep()
-            .act(Turn(), state, Sweep().begin(Turn(), state, generator()), generator())[
+            .act(Turn(), state, Sweep().start(Turn(), state, generator()), generator())[
                 0
             ][0, 0]
             .item()

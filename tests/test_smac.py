@@ -48,7 +48,7 @@ class Always:
     def __init__(self, *actions: int) -> None:
         self.actions = torch.tensor(actions)
 
-    def begin(self, observations, states, generator):
+    def start(self, observations, states, generator):
         return None
 
     def act(self, observations, available, memory, generator):

@@ -332,7 +332,7 @@ def test_an_episode_is_padded_behind_its_end_and_knows_whether_it_was_won(
     class Anyhow:
         """Any available action."""
 
-        def begin(self, observations, states, generator):
+        def start(self, observations, states, generator):
             return None
 
         def act(self, observations, available, memory, generator):

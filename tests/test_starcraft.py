@@ -44,7 +44,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 class Anything:
     """Any available action, but attacks where there are some."""
 
-    def begin(self, observations, states, generator):
+    def start(self, observations, states, generator):
         return None
 
     def act(self, observations, available, memory, generator):

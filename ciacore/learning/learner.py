@@ -26,11 +26,21 @@ class Parts(NamedTuple):
     explorer: Explorer
     auxiliaries: dict[str, Auxiliary]
 
+    def networks(self) -> nn.ModuleDict:
+        """All networks, under the names that their weights are stored under."""
+        return nn.ModuleDict(
+            {
+                "agent": self.agent,
+                "mixer": self.mixer,
+                "backbone": self.objective,
+                "terms": nn.ModuleDict(self.terms),
+                "auxiliaries": nn.ModuleDict(self.auxiliaries),
+            }
+        )
+
     def to(self, device: torch.device | str) -> Parts:
         """Moves all networks to a device, and returns the parts."""
-        alone = (self.agent, self.mixer, self.objective)
-        for network in (*alone, *self.terms.values(), *self.auxiliaries.values()):
-            network.to(device)
+        self.networks().to(device)
         return self
 
 
@@ -51,18 +61,13 @@ class Learner:
         """
         self.config = config
         self.explorer = parts.explorer
-        networks = nn.ModuleDict(
-            {
-                "agent": parts.agent,
-                "mixer": parts.mixer,
-                "backbone": parts.objective,  # the name under which weights are stored
-            }
-        )
-        self.online = nn.ModuleDict({**networks, "terms": nn.ModuleDict(parts.terms)})
-        self.target = copy.deepcopy(networks).requires_grad_(False)
+        networks = parts.networks()
+        self.auxiliaries = networks.pop("auxiliaries")
+        self.online = networks
+        copied = {name: networks[name] for name in ("agent", "mixer", "backbone")}
+        self.target = copy.deepcopy(nn.ModuleDict(copied)).requires_grad_(False)
         self.parameters = list(self.online.parameters())
         self.optimizer = make_optimizer(self.parameters, config)
-        self.auxiliaries = nn.ModuleDict(parts.auxiliaries)
         for part in parts.auxiliaries.values():
             part.make_optimizers()
         device = self.parameters[0].device

@@ -122,7 +122,7 @@ class Scripted:
     def __init__(self, watched: Watched, player: Any) -> None:
         self.watched, self.player = watched, player
 
-    def begin(self, observations: Any, states: Any, rng: Any) -> None:
+    def start(self, observations: Any, states: Any, rng: Any) -> None:
         """No memory."""
 
     def act(

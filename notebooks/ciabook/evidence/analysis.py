@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from ciacore.config import Config
 from ciacore.credits import credits_at, mixing_at
-from ciacore.learning.exploration import EpsilonGreedy
+from ciacore.learning.learner import Parts
 from ciacore.learning.rollout import play
 from ciacore.losses import mixer_states, utilities_of, weighted_mean
-from ciacore.methods import EXPLORERS, Parts, assemble
+from ciacore.methods import assemble
 from ciacore.runtime.store import Run
 from ciacore.types import Episodes, Game, Spec, Utilities, refuse
 
@@ -81,11 +81,8 @@ def load_networks(run: Run, spec: Spec) -> Parts:
         )
     with torch.random.fork_rng(devices=[]):
         parts = assemble(spec, run.config)
-    groups = nn.ModuleDict()
-    for name, part in parts._asdict().items():
-        groups[name] = nn.ModuleDict(part) if isinstance(part, dict) else part
     try:
-        groups.load_state_dict(run.weights)
+        parts.networks().load_state_dict(run.weights)
     except RuntimeError as error:
         refuse(
             "spec",
@@ -121,12 +118,9 @@ def greedy_episodes(team: Team, game: Game, n_games: int, seed: int) -> Episodes
     Returns:
         B whole episodes.
     """
-    greedy = EpsilonGreedy(team.parts.agent, 0.0)
-    explorer = EXPLORERS[team.config.explorer](
-        greedy, team.parts.auxiliaries, team.config, numpy=False, learning=False
-    )
+    greedy = team.parts.explorer.evaluating(team.parts.agent)
     rng = torch.Generator().manual_seed(seed)
-    return play(game, explorer, n_games, rng, team.config.gamma)
+    return play(game, greedy, n_games, rng, team.config.gamma)
 
 
 def evaluate_on(team: Team, episodes: Episodes, derivative: str = "exact") -> Evaluated:

@@ -21,7 +21,7 @@ class Stay:
     Acts on observations (`ciacore.learning.rollout.Policy`).
     """
 
-    def begin(
+    def start(
         self,
         observations: Float[Tensor, "N K O"],
         states: Float[Tensor, "N S"],
@@ -60,7 +60,7 @@ class Uniform:
     Acts on observations (`ciacore.learning.rollout.Policy`).
     """
 
-    def begin(
+    def start(
         self,
         observations: Float[Tensor, "N K O"],
         states: Float[Tensor, "N S"],
@@ -97,7 +97,7 @@ class StatePolicy(ABC):
     """A player of Turn that is shown the full state, which no learned agent ever is."""
 
     @abstractmethod
-    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
+    def start(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
         """The memory at the start of an episode.
 
         Args:
@@ -123,7 +123,7 @@ class StatePolicy(ABC):
 class FullInformation(StatePolicy):
     """The free agent walks straight to the apple and eats it; the other one stays."""
 
-    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> None:
+    def start(self, game: Turn, state: TurnState, rng: torch.Generator) -> None:
         """No memory.
 
         Args:
@@ -163,7 +163,7 @@ class Sweep(StatePolicy):
     in turn; once it sees the apple it goes there and eats. The trapped agent stays.
     """
 
-    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> SweepMemory:
+    def start(self, game: Turn, state: TurnState, rng: torch.Generator) -> SweepMemory:
         """The first agent to be free heads for its nearest way-point.
 
         Args:
@@ -212,7 +212,7 @@ class Observing(StatePolicy):
         """
         self.policy = policy
 
-    def begin(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
+    def start(self, game: Turn, state: TurnState, rng: torch.Generator) -> Any:
         """The policy's own memory.
 
         Args:
@@ -220,7 +220,7 @@ class Observing(StatePolicy):
             state: of N games.
             rng: for what is random.
         """
-        return self.policy.begin(game.observe(state), game.global_state(state), rng)
+        return self.policy.start(game.observe(state), game.global_state(state), rng)
 
     def act(
         self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator
@@ -259,7 +259,7 @@ def trace(game: Turn, policy: Any, n_games: int, rng: torch.Generator) -> Trace:
     states = [game.reset(n_games, rng)]
     taken = []
     rewards = []
-    memory = player.begin(game, states[0], rng)
+    memory = player.start(game, states[0], rng)
     for _ in range(game.spec.horizon):
         actions, memory = player.act(game, states[-1], memory, rng)
         step = game.step(states[-1], actions, rng)
