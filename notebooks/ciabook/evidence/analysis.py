@@ -14,10 +14,9 @@ from torch import Tensor
 from ciabook.evidence.restored import restored
 from ciacore.config import Config
 from ciacore.credits import credits_at, mixing_at
-from ciacore.learning.exploration import EpsilonGreedy
 from ciacore.learning.rollout import play
 from ciacore.losses import mixer_states, utilities_of
-from ciacore.methods import EXPLORERS, Parts
+from ciacore.methods import Parts
 from ciacore.runtime.store import Run
 from ciacore.types import Episodes, Game, Utilities, refuse
 
@@ -63,13 +62,9 @@ def team(run: Run, game: Game) -> Team:
 
 def greedy_episodes(team: Team, game: Game, n_games: int, seed: int) -> Episodes:
     """Episodes without exploration."""
-    plain = EpsilonGreedy(team.parts.agent, 0.0)
-    explorer = EXPLORERS[team.config.explorer](
-        plain, team.parts.auxiliaries, team.config, False, False
-    )
-    return play(
-        game, explorer, n_games, torch.Generator().manual_seed(seed), team.config.gamma
-    )
+    policy = team.parts.explorer.evaluating(team.parts.agent)
+    rng = torch.Generator().manual_seed(seed)
+    return play(game, policy, n_games, rng, team.config.gamma)
 
 
 def along(team: Team, episodes: Episodes, derivative: str = "exact") -> Along:

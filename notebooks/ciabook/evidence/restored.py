@@ -11,7 +11,7 @@ from ciacore.types import Spec, refuse
 
 
 def restored(run: Run, spec: Spec) -> Parts:
-    """Agent, mixer, backbone, terms and auxiliaries with the weights of a run.
+    """Agent, mixer, objective, terms and auxiliaries with the weights of a run.
 
     Args:
         run: a stored run.
@@ -32,8 +32,11 @@ def restored(run: Run, spec: Spec) -> Parts:
     with torch.random.fork_rng(devices=[]):
         parts = assemble(spec, run.config)
     groups = {
-        name: nn.ModuleDict(part) if isinstance(part, dict) else part
-        for name, part in parts._asdict().items()
+        "agent": parts.agent,
+        "mixer": parts.mixer,
+        "backbone": parts.objective,  # the name under which weights are stored
+        "terms": nn.ModuleDict(parts.terms),
+        "auxiliaries": nn.ModuleDict(parts.auxiliaries),
     }
     try:
         nn.ModuleDict(groups).load_state_dict(run.weights)
