@@ -1,4 +1,4 @@
-"""The contributor page's mixer, taken from the page: one new file and one line, and it trains."""
+"""The contributor page's mixer and loss term, taken from the page."""
 
 import importlib
 import re
@@ -7,44 +7,44 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import Float
 from support.toys import Stroll, random_utilities, rng, small
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 import ciacore.methods
 import ciacore.mixers
 from ciacore import METHODS, MIXERS, train
+from ciacore.cia import temporal_credits
+from ciacore.config import Config
 from ciacore.credits import credits
 from ciacore.games import Turn
-from ciacore.types import Spec
+from ciacore.losses import weighted_mean
+from ciacore.types import Forward, Spec
 
 PAGE = Path(__file__).resolve().parent.parent / "book" / "contributing.md"
 
 
 def shown(start: str) -> str:
     """The page's only Python block that begins with `start`."""
-    (block,) = [
-        code
-        for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
-        if code.startswith(start)
-    ]
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    (block,) = [code for code in blocks if code.startswith(start)]
     return block
 
 
 @pytest.fixture
 def state_sum(tmp_path, monkeypatch):
-    """Adds the page's file to the package (in a folder of its own) and runs the page's registration."""
+    """Adds the page's file to the package, in a folder of its own, and registers it."""
     (tmp_path / "state_sum.py").write_text(shown('"""A state-weighted sum'))
-    monkeypatch.setattr(
-        ciacore.mixers, "__path__", [*ciacore.mixers.__path__, str(tmp_path)]
-    )
+    folders = [*ciacore.mixers.__path__, str(tmp_path)]
+    monkeypatch.setattr(ciacore.mixers, "__path__", folders)
     monkeypatch.setattr(ciacore.methods, "MIXERS", dict(MIXERS))
     monkeypatch.setitem(ciacore.methods.SLOTS, "mixer", ciacore.methods.MIXERS)
-    name, (line, *more) = "ciacore.mixers.state_sum", shown("MIXERS[").splitlines()
-    assert not more  # one line
-    module = importlib.import_module(name)
+    (line,) = shown("MIXERS[").splitlines()
+    module = importlib.import_module("ciacore.mixers.state_sum")
     exec(line, {"MIXERS": ciacore.methods.MIXERS, "StateSum": module.StateSum})
     yield ciacore.methods.MIXERS["state_sum"]
-    del sys.modules[name], ciacore.mixers.state_sum
+    del sys.modules["ciacore.mixers.state_sum"], ciacore.mixers.state_sum
 
 
 def fresh(mixer_class, n_agents: int = 3):
@@ -62,10 +62,8 @@ def test_its_credits_are_its_weights_and_it_is_monotone(state_sum):
     for k in range(3):
         raised = given.chosen.clone()
         raised[:, k] += 1
-        rise = (
-            mixer(given._replace(chosen=raised), states).q_tot
-            - mixer(given, states).q_tot
-        )
+        before = mixer(given, states).q_tot
+        rise = mixer(given._replace(chosen=raised), states).q_tot - before
         assert_close(rise.detach(), found[:, k], rtol=1e-4, atol=1e-5)
 
 
@@ -80,30 +78,48 @@ def test_it_trains(state_sum, terms):
     (run,) = train(config, Stroll(), [1])
     (start,) = train(config.but(env_steps=1), Stroll(), [1])
     assert run.metrics["updates"][-1] >= 3
-    moved = [
-        name
-        for name in run.weights
-        if not torch.equal(run.weights[name], start.weights[name])
-    ]
-    assert set(moved) == set(run.weights) and any(
-        name.startswith("mixer.") for name in moved
-    )
+    for name in run.weights:
+        assert not torch.equal(run.weights[name], start.weights[name]), name
+    assert any(name.startswith("mixer.") for name in run.weights)
 
 
 def test_the_page_trains_it(state_sum):
     """The page's third block as it stands, on fewer steps."""
-    names = {"METHODS": METHODS, "Turn": Turn}
-    names["train"] = lambda config, game, seeds: train(
-        config.but(env_steps=1), game, seeds
-    )
+
+    def shortly(config, game, seeds):
+        return train(config.but(env_steps=1), game, seeds)
+
+    names = {"METHODS": METHODS, "Turn": Turn, "train": shortly}
     exec(shown("config = "), names)
     (run,) = names["runs"]
-    assert (run.config.mixer, run.config.method, run.seed) == (
-        "state_sum",
-        "state_sum_cia",
-        1,
-    )
+    assert run.config.mixer == "state_sum"
+    assert run.config.method == "state_sum_cia"
+    assert run.seed == 1
 
 
 def test_without_the_line_it_is_unknown():
     assert "state_sum" not in MIXERS
+
+
+def test_the_page_s_loss_term_fades(monkeypatch):
+    """Its coefficient is a function of the env steps, and it works on any mixer."""
+    names = {
+        "Config": Config,
+        "Float": Float,
+        "Forward": Forward,
+        "Spec": Spec,
+        "Tensor": Tensor,
+        "nn": nn,
+        "temporal_credits": temporal_credits,
+        "weighted_mean": weighted_mean,
+    }
+    exec(shown("class EqualCredits"), names)
+    term = names["EqualCredits"]
+    monkeypatch.setitem(ciacore.methods.TERMS, "equal_credits", term)
+    fades = term(Stroll().spec, small()).coefficient
+    steps = torch.tensor([0.0, 50_000.0, 200_000.0])
+    assert_close(fades(steps), torch.tensor([0.1, 0.05, 0.0]))
+    for mixer in ("qmix", "qplex"):
+        config = small(method="fading", mixer=mixer, terms=("equal_credits",))
+        (run,) = train(config, Stroll(), [1])
+        assert run.metrics["losses"][-1]["equal_credits"] > 0

@@ -237,6 +237,20 @@ def test_every_module_is_in_the_reference():
         r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8")
     )
     assert set(documented) == names
+    assert len(documented) == len(names)  # each of them once
+
+
+def test_the_journey_of_a_step_names_functions_that_exist():
+    """On the contributor page: a row for each function, in the file it names."""
+    page = (ROOT / "book" / "contributing.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| `([^`]+)` \| `([^`]+)` \|", page, re.M)
+    assert rows[0][1] == "train" and rows[-1][1] == "cia_loss"
+    for file, function in rows:
+        name = file.removesuffix(".py").replace("/", ".")
+        found = importlib.import_module(name)
+        for part in function.split("."):
+            found = getattr(found, part)
+        assert callable(found) and found.__module__ == name
 
 
 def notebook(folder: Path, *cells: str) -> Path:

@@ -111,8 +111,8 @@ class MatrixGame(Checked):
             rng: not used.
 
         Returns:
-            The games after their only step: `payoff[u_1, ..., u_K]` as the reward, all
-            terminated, none truncated, all `valid`.
+            The games after their only step, with `payoff[u_1, ..., u_K]` as the reward;
+            all terminated, none truncated, all `valid`.
         """
         payoff = self.payoff.to(actions.device)
         rewards = payoff[actions.unbind(-1)]

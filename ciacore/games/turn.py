@@ -82,7 +82,7 @@ def seen_from(size: int, cell: int, thing: int) -> list[float]:
         thing: the cell of what is looked for.
 
     Returns:
-        Nine numbers: 1 where the thing is, else 0; all 0 where it is out of view.
+        Nine numbers, 1 where the thing is, else 0; all 0 where it is out of view.
     """
     row, column = divmod(cell, size)
     place = divmod(thing, size)

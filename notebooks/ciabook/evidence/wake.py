@@ -266,8 +266,8 @@ def predictions(
         samples: how often the seeds are drawn.
 
     Returns:
-        By method and number of seeds: the 95 % interval of how many are asleep and of
-        the mean final return.
+        The 95 % interval of how many are asleep and of the mean final return, by method
+        and number of seeds.
     """
     runs = read_runs(results, "turn", ["qmix", "qmix_cc", "qmix_cia", "qmix_cia_exact"])
     every = [run for group in runs.values() for run in group]
