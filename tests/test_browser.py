@@ -22,10 +22,14 @@ from ciacore.cia import cc_loss, cia_loss
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
-PAGES = []
-for folder in ("book", "notebooks"):
-    for path in HTML.glob(f"{folder}/**/*.html"):
-        PAGES.append(path.relative_to(HTML).as_posix())
+PAGES = [
+    path.relative_to(HTML).as_posix()
+    for folder in ("book", "notebooks")
+    for path in HTML.glob(f"{folder}/**/*.html")
+]
+SOURCES = [
+    path.relative_to(HTML).as_posix() for path in HTML.glob("_modules/**/*.html")
+]
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 FLAGS = [
     "--no-sandbox",
@@ -116,6 +120,70 @@ def test_every_page_is_quiet_and_fits(site, browser, size, scheme):
             found[name] = visit.complaints
         visit.close()
     assert not found, json.dumps(found, indent=1)
+
+
+UNFOLD = """() => {
+    for (const each of document.querySelectorAll("details")) each.open = true;
+    for (const each of document.querySelectorAll(".toggle-hidden"))
+        each.classList.remove("toggle-hidden");
+    return window.MathJax?.startup?.promise.then(() => 0);
+}"""
+# of every block of code and equation: kind, width, by how much it is cut, longest line
+BOXES = """() => {
+    const boxes = [...document.querySelectorAll("article pre, article div.math")];
+    return boxes.map(box => {
+        let cut = 0;
+        for (let each = box; each.tagName != "ARTICLE"; each = each.parentElement)
+            cut = Math.max(cut, each.scrollWidth - each.clientWidth);
+        const lines = box.innerText.split("\\n").sort((a, b) => b.length - a.length);
+        return [box.tagName, box.clientWidth, cut, lines[0].slice(0, 100)];
+    });
+}"""
+# of the page: how far it scrolls sideways; of the blocks that are cut: do they scroll?
+# is there a shadow at the edge?
+EDGES = """() => {
+    const page = document.documentElement;
+    const blocks = [...document.querySelectorAll("div.highlight pre")];
+    const cut = blocks.filter(block => block.scrollWidth > block.clientWidth);
+    const styles = cut.map(block => getComputedStyle(block));
+    return [page.scrollWidth - page.clientWidth,
+            styles.map(style => style.overflowX),
+            styles.map(style => style.backgroundImage.includes("gradient"))];
+}"""
+
+
+def test_no_code_is_cut_on_a_desktop(site, browser):
+    """No block of code and no equation is wider than its box at 1280 px.
+
+    Hidden cells, solutions and the pages of the sources are looked at, too.
+    """
+    found, seen = {}, {"PRE": 0, "DIV": 0}
+    for name in [*PAGES, *SOURCES]:
+        visit = Visit(browser, site + name)
+        visit.page.evaluate(UNFOLD)
+        for kind, width, cut, line in visit.page.evaluate(BOXES):
+            assert width > 0, f"{name}: a box that is hidden, {line}"
+            seen[kind] += 1
+            if cut > 0:
+                found.setdefault(name, []).append(f"{cut} px: {line}")
+        visit.close()
+    assert not found, json.dumps(found, indent=1)
+    assert seen["PRE"] > 300 and seen["DIV"] > 30
+
+
+def test_code_scrolls_in_its_box_on_a_phone(site, browser):
+    """The page never scrolls sideways, whatever is unfolded; what is cut has an edge."""
+    wide, blocks = {}, 0
+    for name in [*PAGES, *SOURCES]:
+        visit = Visit(browser, site + name, "phone")
+        visit.page.evaluate(UNFOLD)
+        over, scrolls, shadows = visit.page.evaluate(EDGES)
+        if over > 0:
+            wide[name] = over
+        assert set(scrolls) <= {"auto"} and all(shadows), name
+        blocks += len(scrolls)
+        visit.close()
+    assert not wide and blocks > 300, wide
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
