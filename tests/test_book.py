@@ -23,8 +23,7 @@ LOADED = {
     "audio": "src",
     "link": "href",
 }
-
-
+LOADED_LINKS = ("stylesheet", "icon", "preload", "modulepreload")
 KINDS = ("fig-", "tab-")  # what the name of a figure or table begins with
 
 
@@ -33,7 +32,9 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.path, self.text, self.tags = path, path.read_text(encoding="utf-8"), []
+        self.path = path
+        self.text = path.read_text(encoding="utf-8")
+        self.tags = []
         self.feed(self.text)
 
     def handle_starttag(self, tag, attributes):
@@ -44,12 +45,11 @@ class Page(HTMLParser):
 
     @property
     def anchors(self) -> set[str]:
-        return {
-            attributes[key]
-            for _, attributes in self.tags
-            for key in ("id", "name")
-            if attributes.get(key)
-        }
+        """What a link may point at."""
+        found = set()
+        for _, attributes in self.tags:
+            found |= {attributes.get("id"), attributes.get("name")}
+        return found - {None, ""}
 
 
 @cache
@@ -102,48 +102,37 @@ def test_every_page_says_what_it_is_for(pages):
     """Goal, time and what to read before."""
     for name, page in pages.items():
         top = re.sub(r"<[^>]+>", "", page.text[page.text.rindex("<h1") :])[:3000]
-        assert all(
-            re.search(rf"\b{word}", top) for word in ("Goal", "Time", "Before")
-        ), name
+        for word in ("Goal", "Time", "Before"):
+            assert re.search(rf"\b{word}", top), f"{name}: {word}"
 
 
 def test_every_image_says_what_it_shows(pages):
     for name, page in pages.items():
         for image in page.all("img"):
             alt = (image.get("alt") or "").strip()
-            assert alt and not re.fullmatch(r"\S+\.(png|svg|gif)", alt), (
-                f"{name}: {image}"
-            )
+            file = re.fullmatch(r"\S+\.(png|svg|gif)", alt)
+            assert alt and not file, f"{name}: {image}"
 
 
 def test_no_markup_is_left_on_a_page(pages):
     """What MyST does not understand it prints."""
     for name, page in pages.items():
-        text = re.sub(
-            r"<(script|style|pre|code)\b.*?</\1>", " ", page.text, flags=re.DOTALL
-        )
+        code = r"<(script|style|pre|code)\b.*?</\1>"
+        text = re.sub(code, " ", page.text, flags=re.DOTALL)
         text = re.sub(r"<[^>]+>", " ", text)
-        left = re.search(
-            r".{0,40}(\]\(|\{\{|\{(doc|ref|term|cite|numref|eq|py)\b|:::|```).{0,40}",
-            text,
-        )
+        markup = r"\]\(|\{\{|\{(doc|ref|term|cite|numref|eq|py)\b|:::|```"
+        left = re.search(rf".{{0,40}}({markup}).{{0,40}}", text)
         assert left is None, f"{name}: {left.group()}"
 
 
 def test_nothing_is_loaded_from_the_network(html: Path):
     for path in html.rglob("*.html"):
         for tag, attributes in parse(path).tags:
-            if tag == "link" and attributes.get("rel") not in (
-                "stylesheet",
-                "icon",
-                "preload",
-                "modulepreload",
-            ):
+            if tag == "link" and attributes.get("rel") not in LOADED_LINKS:
                 continue
             address = attributes.get(LOADED.get(tag, ""), "") or ""
-            assert not address.startswith(("http:", "https:", "//")), (
-                f"{path.relative_to(html)}: {address}"
-            )
+            elsewhere = address.startswith(("http:", "https:", "//"))
+            assert not elsewhere, f"{path.relative_to(html)}: {address}"
 
 
 def test_internal_links_and_anchors_resolve(html: Path):
@@ -153,15 +142,14 @@ def test_internal_links_and_anchors_resolve(html: Path):
             parts = urlsplit(link.get("href") or "")
             if parts.scheme or parts.netloc:
                 continue
-            target = (
-                (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            )
+            target = path
+            if parts.path:
+                target = (path.parent / unquote(parts.path)).resolve()
             fragment = unquote(parts.fragment)
-            if not target.is_file() or (
-                fragment
-                and target.suffix == ".html"
-                and fragment not in parse(target).anchors
-            ):
+            alive = target.is_file()
+            if alive and fragment and target.suffix == ".html":
+                alive = fragment in parse(target).anchors
+            if not alive:
                 dead.append(f"{path.relative_to(html)} -> {link['href']}")
     assert not dead, "\n".join(dead)
 
@@ -177,42 +165,32 @@ def test_every_figure_and_table_is_mentioned_in_the_text(pages):
 
     A picture that no sentence speaks of has no place here.
     """
-    tags = [
-        (name, tag, attributes)
-        for name, page in pages.items()
-        for tag, attributes in page.tags
-    ]
-    named = {
-        a["id"]: name
-        for name, tag, a in tags
-        if tag in ("figure", "table") and a.get("id", "")[:4] in KINDS
-    }
-    links = {
-        a.get("href", "")
-        for _, tag, a in tags
-        if tag == "a" and a.get("class") == "reference internal"
-    }
-    unmentioned = set(named) - {link.rpartition("#")[2] for link in links}
-    assert len(named) > 40 and not unmentioned, {
-        anchor: named[anchor] for anchor in unmentioned
-    }
+    unmentioned = {}
+    mentioned = set()
+    for name, page in pages.items():
+        for shown in page.all("figure", "table"):
+            if shown.get("id", "").startswith(KINDS):
+                unmentioned[shown["id"]] = name
+        for link in page.all("a"):
+            if link.get("class") == "reference internal":
+                mentioned.add(link.get("href", "").rpartition("#")[2])
+    assert len(unmentioned) > 40
+    for anchor in mentioned:
+        unmentioned.pop(anchor, None)
+    assert not unmentioned
 
 
 def test_figures_and_equations_have_numbers_of_their_own(pages):
     seen = {}
     for name, page in pages.items():
-        figures = re.findall(
-            r'<span class="caption-number">Fig\. ([\d.]+) ?</span>', page.text
-        )
+        caption = r'<span class="caption-number">Fig\. ([\d.]+) ?</span>'
+        figures = re.findall(caption, page.text)
         equations = re.findall(r'<span class="eqno">\(([\d.]+)\)', page.text)
         captioned = len(re.findall(r"<figcaption", page.text))
-        assert len(figures) == captioned, (
-            f"{name}: {captioned} captions, {len(figures)} numbers"
-        )
+        assert len(figures) == captioned, f"{name}: {captioned} captions"
         for number in [f"Fig. {n}" for n in figures] + [f"({n})" for n in equations]:
-            assert seen.setdefault(number, name) == name, (
-                f"{number} is on {seen[number]} and on {name}"
-            )
+            first = seen.setdefault(number, name)
+            assert first == name, f"{number} is on {first} and on {name}"
     assert any(number.startswith("Fig. ") for number in seen)
     assert any(number.startswith("(") for number in seen)
 
@@ -223,20 +201,13 @@ def test_pages_name_no_path_of_this_machine(pages):
 
 
 def test_every_module_is_in_the_reference():
-    roots = (ROOT, "ciacore"), (ROOT / "notebooks", "ciabook")
-    modules = [
-        path.relative_to(root)
-        for root, package in roots
-        for path in (root / package).rglob("*.py")
-    ]
-    names = {
-        ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-        for path in modules
-    }
-    documented = re.findall(
-        r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8")
-    )
-    assert set(documented) == names
+    names = set()
+    for root, package in ((ROOT, "ciacore"), (ROOT / "notebooks", "ciabook")):
+        for path in (root / package).rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            names.add(".".join(parts).removesuffix(".__init__"))
+    page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"automodule:: (\S+)", page)) == names
 
 
 def notebook(folder: Path, *cells: str) -> Path:
