@@ -33,25 +33,24 @@ def checked(name: str, folder: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_fails_and_repaired_passes(name):
-    broken, repaired = checked(name, "broken"), checked(name, "repaired")
-    assert broken.returncode == 1 and re.search(r"\d failed", broken.stdout), (
-        broken.stdout
-    )
-    assert repaired.returncode == 0 and "failed" not in repaired.stdout, repaired.stdout
+    broken = checked(name, "broken")
+    assert broken.returncode == 1, broken.stdout
+    assert re.search(r"\d failed", broken.stdout), broken.stdout
+    repaired = checked(name, "repaired")
+    assert repaired.returncode == 0, repaired.stdout
+    assert "failed" not in repaired.stdout
 
 
 def test_every_exercise_has_its_three_files():
-    for folder, pattern in (("repaired", "{}.py"), ("checks", "test_{}.py")):
-        assert {path.name for path in (PLACE / folder).glob("*.py")} == {
-            pattern.format(name) for name in NAMES
-        }
+    repaired = {path.stem for path in (PLACE / "repaired").glob("*.py")}
+    checks = {path.stem for path in (PLACE / "checks").glob("*.py")}
+    assert repaired == set(NAMES)
+    assert checks == {f"test_{name}" for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_and_repaired_differ_in_the_fault_alone(name):
     """Students repair and do not rewrite: the files differ in at most three lines."""
-    texts = [
-        (PLACE / folder / f"{name}.py").read_text().splitlines()[1:]
-        for folder in ("broken", "repaired")
-    ]
-    assert sum(a != b for a, b in zip(*texts, strict=True)) <= 3
+    broken = (PLACE / "broken" / f"{name}.py").read_text().splitlines()[1:]
+    repaired = (PLACE / "repaired" / f"{name}.py").read_text().splitlines()[1:]
+    assert sum(a != b for a, b in zip(broken, repaired, strict=True)) <= 3

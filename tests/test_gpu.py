@@ -63,11 +63,9 @@ def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
         "book/build.py --execute-only --device cuda",
         "-m ciabook.page.notebook_times",
     ]
-    assert all(
-        (ROOT / call.split()[0]).is_file()
-        for call in calls
-        if not call.startswith("-m")
-    )
+    for call in calls:
+        program = call.split()[0]
+        assert program == "-m" or (ROOT / program).is_file()
 
 
 def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) -> None:

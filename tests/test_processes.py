@@ -38,24 +38,26 @@ def alone():
 
 @pytest.mark.parametrize(("seeds", "at_once"), [([3, 1, 2], 3), ([2, 3, 1], 1)])
 def test_every_seed_is_what_it_is_alone(seeds, at_once, alone, tmp_path):
-    reports = []
-    progress = lambda *args, **facts: reports.append((args, facts))  # noqa: E731
-    runs = train(
-        CONFIG, Turn(horizon=5), seeds, tmp_path, processes=at_once, progress=progress
-    )
+    steps, totals, reported = [], [], []
+
+    def progress(env_steps, total, **facts):
+        steps.append(env_steps)
+        totals.append(total)
+        reported.append(facts)
+
+    told = {"processes": at_once, "progress": progress}
+    runs = train(CONFIG, Turn(horizon=5), seeds, tmp_path, **told)
     assert [run.seed for run in runs] == seeds
     assert all(same(run, alone[run.seed]) for run in runs)
-    assert all(
-        same(read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed])
-        for seed in seeds
-    )
-    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [
-        f"seed_{n}" for n in sorted(seeds)
-    ]
-    steps, totals = zip(*(args for args, _ in reports), strict=True)
-    assert list(steps) == sorted(steps)
+    place = tmp_path / "turn" / "qmix_cia"
+    for seed in seeds:
+        assert same(read_run(place / f"seed_{seed}"), alone[seed])
+    names = sorted(path.name for path in place.iterdir())
+    assert names == ["seed_1", "seed_2", "seed_3"]
+    assert steps == sorted(steps)
     assert set(totals) == {len(seeds) * CONFIG.env_steps}
-    assert steps[-1] > totals[0] and set(reports[-1][1]) == {"epsilon", "return"}
+    assert steps[-1] > totals[0]
+    assert set(reported[-1]) == {"epsilon", "return"}
 
 
 def test_in_memory_nothing_is_left_on_disk(alone, tmp_path, monkeypatch):
@@ -74,10 +76,9 @@ def test_a_seed_that_fails_does_not_stop_the_others(alone, tmp_path):
         pytest.raises(InvalidInputError, match=f"seed_2 held by process {os.getpid()}"),
     ):
         train(CONFIG, Turn(horizon=5), [1, 2, 3], tmp_path, processes=2)
-    for seed in (1, 3):
-        assert same(
-            read_run(tmp_path / "turn" / "qmix_cia" / f"seed_{seed}"), alone[seed]
-        )
+    place = tmp_path / "turn" / "qmix_cia"
+    assert same(read_run(place / "seed_1"), alone[1])
+    assert same(read_run(place / "seed_3"), alone[3])
     # and now the missing one
     runs = train(CONFIG, Turn(horizon=5), [1, 2, 3], tmp_path, processes=2)
     assert all(same(run, alone[run.seed]) for run in runs)
@@ -115,9 +116,8 @@ def test_a_process_that_cannot_even_start_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
     game = Turn(horizon=5)
     game.story = "long" * 100_000
-    with pytest.raises(
-        RuntimeError, match="seed 1: its process ended with exit code 1"
-    ) as caught:
+    message = "seed 1: its process ended with exit code 1"
+    with pytest.raises(RuntimeError, match=message) as caught:
         train(CONFIG, game, [1, 2], tmp_path, processes=2)
     assert "seed 2: its process ended" in caught.value.__notes__[0]
     del caught
@@ -148,10 +148,8 @@ def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
                 self.process.kill()
 
     monkeypatch.setattr(processes, "Worker", Dying)
-    with pytest.raises(
-        RuntimeError,
-        match=r"seed 2: its process ended with exit code -9\. Train it again\.",
-    ):
+    message = r"seed 2: its process ended with exit code -9\. Train it again\."
+    with pytest.raises(RuntimeError, match=message):
         train(CONFIG, Turn(horizon=5), [1, 2], tmp_path, processes=2)
     assert started == [1, 2] and files(tmp_path / "turn" / "qmix_cia" / "seed_1")
 

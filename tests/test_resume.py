@@ -22,13 +22,10 @@ GAMES = {"torch": Stroll(), "numpy": Turn(horizon=5)}
 
 
 COMPLETE = [
-    f"seed_1/{name}"
-    for name in (
-        "config.json",
-        "metrics.json",
-        "provenance.json",
-        "weights.safetensors",
-    )
+    "seed_1/config.json",
+    "seed_1/metrics.json",
+    "seed_1/provenance.json",
+    "seed_1/weights.safetensors",
 ]
 
 
@@ -131,10 +128,8 @@ def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypat
     for seeds, k in (([2], 5), ([1, 2], 3), ([1, 2], 15)):
         with pytest.raises(StopHere):
             train(config, game, seeds, tmp_path, progress=after(k), processes=1)
-    assert sorted(path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()) == [
-        ".seed_2",
-        "seed_1",
-    ]
+    place = tmp_path / "turn" / "qmix_cia"
+    assert sorted(path.name for path in place.iterdir()) == [".seed_2", "seed_1"]
     runs = train(config, game, [1, 2], tmp_path, processes=1)
     assert all(same(run, expected) for run, expected in zip(runs, whole, strict=True))
 
@@ -142,9 +137,8 @@ def test_seeds_that_advance_together_need_not_be_equally_far(tmp_path, monkeypat
 def test_a_complete_run_is_read_and_not_trained(tmp_path, monkeypatch):
     config = small(**CIA)
     (first,) = train(config, GAMES["numpy"], [1], tmp_path)
-    monkeypatch.setattr(
-        "ciacore.runtime.session.Training", lambda *_: pytest.fail("training began")
-    )
+    began = lambda *_: pytest.fail("training began")  # noqa: E731
+    monkeypatch.setattr("ciacore.runtime.session.Training", began)
     (again,) = train(config, GAMES["numpy"], [1], tmp_path)
     assert same(first, again)
 
@@ -176,7 +170,8 @@ def interrupted(request, tmp_path_factory):
         env_steps=20 * game.spec.horizon,
         evaluation_interval=3 * game.spec.horizon,
     )
-    (whole,), results = train(config, game, [1]), tmp_path_factory.mktemp(request.param)
+    results = tmp_path_factory.mktemp(request.param)
+    (whole,) = train(config, game, [1])
     with pytest.raises(StopHere):
         train(config, game, [1], results, progress=after(9))
     return config, game, results, whole
@@ -199,16 +194,14 @@ def test_whatever_a_checkpoint_would_forget_shows(
             facts = {**facts, "numpy": states}
         elif part is not None:
             assert any(name.startswith(part) for name in tensors)
-            tensors = {
-                name: value
-                for name, value in tensors.items()
-                if not name.startswith(part)
-            }
-            tensors |= {
-                name: value
-                for name, value in tensors_of(fresh).items()
-                if name.startswith(part)
-            }
+            own = tensors_of(fresh)
+            tensors = dict(tensors)
+            for name in [*tensors, *own]:
+                if name.startswith(part):
+                    tensors.pop(name, None)
+            for name, value in own.items():
+                if name.startswith(part):
+                    tensors[name] = value
         restore(training, facts, tensors)
 
     monkeypatch.setattr("ciacore.runtime.session.restore", forgetful)

@@ -34,9 +34,8 @@ def test_episodes_that_end_early_are_padded_with_zeros():
         assert (episodes.actions[row, padding] == 0).all()
         # slot `length` keeps what was seen after the last step
         times = torch.arange(1, length + 2)
-        assert torch.equal(
-            episodes.observations[row, : length + 1, 0, 0], times.float()
-        )
+        seen = episodes.observations[row, : length + 1, 0, 0]
+        assert torch.equal(seen, times.float())
         assert torch.equal(episodes.states[row, : length + 1, 1], times.float())
         assert (episodes.states[row, : length + 1, 0] == length).all()
         assert (episodes.observations[row, length + 1 :] == 0).all()
@@ -47,11 +46,8 @@ def test_episodes_that_end_early_are_padded_with_zeros():
 
 def test_only_available_actions_were_played():
     _, _, episodes = stroll()
-    taken = (
-        episodes.available[:, :-1]
-        .gather(-1, episodes.actions.unsqueeze(-1))
-        .squeeze(-1)
-    )
+    available = episodes.available[:, :-1]
+    taken = available.gather(-1, episodes.actions.unsqueeze(-1)).squeeze(-1)
     assert taken[episodes.weights > 0].all()
     # action 2 at even times only
     assert (episodes.actions[:, 0] == 2).any() and (episodes.actions[:, 1] != 2).all()
@@ -62,9 +58,8 @@ def test_last_action_is_one_hot_after_real_steps_and_zero_elsewhere():
     last = agent.last_actions(episodes)
     assert (last[:, 0] == 0).all()
     for row, length in enumerate(episodes.weights.sum(1).long().tolist()):
-        assert torch.equal(
-            last[row, 1 : length + 1].argmax(-1), episodes.actions[row, :length]
-        )
+        told = last[row, 1 : length + 1].argmax(-1)
+        assert torch.equal(told, episodes.actions[row, :length])
         assert (last[row, 1 : length + 1].sum(-1) == 1).all()
         assert (last[row, length + 2 :] == 0).all()
 
@@ -91,10 +86,9 @@ def test_pad_by_hand():
     assert episodes.rewards.tolist() == [[1, 2, 0], [4, 5, 6]]
     assert episodes.actions.squeeze(-1).tolist() == [[7, 7, 0], [7, 7, 7]]
     assert episodes.observations.flatten(1).tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-    assert episodes.available.flatten(1).tolist() == [
-        [True, True, True, False],
-        [True] * 4,
-    ]
+    first, second = episodes.available.flatten(1).tolist()
+    assert first == [True, True, True, False]
+    assert second == [True, True, True, True]
 
 
 # ------------------------------------------------------------------------------- replay
@@ -102,9 +96,8 @@ def test_pad_by_hand():
 
 def numbered(numbers: list[int]):
     """One-step episodes whose reward is their number."""
-    return random_episodes([1] * len(numbers))._replace(
-        rewards=torch.tensor(numbers).float().unsqueeze(1)
-    )
+    rewards = torch.tensor(numbers).float().unsqueeze(1)
+    return random_episodes([1] * len(numbers))._replace(rewards=rewards)
 
 
 def held(replay: Replay) -> set[int]:
@@ -123,15 +116,16 @@ def test_the_oldest_episodes_leave_first():
 
 
 def test_sampling_is_uniform_without_replacement():
-    replay, generator, counts = Replay(6), rng(), torch.zeros(6)
+    replay = Replay(6)
+    generator = rng()
+    counts = torch.zeros(6)
     replay.insert(numbered(list(range(6))))
     for _ in range(3_000):
         batch = replay.sample(2, generator).rewards.flatten().long().tolist()
         assert len(set(batch)) == 2
         counts[batch] += 1
-    torch.testing.assert_close(
-        counts / 3_000, torch.full((6,), 1 / 3), rtol=0, atol=0.04
-    )
+    expected = torch.full((6,), 1 / 3)
+    torch.testing.assert_close(counts / 3_000, expected, rtol=0, atol=0.04)
 
 
 def test_empty_slots_are_never_sampled():
@@ -165,9 +159,9 @@ def test_the_replay_is_as_long_as_the_longest_episode_so_far():
     steps = longer.rewards.shape[1]
     assert replay.ring.rewards.shape[1] == steps
     assert replay.ring.observations.shape[1] == steps + 1
-    expected = [
-        torch.cat(pair) for pair in zip(pad_to(newer, steps), longer, strict=True)
-    ]
+    expected = []
+    for first, last in zip(pad_to(newer, steps), longer, strict=True):
+        expected.append(torch.cat([first, last]))
     assert equal(replay.ring._replace(actions=replay.ring.actions.long()), expected)
 
 
@@ -182,26 +176,31 @@ def test_turn_is_stored_in_bytes_without_loss():
     """The bytes give back what the game showed, and the replay keeps bytes."""
     game, replay = Turn(horizon=8), Replay(3)
     agent = learner(small(mixer="vdn"), game.spec).online["agent"]
-    shown = []
+    observations, states = [], []
 
     class Watched(Turn):
         def global_state(self, state):
-            shown.append((self.observe(state), super().global_state(state)))
-            return shown[-1][1]
+            shown = super().global_state(state)
+            observations.append(self.observe(state))
+            states.append(shown)
+            return shown
 
     episodes = play(Watched(horizon=8), EpsilonGreedy(agent, 1.0), 3, rng(), GAMMA)
     replay.insert(episodes)
     assert replay.ring.observations.dtype == replay.ring.states.dtype == torch.uint8
-    for kept, seen in zip(replay.ring[:2], zip(*shown, strict=True), strict=True):
-        assert torch.equal(kept.float(), seen[-1].unflatten(0, (9, 3)).transpose(0, 1))
+    # the last call sees every step of every game at once
+    seen = observations[-1].unflatten(0, (9, 3)).transpose(0, 1)
+    assert torch.equal(replay.ring.observations.float(), seen)
+    seen = states[-1].unflatten(0, (9, 3)).transpose(0, 1)
+    assert torch.equal(replay.ring.states.float(), seen)
 
 
 @pytest.mark.parametrize("n_games", [1, 7])
 def test_playing_is_reproducible_from_the_generator_alone(n_games):
     game = Turn(horizon=5)
     policy = EpsilonGreedy(learner(small(mixer="vdn"), game.spec).online["agent"], 0.5)
-    first, again, other = (
-        play(game, policy, n_games, rng(seed), GAMMA) for seed in (3, 3, 4)
-    )
+    first = play(game, policy, n_games, rng(3), GAMMA)
+    again = play(game, policy, n_games, rng(3), GAMMA)
+    other = play(game, policy, n_games, rng(4), GAMMA)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first.actions, other.actions)

@@ -47,17 +47,15 @@ def test_epsilon_is_constant_within_an_episode(monkeypatch):
     (run,) = train(config, Stroll())
     assert all(len(used) == 1 for _, used in episodes)
     played = [used.pop() for n_games, used in episodes if n_games == 1]
-    testing = [
-        used.pop() for n_games, used in episodes if n_games == config.evaluation_games
-    ]
+    games = config.evaluation_games
+    testing = [used.pop() for n_games, used in episodes if n_games == games]
     assert len(played) >= run.metrics["episodes"][-1]
     assert played[0] == 1.0 and min(played) == pytest.approx(0.05)
     assert played == sorted(played, reverse=True) and len(set(played)) > 5
     falls = [(a - b) * 40 / 0.95 for a, b in pairwise(played) if b > 0.05 + 1e-9]
-    # whole real steps
-    assert all(
-        abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= 6 for steps in falls
-    )
+    for steps in falls:  # whole real steps
+        assert abs(steps - round(steps)) < 1e-6
+        assert 1 <= round(steps) <= 6
     assert set(testing) == {0.0} and len(testing) == len(run.metrics["env_steps"])
 
 
@@ -73,11 +71,11 @@ class Counted:
         self.copied = []
         self.evaluated = []
         self.epsilons = []
-        self.online = torch.nn.ModuleDict(
-            {"agent": RecurrentAgent(Turn().spec, config)}
-        )
-        self.auxiliaries, self.env_steps = torch.nn.ModuleDict(), torch.zeros(())
+        agent = RecurrentAgent(Turn().spec, config)
+        self.online = torch.nn.ModuleDict({"agent": agent})
+        self.auxiliaries = torch.nn.ModuleDict()
         self.explorer = PlainExploration(Turn().spec, config, {})
+        self.env_steps = torch.zeros(())
 
         def play(game, policy, n_games, rng, gamma):
             if n_games == config.evaluation_games:
@@ -148,9 +146,8 @@ def test_greedy_play_takes_the_best_available_action_and_no_randomness():
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_exploration_is_uniform_over_available_actions_and_independent(epsilon):
     games, generator = 40_000, torch.Generator().manual_seed(0)
-    values = torch.tensor([[4.0, 3.0, 2.0, 9.0], [0.0, 1.0, 2.0, 9.0]]).expand(
-        games, 2, 4
-    )
+    values = torch.tensor([[4.0, 3.0, 2.0, 9.0], [0.0, 1.0, 2.0, 9.0]])
+    values = values.expand(games, 2, 4)
     available = torch.tensor([True, True, True, False]).expand(games, 2, 4)
     actions = epsilon_greedy(values, available, epsilon, generator)
     greedy = torch.tensor([0, 2])
