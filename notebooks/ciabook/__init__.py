@@ -1,1 +1,5 @@
-"""What notebooks share beside the library: checked parameters, a progress bar, figures, scripted players, rechecks."""
+"""What notebooks share in addition to the library.
+
+In it are checked parameters, a progress bar, figures, statistics, studies, scripted
+players and rechecks.
+"""

@@ -1,14 +1,15 @@
-"""How hard the battles are: scripted players in every scenario, and in variants of one that was too easy.
+"""How hard the battles are: scripted players in every scenario.
 
 python -m ciabook.battles.difficulty [--battles 128] [--scenarios 6h_vs_8z ...]
-[--sweep]    writes book/results/battles/
+    writes book/results/battles/difficulty.json
+python -m ciabook.battles.difficulty --sweep
+    variants of one scenario that was too easy: book/results/battles/sweep.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from ciabook.battles.scripted_players import PLAYERS, outcomes
 from ciacore.games.battles.battlefield import BATTLES, COLOSSUS, ZERGLING
 from ciacore.games.battles.smax import Smax
+from ciacore.runtime.files import write_whole
 from ciacore.runtime.provenance import now, provenance
 
 RESULTS = Path(__file__).resolve().parents[3] / "book" / "results" / "battles"
@@ -25,7 +27,7 @@ UNCHANGED = BATTLES[SWEPT]._replace(changes={})
 
 
 def reach_of(cells: float) -> dict[str, Any]:
-    """Zerglings that bite from so far, between the centres of the units; SMAX has 2.0."""
+    """Zerglings that bite from so far, between the centres of units; SMAX has 2.0."""
     return {"changes": {"unit_type_attack_ranges": {ZERGLING: cells}}}
 
 
@@ -39,17 +41,17 @@ def damage_of(points: float) -> dict[str, Any]:
     return {"changes": {"unit_type_attacks": {COLOSSUS: points}}}
 
 
-SWEEP: list[tuple[str, dict[str, Any]]] = [  # one thing changed at a time
+# one thing changed at a time: label, and what differs
+SWEEP: list[tuple[str, dict[str, Any]]] = [
     ("as SMAX has it", {}),
-    *[
-        (f"reach of a zergling {reach}", reach_of(reach))
-        for reach in (2.1, 2.2, 2.3, 2.5)
-    ],
-    *[(f"speed of a zergling {speed}", speed_of(speed)) for speed in (5.0, 6.0)],
-    *[
-        (f"half width of the burning line {width}", {"splash": (width, 0.15)})
-        for width in (1.0, 0.7)
-    ],
+    ("reach of a zergling 2.1", reach_of(2.1)),
+    ("reach of a zergling 2.2", reach_of(2.2)),
+    ("reach of a zergling 2.3", reach_of(2.3)),
+    ("reach of a zergling 2.5", reach_of(2.5)),
+    ("speed of a zergling 5.0", speed_of(5.0)),
+    ("speed of a zergling 6.0", speed_of(6.0)),
+    ("half width of the burning line 1.0", {"splash": (1.0, 0.15)}),
+    ("half width of the burning line 0.7", {"splash": (0.7, 0.15)}),
     ("damage of a colossus 20, without the bonus against light units", damage_of(20.0)),
 ]
 
@@ -57,33 +59,57 @@ SWEEP: list[tuple[str, dict[str, Any]]] = [  # one thing changed at a time
 def measure(
     game: Smax, battles: int, players: Sequence[str] = tuple(PLAYERS)
 ) -> dict[str, dict[str, list]]:
-    """Player -> episode returns, wins and lengths of every battle."""
+    """How the battles of a scenario end for scripted players; prints it, too.
+
+    Args:
+        game: the scenario.
+        battles: per player.
+        players: names in PLAYERS.
+
+    Returns:
+        Player -> episode returns, wins and lengths of every battle.
+    """
     table = {}
     for name in players:
         found = outcomes(game, PLAYERS[name], battles, seed=1)
-        table[name] = {
-            key: [round(value, 3) for value in each.float().tolist()]
-            for key, each in found.items()
-        }
-        print(
-            f"{game.name} {name}: {found['won'].float().mean():.3f} won, {found['episode_return'].mean():.2f} of 20"
-        )
+        table[name] = {}
+        for key, values in found.items():
+            table[name][key] = [round(value, 3) for value in values.float().tolist()]
+        won = found["won"].float().mean()
+        earned = found["episode_return"].mean()
+        print(f"{game.name} {name}: {won:.3f} won, {earned:.2f} of 20")
     return table
 
 
 def keep(name: str, facts: dict[str, Any]) -> None:
-    """A result file, whole or not at all."""
+    """Writes a result file with its provenance.
+
+    Args:
+        name: of the file.
+        facts: what was found.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
-    part = RESULTS / f".{name}.part"
-    part.write_text(
-        json.dumps({**facts, "provenance": {**provenance("cpu"), "finished": now()}})
-        + "\n"
-    )
-    os.replace(part, RESULTS / name)
+    made = {**provenance("cpu"), "finished": now()}
+    write_whole(RESULTS / name, json.dumps({**facts, "provenance": made}) + "\n")
+
+
+def sweep(battles: int) -> list[dict[str, Any]]:
+    """A row for each variant of the scenario that was too easy.
+
+    Args:
+        battles: per player.
+    """
+    rows = []
+    for label, changes in SWEEP:
+        print(label, flush=True)
+        game = Smax(SWEPT, UNCHANGED._replace(**changes))
+        found = measure(game, battles, ("random", "closest", "kite"))
+        rows.append({"label": label, "players": found})
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code."""
+    """Measures scenarios or variants, and writes a file; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="difficulty", description=__doc__.splitlines()[0]
     )
@@ -93,27 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sweep", action="store_true", help=f"variants of {SWEPT} instead"
     )
     options = parser.parse_args(arguments)
+    battles = options.battles
     if options.sweep:
-        rows = []
-        for label, changes in SWEEP:
-            game = Smax(SWEPT, UNCHANGED._replace(**changes))
-            print(label, flush=True)
-            rows.append(
-                {
-                    "label": label,
-                    "players": measure(
-                        game, options.battles, ("random", "closest", "kite")
-                    ),
-                }
-            )
-        keep(
-            "sweep.json", {"scenario": SWEPT, "battles": options.battles, "rows": rows}
-        )
-    else:
-        found = {
-            name: measure(Smax(name), options.battles) for name in options.scenarios
-        }
-        keep("difficulty.json", {"battles": options.battles, "scenarios": found})
+        rows = sweep(battles)
+        keep("sweep.json", {"scenario": SWEPT, "battles": battles, "rows": rows})
+        return 0
+    found = {name: measure(Smax(name), battles) for name in options.scenarios}
+    keep("difficulty.json", {"battles": battles, "scenarios": found})
     return 0
 
 

@@ -1,8 +1,11 @@
-"""Tactics found in recordings of battles, by stated rules, and pictures of the moments they happen."""
+"""Tactics found in recordings of battles, by stated rules.
+
+The moments they happen are drawn as pictures.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,8 +13,15 @@ from matplotlib.patches import Circle
 
 from ciabook.battles.recording import FIRST_FOE, FIRST_MOVE, Recording
 
-ALLY, FOE, GROUND = "#117733", "#882255", "#dddddd"
-FOCUS, RETURN, GAP = 3, 4, 150.0
+ALLY = "#117733"
+FOE = "#882255"
+FOCUS = 3  # agents at least that make a group
+RETURN = 4  # steps within which a kiting agent attacks again
+RETREAT = 0.5  # cells at least that it wins by moving away
+APART = 2.0  # cells at least between two agents that take turns to draw a foe
+BACK = 12  # steps within which the foe turns back to the first
+AROUND = 9.0  # cells from the middle of the foes within which agents encircle them
+GAP = 150.0  # degrees: a gap of this size lets foes out
 
 
 class Tactic(NamedTuple):
@@ -24,119 +34,172 @@ class Tactic(NamedTuple):
 
 
 def alive(recording: Recording, battle: int, t: int) -> np.ndarray:
-    """[U]"""
+    """Which units are alive.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
+        t: slot, from 0 to the length of the battle.
+
+    Returns:
+        [U] bool.
+    """
     return recording.health[battle, t] > 0
 
 
 def focus_fire(recording: Recording, battle: int) -> list[Tactic]:
-    """Three agents or more attack one foe in the same step, and they are more than half of those that attack."""
+    """Three agents or more attack one foe in the same step.
+
+    They must be more than half of those that attack.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
+    """
     found = []
     for t in range(recording.lengths[battle]):
         targets = recording.targets[battle, t + 1, : recording.n_agents]
-        attackers = targets[targets >= 0]
-        if len(attackers):
-            values, counts = np.unique(attackers, return_counts=True)
-            if counts.max() >= FOCUS and counts.max() > len(attackers) / 2:
-                who = tuple(np.flatnonzero(targets == values[counts.argmax()]))
-                found.append(Tactic("focus fire", battle, t, who))
+        attacked = targets[targets >= 0]
+        if len(attacked) == 0:
+            continue
+        foes, counts = np.unique(attacked, return_counts=True)
+        most = counts.max()
+        if most >= FOCUS and most > len(attacked) / 2:
+            agents = np.flatnonzero(targets == foes[counts.argmax()])
+            found.append(Tactic("focus fire", battle, t, tuple(agents)))
     return found
 
 
 def nearest_foe(recording: Recording, battle: int, t: int, agent: int) -> float:
-    """The distance to the nearest living foe, in cells."""
-    foes = np.arange(recording.health.shape[-1]) >= recording.n_agents
-    there = recording.positions[battle, t, foes & alive(recording, battle, t)].astype(
-        float
-    )
-    if len(there) == 0:
+    """The distance to the nearest living foe, in cells.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
+        t: slot, from 0 to the length of the battle.
+        agent: whose distance, from 0 to K-1.
+
+    Returns:
+        Infinity where no foe is alive.
+    """
+    is_foe = np.arange(recording.health.shape[-1]) >= recording.n_agents
+    spots = recording.positions[battle, t].astype(float)
+    foes = spots[is_foe & alive(recording, battle, t)]
+    if len(foes) == 0:
         return np.inf
-    return float(
-        np.linalg.norm(
-            there - recording.positions[battle, t, agent].astype(float), axis=-1
-        ).min()
-    )
+    return float(np.linalg.norm(foes - spots[agent], axis=-1).min())
 
 
 def kiting(recording: Recording, battle: int) -> list[Tactic]:
-    """An agent attacks, then moves away from the nearest foe, by half a cell or more, and attacks again in 4 steps.
+    """An agent attacks, moves away from the nearest foe, and soon attacks again.
 
-    The step counted is that of the move.
+    It moves away by half a cell or more, and attacks again within 4 steps. The step
+    counted is that of the move.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
     """
     found = []
     for agent in range(recording.n_agents):
         actions = recording.actions[battle, : recording.lengths[battle], agent]
-        for t in (
-            np.flatnonzero((actions[1:] >= FIRST_MOVE) & (actions[1:] < FIRST_FOE)) + 1
-        ).tolist():
-            again = actions[t + 1 : t + 1 + RETURN] >= FIRST_FOE
-            if actions[t - 1] >= FIRST_FOE and again.any():
-                gained = nearest_foe(recording, battle, t + 1, agent) - nearest_foe(
-                    recording, battle, t, agent
-                )
-                if np.isfinite(gained) and gained >= 0.5:
-                    found.append(Tactic("kiting", battle, t, (agent,)))
+        is_move = (actions >= FIRST_MOVE) & (actions < FIRST_FOE)
+        is_attack = actions >= FIRST_FOE
+        for t in range(1, len(actions)):
+            again = is_attack[t + 1 : t + 1 + RETURN].any()
+            if not (is_attack[t - 1] and is_move[t] and again):
+                continue
+            before = nearest_foe(recording, battle, t, agent)
+            after = nearest_foe(recording, battle, t + 1, agent)
+            gained = after - before
+            if np.isfinite(gained) and gained >= RETREAT:
+                found.append(Tactic("kiting", battle, t, (agent,)))
     return sorted(found, key=lambda each: each.t)
 
 
 def alternate_attack(recording: Recording, battle: int) -> list[Tactic]:
-    """A foe that attacked one agent turns to another one two cells or more away, and back to the first, in 12 steps.
+    """A foe turns from one agent to another, two cells or more away, and back.
 
-    The paper's picture of it: agents take turns to draw a foe, which wastes its time on
-    walking.
+    It turns back to the first within 12 steps. That is the paper's picture: agents take
+    turns to draw a foe, which wastes its time on walking.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
     """
     found = []
-    length, n = recording.lengths[battle], recording.n_agents
-    for foe in range(n, recording.health.shape[-1]):
-        row = recording.targets[battle, 1 : length + 1, foe]
-        times = np.flatnonzero(row >= 0)
-        turns = [
-            (times[i], row[times[i]])
-            for i in range(len(times))
-            if i == 0 or row[times[i]] != row[times[i - 1]]
-        ]
-        for (_, first), (t, second), (back, third) in zip(
-            turns, turns[1:], turns[2:], strict=False
-        ):
+    length = recording.lengths[battle]
+    for foe in range(recording.n_agents, recording.health.shape[-1]):
+        turns = new_targets(recording.targets[battle, 1 : length + 1, foe])
+        for index in range(len(turns) - 2):
+            _, first = turns[index]
+            t, second = turns[index + 1]
+            back, third = turns[index + 2]
             spots = recording.positions[battle, t + 1, [first, second]].astype(float)
-            if (
-                first == third
-                and back - t <= 12
-                and np.linalg.norm(spots[0] - spots[1]) >= 2
-            ):
-                found.append(
-                    Tactic(
-                        "alternate attack", battle, int(t), (int(first), int(second))
-                    )
-                )
+            distance = np.linalg.norm(spots[0] - spots[1])
+            if first == third and back - t <= BACK and distance >= APART:
+                found.append(Tactic("alternate attack", battle, t, (first, second)))
     return sorted(found, key=lambda each: each.t)
 
 
-def encircling(recording: Recording, battle: int) -> list[Tactic]:
-    """Three agents or more stand around the middle of the foes, within 9 cells, and leave no gap of 150 degrees.
+def new_targets(targets: np.ndarray) -> list[tuple[int, int]]:
+    """The steps at which a unit attacks another one than before, and whom.
 
-    Counted at the step it begins.
+    Args:
+        targets: [T], whom the unit attacks in each step; -1: nobody.
     """
-    found, before = [], False
+    turns = []
+    before = -1
+    for t, target in enumerate(targets.tolist()):
+        if target >= 0:
+            if target != before:
+                turns.append((t, target))
+            before = target
+    return turns
+
+
+def encircling(recording: Recording, battle: int) -> list[Tactic]:
+    """Three agents or more stand around the middle of the foes, and leave no gap.
+
+    They stand within 9 cells, and a gap has 150 degrees. It is counted at the step it
+    begins.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
+    """
+    found = []
+    before = False
     n = recording.n_agents
     for t in range(recording.lengths[battle]):
         here = alive(recording, battle, t)
-        spots = recording.positions[battle, t].astype(float)
-        now = False
-        if here[n:].any() and here[:n].sum() >= FOCUS:
-            offset = spots[:n][here[:n]] - spots[n:][here[n:]].mean(0)
-            near = np.linalg.norm(offset, axis=-1) < 9
-            if near.sum() >= FOCUS:
-                angles = np.sort(
-                    np.degrees(np.arctan2(offset[near, 1], offset[near, 0]))
-                )
-                gaps = np.diff(np.append(angles, angles[0] + 360))
-                now = bool(gaps.max() < GAP)
+        now = encircled(recording.positions[battle, t].astype(float), here, n)
         if now and not before:
-            found.append(
-                Tactic("encircling", battle, t, tuple(np.flatnonzero(here[:n])))
-            )
+            agents = tuple(np.flatnonzero(here[:n]))
+            found.append(Tactic("encircling", battle, t, agents))
         before = now
     return found
+
+
+def encircled(spots: np.ndarray, here: np.ndarray, n_agents: int) -> bool:
+    """Whether agents stand around the middle of the foes.
+
+    Args:
+        spots: [U, 2], where units stand, in cells.
+        here: [U] bool, which are alive.
+        n_agents: K, the first of the units.
+    """
+    agents = spots[:n_agents][here[:n_agents]]
+    foes = spots[n_agents:][here[n_agents:]]
+    if len(foes) == 0 or len(agents) < FOCUS:
+        return False
+    offset = agents - foes.mean(0)
+    near = np.linalg.norm(offset, axis=-1) < AROUND
+    if near.sum() < FOCUS:
+        return False
+    angles = np.sort(np.degrees(np.arctan2(offset[near, 1], offset[near, 0])))
+    gaps = np.diff(np.append(angles, angles[0] + 360))
+    return bool(gaps.max() < GAP)
 
 
 TACTICS = (focus_fire, kiting, alternate_attack, encircling)
@@ -144,115 +207,130 @@ TACTICS = (focus_fire, kiting, alternate_attack, encircling)
 
 def tactics(recording: Recording) -> list[Tactic]:
     """All occurrences in all battles."""
-    return [
-        each
-        for battle in range(len(recording.lengths))
-        for find in TACTICS
-        for each in find(recording, battle)
-    ]
+    found = []
+    for battle in range(len(recording.lengths)):
+        for find in TACTICS:
+            found += find(recording, battle)
+    return found
 
 
 def key_moments(recording: Recording, battle: int, count: int = 3) -> list[int]:
-    """Steps to show, by a rule: the first attack of an agent, and the steps at which most units fell.
+    """Steps to show, by a rule: the first attack, and where most units fell.
 
     Ties go to the earlier step; no two lie closer than a tenth of the time from the
     first attack to the last death.
+
+    Args:
+        recording: B battles.
+        battle: which of them.
+        count: how many steps at most.
     """
-    length, n = int(recording.lengths[battle]), recording.n_agents
+    length = int(recording.lengths[battle])
+    n = recording.n_agents
     attacks = (recording.targets[battle, 1 : length + 1, :n] >= 0).any(-1)
-    chosen = [int(attacks.argmax()) if attacks.any() else 0]
+    first = int(attacks.argmax()) if attacks.any() else 0
     here = recording.health[battle, : length + 1] > 0
-    fallen = (here[:-1] & ~here[1:]).sum(-1)
-    apart = max(1, (int(np.flatnonzero(fallen).max(initial=0)) - chosen[0]) // 10)
-    for t in np.argsort(-fallen, kind="stable"):
-        if (
-            fallen[t]
-            and len(chosen) < count
-            and all(abs(int(t) - other) >= apart for other in chosen)
-        ):
-            chosen.append(int(t))
+    fallen = (here[:-1] & ~here[1:]).sum(-1)  # [T], units that fall in each step
+    last = int(np.flatnonzero(fallen).max(initial=0))
+    apart = max(1, (last - first) // 10)
+    chosen = [first]
+    for t in np.argsort(-fallen, kind="stable").tolist():
+        if fallen[t] == 0 or len(chosen) >= count:
+            break
+        if all(abs(t - other) >= apart for other in chosen):
+            chosen.append(t)
     return sorted(chosen)
 
 
 def draw_moment(
     axis: Axes, recording: Recording, battle: int, t: int, margin: float = 2.5
 ) -> None:
-    """The battle at step t: units with bars of health, a black arrow where each walks, a white one whom it attacks."""
-    n, here = recording.n_agents, alive(recording, battle, t)
-    spots, later = (
-        recording.positions[battle, step].astype(float) for step in (t, t + 1)
-    )
+    """The battle at a step: units with bars of health, and what each is about to do.
+
+    A black arrow shows where a unit walks, a white one whom it attacks.
+
+    Args:
+        axis: to draw on.
+        recording: B battles.
+        battle: which of them.
+        t: the step.
+        margin: cells around the units that are shown, too.
+    """
+    n = recording.n_agents
+    here = alive(recording, battle, t)
+    spots = recording.positions[battle, t].astype(float)
+    later = recording.positions[battle, t + 1].astype(float)
+    health = recording.health[battle, t].astype(float)
     full = recording.health[battle, 0].astype(float)
+    targets = recording.targets[battle, t + 1]
     ground = np.where(recording.walkable, 0.62, 0.25)
-    axis.imshow(
-        ground, origin="lower", extent=(0, 32, 0, 32), cmap="gray", vmin=0, vmax=1
-    )
-    for side, colour in (
-        (np.arange(len(here)) < n, ALLY),
-        (np.arange(len(here)) >= n, FOE),
-    ):
-        group = spots[side & here]
-        if len(group) > 1:  # the formation, shaded
-            centre, spread = (
-                group.mean(0),
-                np.linalg.norm(group - group.mean(0), axis=-1).max() + 1,
-            )
-            axis.add_patch(
-                Circle(centre, spread, color=colour, alpha=0.18, linewidth=0)
-            )
+    board = {"origin": "lower", "extent": (0, 32, 0, 32)}
+    axis.imshow(ground, **board, cmap="gray", vmin=0, vmax=1)
+    is_agent = np.arange(len(here)) < n
+    draw_formation(axis, spots[is_agent & here], ALLY)
+    draw_formation(axis, spots[~is_agent & here], FOE)
     for unit in np.flatnonzero(here):
-        colour, marker = (ALLY, "o") if unit < n else (FOE, "s")
-        (x, y), share = (
-            spots[unit],
-            float(recording.health[battle, t, unit]) / full[unit],
-        )
-        axis.plot(
-            x,
-            y,
-            marker=marker,
-            markersize=6,
-            color=colour,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-            zorder=4,
-        )
-        axis.plot(
-            [x - 0.5, x - 0.5 + share],
-            [y + 0.7] * 2,
-            color="#ffffff",
-            linewidth=1.4,
-            zorder=5,
-        )
-        target = recording.targets[battle, t + 1, unit]
-        if target >= 0:
-            arrow = {
-                "arrowstyle": "->",
-                "color": "white",
-                "linewidth": 1.0 if unit < n else 0.5,
-                "shrinkB": 3,
-            }
-            axis.annotate("", spots[target], (x, y), arrowprops=arrow, zorder=3)
-        elif np.linalg.norm(later[unit] - spots[unit]) > 0.3:
-            end = spots[unit] + 1.2 * (later[unit] - spots[unit])
-            axis.annotate(
-                "",
-                end,
-                (x, y),
-                arrowprops={"arrowstyle": "->", "color": "black", "linewidth": 0.8},
-                zorder=3,
-            )
-    low, high = spots[here].min(0) - margin, spots[here].max(0) + margin
+        draw_unit(axis, spots[unit], health[unit] / full[unit], ally=bool(unit < n))
+        step = later[unit] - spots[unit]
+        if targets[unit] >= 0:
+            width = 1.0 if unit < n else 0.5
+            arrow = {"color": "white", "linewidth": width, "shrinkB": 3}
+            draw_arrow(axis, spots[unit], spots[targets[unit]], arrow)
+        elif np.linalg.norm(step) > 0.3:
+            arrow = {"color": "black", "linewidth": 0.8}
+            draw_arrow(axis, spots[unit], spots[unit] + 1.2 * step, arrow)
+    low = spots[here].min(0) - margin
+    high = spots[here].max(0) + margin
     side = max(*(high - low), 8.0) / 2
-    middle = (low + high) / 2
-    axis.set(
-        xlim=(middle[0] - side, middle[0] + side),
-        ylim=(middle[1] - side, middle[1] + side),
-    )
+    x, y = (low + high) / 2
+    axis.set(xlim=(x - side, x + side), ylim=(y - side, y + side), aspect="equal")
+    axis.set(xticks=[], yticks=[])
+    axis.set_title(f"step {t}: {here[:n].sum()} against {here[n:].sum()}")
     axis.set_facecolor("0.25")
-    axis.set(
-        xticks=[],
-        yticks=[],
-        aspect="equal",
-        title=f"step {t}: {here[:n].sum()} against {here[n:].sum()}",
-    )
     axis.grid(False)
+
+
+def draw_formation(axis: Axes, group: np.ndarray, colour: str) -> None:
+    """A shaded disc around the units of one side, if there are two or more.
+
+    Args:
+        axis: to draw on.
+        group: [units, 2], where they stand.
+        colour: of the side.
+    """
+    if len(group) < 2:
+        return
+    centre = group.mean(0)
+    radius = np.linalg.norm(group - centre, axis=-1).max() + 1
+    axis.add_patch(Circle(centre, radius, color=colour, alpha=0.18, linewidth=0))
+
+
+def draw_unit(axis: Axes, spot: np.ndarray, share: float, ally: bool) -> None:
+    """A unit with its bar of health above it.
+
+    Args:
+        axis: to draw on.
+        spot: [2], where it stands.
+        share: of its health that is left, from 0 to 1.
+        ally: False: a foe.
+    """
+    x, y = spot
+    look = {"marker": "o" if ally else "s", "color": ALLY if ally else FOE}
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+    axis.plot(x, y, **look, **edge, markersize=6, zorder=4)
+    bar = {"color": "#ffffff", "linewidth": 1.4}
+    axis.plot([x - 0.5, x - 0.5 + share], [y + 0.7, y + 0.7], **bar, zorder=5)
+
+
+def draw_arrow(
+    axis: Axes, start: np.ndarray, end: np.ndarray, look: dict[str, Any]
+) -> None:
+    """An arrow.
+
+    Args:
+        axis: to draw on.
+        start: [2]
+        end: [2]
+        look: properties of the arrow, as matplotlib names them.
+    """
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", **look}, zorder=3)
