@@ -1,4 +1,5 @@
-"""What is said of trained networks: credits along episodes, their distances, retrieval, and behaviour."""
+"""What is said of trained networks: credits along episodes, their distances, retrieval,
+and behaviour."""
 
 import math
 
@@ -60,7 +61,8 @@ def test_runs_without_networks_are_left_out_and_a_method_without_any_is_refused(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_credits_of_every_method_along_its_own_and_others_episodes(method):
-    """Closed form, autograd and what is known of the mixer agree; agents act on what they are said to act on."""
+    """Closed form, autograd and what is known of the mixer agree; agents act on what
+    they are said to act on."""
     ours, other = trained(method), trained("qmix", seed=2)
     own = greedy_episodes(ours, GAME, 4, seed=0)
     found = evaluate_on(ours, own)
@@ -82,7 +84,8 @@ def test_credits_of_every_method_along_its_own_and_others_episodes(method):
 
 
 def test_kl_matrix_by_hand():
-    """Two agents: d = (sigmoid(x1 - x2), 1 - that). The diagonal is 0; not symmetric; padding does not count."""
+    """Two agents: d = (sigmoid(x1 - x2), 1 - that). The diagonal is 0; not symmetric;
+    padding does not count."""
     x = torch.tensor([[[math.log(3.0), 0.0], [9.0, -9.0]]])
     y = torch.tensor([[[0.0, 0.0], [7.0, 7.0]]])
     weights = torch.tensor([[1.0, 0.0]])
@@ -178,7 +181,8 @@ def test_visits():
 
 
 def test_all_networks_are_asked_about_the_same_episodes():
-    """Every row again by hand: the pool is the first episodes of each team, and VDN's credits are 1 on it."""
+    """Every row again by hand: the pool is the first episodes of each team, and VDN's
+    credits are 1 on it."""
     runs = [
         run
         for name in ("vdn", "qmix")
@@ -203,7 +207,8 @@ def test_all_networks_are_asked_about_the_same_episodes():
 
 
 def test_what_agents_share_hides_who_is_who_from_retrieval_and_not_from_identities():
-    """Credits c + 1 and c - 1 with a level c of every episode: the example of the chapter on CIA."""
+    """Credits c + 1 and c - 1 with a level c of every episode: the example of the
+    chapter on CIA."""
     level = 10 * torch.randn(40, 1, 1, generator=rng())
     credits = (level + torch.tensor([1.0, -1.0])).expand(40, 5, 2)
     assert identified(credits) == 1 and retrieval_accuracy(credits) < 0.65

@@ -172,7 +172,8 @@ def test_no_code_is_cut_on_a_desktop(site, browser):
 
 
 def test_code_scrolls_in_its_box_on_a_phone(site, browser):
-    """The page never scrolls sideways, whatever is unfolded; what is cut has an edge."""
+    """The page never scrolls sideways, whatever is unfolded; what is cut has an
+    edge."""
     wide, blocks = {}, 0
     for name in [*PAGES, *SOURCES]:
         visit = Visit(browser, site + name, "phone")

@@ -1,4 +1,5 @@
-"""The experiment on the cause: what was measured belongs to committed runs, and needs their weights."""
+"""The experiment on the cause: what was measured belongs to committed runs, and needs
+their weights."""
 
 import json
 from collections import Counter

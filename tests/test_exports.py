@@ -1,4 +1,5 @@
-"""Exports hold the numbers of the runs, in the places where other tools look for them."""
+"""Exports hold the numbers of the runs, in the places where other tools look for
+them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Where runs end: final returns by hand, at the end and on the way, and what counts as rest."""
+"""Where runs end: final returns by hand, at the end and on the way, and what counts as
+rest."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""How long the notebooks take: read off an executed build, per device, and shown to lecturers."""
+"""How long the notebooks take: read off an executed build, per device, and shown to
+lecturers."""
 
 from __future__ import annotations
 

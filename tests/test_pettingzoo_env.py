@@ -119,7 +119,8 @@ def test_the_board_as_text():
         ),
         (
             {"agent_1": 5, "agent_2": 5},
-            r"actions: expected one action for each of .*, got \['agent_1', 'agent_2'\]",
+            r"actions: expected one action for each of .*, got \['agent_1', "
+            r"'agent_2'\]",
         ),
     ],
 )

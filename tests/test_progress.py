@@ -51,7 +51,8 @@ def test_shown_in_a_terminal(command):
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_shown_in_a_notebook_that_somebody_runs(watched):
-    """A live front end can be asked for input; papermill and nbval cannot, and stay silent."""
+    """A live front end can be asked for input; papermill and nbval cannot, and stay
+    silent."""
     manager, client = start_new_kernel(kernel_name="python3", env=ENVIRONMENT)
     shown = []
     try:

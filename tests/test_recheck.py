@@ -54,7 +54,8 @@ def test_a_changed_number_is_noticed(runs):
     "name", [name for name in SAME if name not in ("device", "threads")]
 )
 def test_elsewhere_a_band_replaces_exactness(runs, name):
-    """The band is the spread of the seeds plus four standard errors of a difference, here worked out again."""
+    """The band is the spread of the seeds plus four standard errors of a difference,
+    here worked out again."""
     away = changed(with_returns(runs[0], 0.25), **{name: "another"})
     outcome = recheck(away, runs, GAME, evaluations=1)
     assert outcome.differing == [name] and not outcome.exact

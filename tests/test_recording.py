@@ -69,7 +69,8 @@ def test_encircling_counts_where_it_begins() -> None:
 
 
 def test_key_moments_follow_their_rule() -> None:
-    """The first attack, then the most deaths, never two within a tenth of the fighting."""
+    """The first attack, then the most deaths, never two within a tenth of the
+    fighting."""
     held = recording(40, 3, 3)
     held.targets[0, 6, 0] = 3  # ordered in step 5
     held.health[0, 11:, 3] = 0  # one falls in step 10, two in step 30, one in step 31
@@ -148,7 +149,8 @@ def test_records_a_scripted_player(tmp_path: Path) -> None:
 
 
 def test_players_do_what_they_are_named_for() -> None:
-    """One agent at (10, 10), a strong foe 3 cells east, a weak one 4 cells north, both in reach; then none in reach."""
+    """One agent at (10, 10), a strong foe 3 cells east, a weak one 4 cells north, both
+    in reach; then none in reach."""
     units = Units(
         positions=torch.tensor([[[10.0, 10.0], [13.0, 10.0], [10.0, 14.0]]]),
         health=torch.tensor([[80.0, 100.0, 10.0]]),

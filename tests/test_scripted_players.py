@@ -1,4 +1,5 @@
-"""The scripted players of Turn: what they earn, and that they use only what they may know."""
+"""The scripted players of Turn: what they earn, and that they use only what they may
+know."""
 
 from itertools import product
 
@@ -35,13 +36,15 @@ def generator(seed: int = 0) -> torch.Generator:
     ],
 )
 def test_reference_returns(policy, expected, deviation, slack):
-    """Independent Monte Carlo of the published rules: mean and standard deviation of 4000 episodes."""
+    """Independent Monte Carlo of the published rules: mean and standard deviation of
+    4000 episodes."""
     mean = returns(Turn(), policy, 1000, generator(11)).mean().item()
     assert abs(mean - expected) <= slack + 4 * deviation * (1 / 1000 + 1 / 4000) ** 0.5
 
 
 def test_full_information_earns_its_exact_expectation():
-    """Dynamic programming over the steps left: walk d cells, eat (one step), and the other agent goes on."""
+    """Dynamic programming over the steps left: walk d cells, eat (one step), and the
+    other agent goes on."""
     # probability of a walk of d cells
     walks = {"corner": [0.0] * 9, "anywhere": [0.0] * 9}
     for (row, column), (other_row, other_column) in product(CELLS, CELLS):
@@ -49,7 +52,8 @@ def test_full_information_earns_its_exact_expectation():
         walks["anywhere"][abs(row - other_row) + abs(column - other_column)] += 1 / 625
 
     def apples(start: str, after: list[float] | None) -> list[float]:
-        """Expected apples with 0 to 100 steps left; `after` is the same list for the agent that goes on."""
+        """Expected apples with 0 to 100 steps left; `after` is the same list for the
+        agent that goes on."""
         worth: list[float] = []
         for t in range(101):
             following = worth if after is None else after

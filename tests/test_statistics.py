@@ -112,7 +112,8 @@ def test_one_run_has_no_width():
 
 
 def test_probability_of_improvement_by_hand():
-    """Game 1: 2 beats 1, ties with 2, and 3 beats both: 3.5 of 4. Game 2: 0 loses to 5 and 6, 9 beats both."""
+    """Game 1: 2 beats 1, ties with 2, and 3 beats both: 3.5 of 4. Game 2: 0 loses to 5
+    and 6, 9 beats both."""
     ours, theirs = (
         np.array([[2.0, 0.0], [3.0, 9.0]]),
         np.array([[1.0, 5.0], [2.0, 6.0]]),
@@ -126,7 +127,8 @@ def test_probability_of_improvement_by_hand():
 
 
 def test_rliable_agrees():
-    """Recorded from rliable in an environment of its own: tests/data/rliable/make.py."""
+    """Recorded from rliable in an environment of its own:
+    tests/data/rliable/make.py."""
     recorded = json.loads(
         (Path(__file__).parent / "data" / "rliable" / "recorded.json").read_text()
     )
@@ -145,7 +147,8 @@ def test_rliable_agrees():
 
 
 def test_runs_are_resampled_within_their_game():
-    """Games far apart: a resample that mixed them would show in the spread of the mean."""
+    """Games far apart: a resample that mixed them would show in the spread of the
+    mean."""
     scores = np.array([[0.0, 1000.0], [1.0, 1001.0]])
     seen = []
     stratified(lambda drawn: seen.append(drawn) or 0.0, scores, samples=500)
@@ -197,7 +200,8 @@ def test_placements_are_those_of_all_orders():
 
 
 def test_shift_of_five_and_five_is_the_textbooks():
-    """Critical value 2 of U at 5 % two-sided (Mann & Whitney 1947): the third smallest and third largest difference."""
+    """Critical value 2 of U at 5 % two-sided (Mann & Whitney 1947): the third smallest
+    and third largest difference."""
     ours, theirs = (
         np.array([3.0, 1.0, 8.0, 6.0, 2.5]),
         np.array([0.0, -2.0, 1.5, 0.4, -0.7]),
@@ -212,7 +216,8 @@ def test_shift_of_five_and_five_is_the_textbooks():
 
 
 def test_shift_of_two_and_two_says_what_it_can_not():
-    """All four differences, and two thirds of certainty: two placements of six lie outside."""
+    """All four differences, and two thirds of certainty: two placements of six lie
+    outside."""
     found = shift(np.array([5.0, 7.0]), np.array([1.0, 2.0]))
     assert found == (4.5, 3.0, 6.0, pytest.approx(2 / 3))
     assert shift(np.array([1.0]), np.array([3.0])) == (-2.0, -2.0, -2.0, 0.0)
@@ -240,7 +245,8 @@ def test_shift_refuses(groups, level, told):
 
 
 def test_wilson_is_the_textbooks():
-    """Newcombe (1998), Interval estimation for the single proportion, table I, method 3."""
+    """Newcombe (1998), Interval estimation for the single proportion, table I, method
+    3."""
     for hits, runs, low, high in (
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
@@ -251,7 +257,8 @@ def test_wilson_is_the_textbooks():
 
 
 def test_share_difference_is_the_textbooks():
-    """Newcombe (1998), Interval estimation for the difference between independent proportions, table II, method 10."""
+    """Newcombe (1998), Interval estimation for the difference between independent
+    proportions, table II, method 10."""
     for ours, theirs, low, high in (
         ((56, 70), (48, 80), 0.0524, 0.3339),
         ((9, 10), (3, 10), 0.1705, 0.8090),
@@ -263,7 +270,8 @@ def test_share_difference_is_the_textbooks():
 
 
 def test_fisher_is_the_lady_tasting_tea():
-    """Fisher (1935): 3 of 4 cups right on either side by chance with 34 of 70; all four with 2 of 70."""
+    """Fisher (1935): 3 of 4 cups right on either side by chance with 34 of 70; all four
+    with 2 of 70."""
     assert fisher_exact(Share(3, 4), Share(1, 4)) == pytest.approx(34 / 70)
     assert fisher_exact(Share(4, 4), Share(0, 4)) == pytest.approx(2 / 70)
     assert fisher_exact(Share(0, 5), Share(0, 7)) == 1.0
@@ -283,7 +291,8 @@ def test_wilson_refuses(share, level, told):
 
 
 def test_trend_is_the_textbooks():
-    """Hollander and Wolfe (1973), piece-work with no, rough and exact information: J = 79 of 108, p = 0.02."""
+    """Hollander and Wolfe (1973), piece-work with no, rough and exact information: J =
+    79 of 108, p = 0.02."""
     pieces = np.array(
         [[40, 35, 38, 43, 44, 41], [38, 40, 47, 44, 40, 42], [48, 40, 45, 43, 46, 44]]
     )
@@ -294,7 +303,8 @@ def test_trend_is_the_textbooks():
 
 
 def test_trend_by_hand():
-    """Three groups of two that rise without overlap: one of the 90 ways of dealing six runs to them."""
+    """Three groups of two that rise without overlap: one of the 90 ways of dealing six
+    runs to them."""
     groups = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     rising = trend(*groups, shuffles=49_999)
     assert rising.share == 1.0
@@ -333,7 +343,8 @@ def test_mcnemar_by_hand():
 
 
 def test_interval_of_a_paired_difference_against_a_textbook():
-    """Fagerland, Lydersen & Laake (2017), Chapter 8, airway hyper-responsiveness: 1 and 7 of 21 pairs."""
+    """Fagerland, Lydersen & Laake (2017), Chapter 8, airway hyper-responsiveness: 1 and
+    7 of 21 pairs."""
     assert_allclose(paired_difference_bound(1, 7, 21, 0.975), -0.026, atol=5e-4)
     assert_allclose(-paired_difference_bound(7, 1, 21, 0.975), -0.517, atol=5e-4)
 
@@ -354,13 +365,15 @@ def test_holm_by_hand():
 
 
 def test_trend_of_shares_against_a_textbook():
-    """SAS/STAT, PROC FREQ, Example "Cochran-Armitage Trend Test": adverse events at five doses, Z = 4.7918."""
+    """SAS/STAT, PROC FREQ, Example "Cochran-Armitage Trend Test": adverse events at
+    five doses, Z = 4.7918."""
     shown, patients = np.array([6, 7, 9, 14, 23]), np.array([32, 33, 32, 32, 32])
     assert_allclose(cochran_armitage(shown, patients, np.arange(5)), 4.7918, atol=5e-5)
 
 
 def test_trend_within_seeds():
-    """Three seeds that all show the trait in the last of three groups alone: 2 of 27 deals are as extreme."""
+    """Three seeds that all show the trait in the last of three groups alone: 2 of 27
+    deals are as extreme."""
     shown = np.array([[0, 0, 1]] * 3)
     assert_allclose(
         paired_trend(shown, np.arange(3), shuffles=20_000), 2 / 27, atol=0.01

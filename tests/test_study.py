@@ -1,4 +1,5 @@
-"""Studies: what they hold, what has become of their runs, and the command that trains what is missing."""
+"""Studies: what they hold, what has become of their runs, and the command that trains
+what is missing."""
 
 import json
 import os
@@ -102,7 +103,8 @@ def test_teams_at_rest_are_counted_over_twenty_seeds_of_each_method():
 
 
 def test_the_experiment_on_the_cause_changes_nothing_but_the_credits():
-    """But for its name an arm differs from QMIX in the order of agents or in the CIA term; two are those of `rest`."""
+    """But for its name an arm differs from QMIX in the order of agents or in the CIA
+    term; two are those of `rest`."""
     entries = find("cause")
     assert len(entries) == 60 and {entry.seed for entry in entries} == {*range(1, 21)}
     fields = {entry.config.method: entry.config.to_dict() for entry in entries}
@@ -412,7 +414,8 @@ def test_a_run_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path)
 
 
 def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path):
-    """Command, scheduler, run step or kernel: the same command again is the whole recovery."""
+    """Command, scheduler, run step or kernel: the same command again is the whole
+    recovery."""
     killed_until_done(
         tmp_path, ["run", "smoke", "--jobs", "2"], kills=1, seed=1, within=14.0
     )
@@ -421,7 +424,8 @@ def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_pat
 
 
 def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
-    """On SIGTERM Snakemake may wait for a lock that its own thread holds; here it is stopped, which is as deaf."""
+    """On SIGTERM Snakemake may wait for a lock that its own thread holds; here it is
+    stopped, which is as deaf."""
     running = start_lab(tmp_path, "run", "smoke", "--jobs", "2")
     scheduler = None
     while scheduler is None:
@@ -456,7 +460,8 @@ def test_a_study_killed_often_is_what_it_would_have_been(undisturbed, tmp_path):
 
 @pytest.mark.long
 def test_two_labs_at_once_train_every_run_once(undisturbed, tmp_path):
-    """The second command is refused; a run step beside it finds the lock, and later the run."""
+    """The second command is refused; a run step beside it finds the lock, and later the
+    run."""
     first = start_lab(tmp_path, "run", "smoke", "--jobs", "2")
     time.sleep(4)
     assert start_lab(tmp_path, "run", "smoke", "--jobs", "2").wait() == 2

@@ -1,4 +1,5 @@
-"""The rule of the experiment on what wakes a team: its measure, its family of tests, its verdicts and its arms."""
+"""The rule of the experiment on what wakes a team: its measure, its family of tests,
+its verdicts and its arms."""
 
 import json
 from pathlib import Path
@@ -64,7 +65,8 @@ def test_a_team_is_unclear_between_two_shares_and_below_a_return():
 
 
 def test_the_measure_foretells_the_end_of_every_full_length_run():
-    """61 of 61 runs with QMIX's mixer, at any threshold from 0.3 to 0.7, at 200,000 and at 150,000 steps."""
+    """61 of 61 runs with QMIX's mixer, at any threshold from 0.3 to 0.7, at 200,000 and
+    at 150,000 steps."""
     alphas = [f"qmix_cia_{alpha}" for alpha in (0.005, 0.01, 0.04, 0.05, 0.1, 0.5, 1.0)]
     methods = [
         "qmix",

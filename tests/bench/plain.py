@@ -1,4 +1,5 @@
-"""Without what a CPU does to save time: CUDA's path, or every row looked at on its own."""
+"""Without what a CPU does to save time: CUDA's path, or every row looked at on its
+own."""
 
 from __future__ import annotations
 
