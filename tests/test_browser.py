@@ -130,12 +130,13 @@ UNFOLD = """() => {
 }"""
 # of every block of code and equation: kind, width, by how much it is cut, longest line
 BOXES = """() => {
-    const boxes = [...document.querySelectorAll("article pre, article div.math")];
-    return boxes.map(box => {
+    const kinds = ["pre", "div.math", "mjx-container[display=true]"];
+    const boxes = document.querySelectorAll(kinds.map(kind => "article " + kind));
+    return [...boxes].map(box => {
         let cut = 0;
         for (let each = box; each.tagName != "ARTICLE"; each = each.parentElement)
             cut = Math.max(cut, each.scrollWidth - each.clientWidth);
-        const lines = box.innerText.split("\\n").sort((a, b) => b.length - a.length);
+        const lines = box.textContent.split("\\n").sort((a, b) => b.length - a.length);
         return [box.tagName, box.clientWidth, cut, lines[0].slice(0, 100)];
     });
 }"""
@@ -157,7 +158,7 @@ def test_no_code_is_cut_on_a_desktop(site, browser):
 
     Hidden cells, solutions and the pages of the sources are looked at, too.
     """
-    found, seen = {}, {"PRE": 0, "DIV": 0}
+    found, seen = {}, {"PRE": 0, "DIV": 0, "MJX-CONTAINER": 0}
     for name in [*PAGES, *SOURCES]:
         visit = Visit(browser, site + name)
         visit.page.evaluate(UNFOLD)
@@ -168,7 +169,7 @@ def test_no_code_is_cut_on_a_desktop(site, browser):
                 found.setdefault(name, []).append(f"{cut} px: {line}")
         visit.close()
     assert not found, json.dumps(found, indent=1)
-    assert seen["PRE"] > 300 and seen["DIV"] > 30
+    assert seen["PRE"] > 300 and seen["DIV"] > 30 and seen["MJX-CONTAINER"] > 30
 
 
 def test_code_scrolls_in_its_box_on_a_phone(site, browser):
