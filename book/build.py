@@ -43,10 +43,19 @@ JUPYTER_BOOK = [
     "build",
 ]
 STRICT = ["-W", "-n", "--keep-going", "--all", "-q"]
+SOLUTION = re.compile(r"^(`{3,})\{solution\}.*?^\1\n", re.MULTILINE | re.DOTALL)
 
 
 def page_parameters(live: Path, device: str) -> dict[str, dict[str, Any]]:
-    """What the book gives its notebooks instead of their defaults; paths start at notebooks/."""
+    """What the book gives its notebooks instead of their defaults.
+
+    Args:
+        live: the runs trained just now.
+        device: "cpu" or "cuda".
+
+    Returns:
+        Page -> parameters; paths start at notebooks/.
+    """
     return {
         "notebooks/first_experiment": {"device": device},
         "notebooks/your_own_run": {"runs": os.path.relpath(live, NOTEBOOKS)},
@@ -70,27 +79,27 @@ class Job(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0 when the book is ready."""
+    """Builds what the command line asks for; returns 0 when it is ready."""
     options = parse_arguments(arguments)
     os.environ["OMP_NUM_THREADS"] = "1"  # two notebooks run at once
-    ours = str(ROOT), str(NOTEBOOKS)
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [*ours, os.environ.get("PYTHONPATH")])
-    )
+    places = [str(ROOT), str(NOTEBOOKS)]
+    if os.environ.get("PYTHONPATH"):
+        places.append(os.environ["PYTHONPATH"])
+    os.environ["PYTHONPATH"] = os.pathsep.join(places)
     try:
         made = build(options)
     except BuildError as error:
         print(f"\nThe book was not built. {error}", file=sys.stderr)
         return 1
-    print(
-        f"The notebooks are executed, in {made}"
-        if options.execute_only
-        else f"The book is ready. Open {made}"
-    )
+    if options.execute_only:
+        print(f"The notebooks are executed, in {made}")
+    else:
+        print(f"The book is ready. Open {made}")
     return 0
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description="Build the book.")
     parser.add_argument(
         "--env-steps",
@@ -134,24 +143,33 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def build(options: argparse.Namespace) -> Path:
-    """Returns the path of the book's first page, or of the executed notebooks where no pages are wanted."""
+    """Trains, executes and renders.
+
+    Returns:
+        The path of the book's first page, or of the executed notebooks where no pages
+        are wanted.
+
+    Raises:
+        BuildError: something failed; nothing of it is in the book.
+    """
     folder = options.output.resolve() / "_build"
     live = options.runs.resolve() if options.runs else folder / "live"
-    stage, unfinished = folder / "stage", folder / "unfinished"
+    stage = folder / "stage"
+    unfinished = folder / "unfinished"
     pages = read_toc()
-    training = (
-        [] if options.runs else training_jobs(live, options.env_steps, options.device)
-    )
+    training = []
+    if not options.runs:
+        training = training_jobs(live, options.env_steps, options.device)
     others = page_jobs(pages, stage, page_parameters(live, options.device))
     check_parameters(training + others)
-    for old in (stage, unfinished, *([] if options.runs else [live])):
-        shutil.rmtree(old, ignore_errors=True)
-        old.mkdir(parents=True)
+    make_empty(stage)
+    make_empty(unfinished)
+    if not options.runs:
+        make_empty(live)
     run = partial(execute, unfinished=unfinished, timeout=options.timeout)
     if training:
-        with phase(
-            f"Training {' and '.join(LIVE_METHODS)}, {options.env_steps} environment steps each"
-        ):
+        names = " and ".join(LIVE_METHODS)
+        with phase(f"Training {names}, {options.env_steps} environment steps each"):
             execute_all(training, run)
     stage_pages(stage, live / f"{LIVE_METHODS[-1]}.ipynb")
     with phase(f"Executing {len(others)} notebooks"):
@@ -165,6 +183,12 @@ def build(options: argparse.Namespace) -> Path:
     return folder / "html" / "index.html"
 
 
+def make_empty(folder: Path) -> None:
+    """Makes a folder, and removes what an earlier build has left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
 @contextmanager
 def phase(title: str) -> Iterator[None]:
     """Says what starts, and at the end how long it took."""
@@ -175,15 +199,22 @@ def phase(title: str) -> Iterator[None]:
 
 
 def source_of(page: str) -> Path:
-    return ROOT / f"{page}{'.ipynb' if page.startswith('notebooks/') else '.md'}"
+    """The file of a page of the table of contents."""
+    suffix = ".ipynb" if page.startswith("notebooks/") else ".md"
+    return ROOT / f"{page}{suffix}"
 
 
 def name_of(job: Job) -> str:
+    """A notebook as messages name it."""
     return os.path.relpath(job.source, ROOT)
 
 
 def read_toc() -> list[str]:
-    """The pages of the book, in order. Raises BuildError if one has no file."""
+    """The pages of the book, in order.
+
+    Raises:
+        BuildError: one has no file.
+    """
     toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")
     pages = re.findall(r"^\s*(?:- file|root): (\S+)", toc, re.MULTILINE)
     missing = [page for page in pages if not source_of(page).is_file()]
@@ -195,57 +226,83 @@ def read_toc() -> list[str]:
 
 
 def training_jobs(live: Path, env_steps: int, device: str) -> list[Job]:
-    """One execution of the training notebook per live method."""
-    shared = {
-        "game": "turn",
-        "seeds": [LIVE_SEED],
-        "env_steps": env_steps,
-        "overrides": {},
-        "processes": 1,
-    }
-    shared["device"] = device
-    shared["results"] = os.path.relpath(live, NOTEBOOKS)
-    return [
-        Job(source_of(TRAIN), live / f"{name}.ipynb", {"method": name} | shared)
-        for name in LIVE_METHODS
-    ]
+    """One execution of the training notebook per live method.
+
+    Args:
+        live: where runs and notebooks go.
+        env_steps: length of each training.
+        device: "cpu" or "cuda".
+    """
+    jobs = []
+    for method in LIVE_METHODS:
+        parameters = {
+            "method": method,
+            "game": "turn",
+            "seeds": [LIVE_SEED],
+            "env_steps": env_steps,
+            "overrides": {},
+            "processes": 1,
+            "device": device,
+            "results": os.path.relpath(live, NOTEBOOKS),
+        }
+        jobs.append(Job(source_of(TRAIN), live / f"{method}.ipynb", parameters))
+    return jobs
 
 
 def page_jobs(
     pages: list[str], stage: Path, parameters: dict[str, dict[str, Any]]
 ) -> list[Job]:
-    """One execution per notebook of the book; the training notebook is executed already."""
-    notebooks = [
-        page for page in pages if page.startswith("notebooks/") and page != TRAIN
-    ]
-    return [
-        Job(source_of(page), stage / f"{page}.ipynb", parameters.get(page, {}))
-        for page in notebooks
-    ]
+    """One execution per notebook of the book; the training notebook has had its own.
+
+    Args:
+        pages: of the book.
+        stage: where executed notebooks go.
+        parameters: page -> parameters, where they are not the defaults.
+    """
+    jobs = []
+    for page in pages:
+        if page.startswith("notebooks/") and page != TRAIN:
+            target = stage / f"{page}.ipynb"
+            jobs.append(Job(source_of(page), target, parameters.get(page, {})))
+    return jobs
 
 
 def check_parameters(jobs: list[Job]) -> None:
-    """Raises BuildError for a parameter that its notebook does not declare; papermill only warns."""
+    """Refuses a parameter that its notebook does not declare; papermill only warns.
+
+    Raises:
+        BuildError: there is one.
+    """
     for job in jobs:
         declared = papermill.inspect_notebook(str(job.source)) if job.parameters else {}
         unknown = sorted(set(job.parameters) - set(declared))
         if unknown:
-            expected = (
-                ", ".join(declared) or "none (it has no cell tagged `parameters`)"
-            )
+            expected = ", ".join(declared)
+            if not declared:
+                expected = "none (it has no cell tagged `parameters`)"
             raise BuildError(
-                f"{name_of(job)} does not declare {', '.join(unknown)}. It declares: {expected}."
+                f"{name_of(job)} does not declare {', '.join(unknown)}. "
+                f"It declares: {expected}."
             )
 
 
 def execute_all(jobs: list[Job], run: partial[str]) -> None:
-    """Raises BuildError with one line per notebook that failed."""
+    """Executes notebooks, two at once.
+
+    Args:
+        jobs: the notebooks.
+        run: executes one, and returns why it failed, or nothing.
+
+    Raises:
+        BuildError: some failed, with one line for each.
+    """
     # threads do not survive a fork
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        outcomes = zip(jobs, pool.map(run, jobs), strict=True)
-        failures = [
-            f"\n  {name_of(job)}: {reason}" for job, reason in outcomes if reason
-        ]
+        reasons = list(pool.map(run, jobs))
+    failures = []
+    for job, reason in zip(jobs, reasons, strict=True):
+        if reason:
+            failures.append(f"\n  {name_of(job)}: {reason}")
     if failures:
         raise BuildError(
             f"{len(failures)} of {len(jobs)} notebooks failed:{''.join(failures)}"
@@ -253,7 +310,13 @@ def execute_all(jobs: list[Job], run: partial[str]) -> None:
 
 
 def execute(job: Job, unfinished: Path, timeout: int) -> str:
-    """Executes one notebook and returns why it failed, or nothing."""
+    """Executes one notebook and returns why it failed, or nothing.
+
+    Args:
+        job: the notebook.
+        unfinished: where it lies while it runs, and where it stays if it fails.
+        timeout: seconds one cell may take.
+    """
     draft = unfinished / job.target.name
     try:
         papermill.execute_notebook(
@@ -268,13 +331,14 @@ def execute(job: Job, unfinished: Path, timeout: int) -> str:
             extra_arguments=["--log-level=50"],
         )
     except papermill.PapermillExecutionError as error:
-        return f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}\n    See {draft}"
-    except Exception as error:  # a cell out of time, a kernel that died, a notebook that cannot be read
-        return f"{type(error).__name__}: {str(error).strip() or 'no message'}\n    See {draft}"
-    draft.write_text(
-        json.dumps(without_root(json.loads(draft.read_text("utf-8"))), indent=1),
-        "utf-8",
-    )
+        reason = f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}"
+        return f"{reason}\n    See {draft}"
+    # a cell out of time, a kernel that died, a notebook that cannot be read
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        return f"{reason}\n    See {draft}"
+    executed = without_root(json.loads(draft.read_text(encoding="utf-8")))
+    draft.write_text(json.dumps(executed, indent=1), encoding="utf-8")
     draft.replace(job.target)
     return ""
 
@@ -291,19 +355,23 @@ def without_root(value: Any) -> Any:
 
 
 def stage_pages(stage: Path, training: Path) -> None:
-    """Copies the pages and the executed training; papermill adds the other notebooks."""
+    """Copies the pages and the executed training; papermill adds the other notebooks.
+
+    Args:
+        stage: where Jupyter Book finds them.
+        training: the executed training notebook.
+
+    Raises:
+        BuildError: there is no such notebook.
+    """
     if not training.is_file():
         raise BuildError(
-            f"{training.parent} has no {training.name}. Give --runs the `live` folder of a build."
+            f"{training.parent} has no {training.name}. Give --runs the `live` folder "
+            "of a build."
         )
-    shutil.copytree(
-        ROOT / "book", stage / "book", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copytree(
-        ROOT / "ciacore",
-        stage / "ciacore",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )  # quoted by pages
+    for name in ("book", "ciacore"):  # pages quote the library
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, stage / name, ignore=unwanted)
     shutil.copy(ROOT / "CHANGELOG.md", stage)
     shutil.copytree(ROOT / "env" / "starcraft2", stage / "env" / "starcraft2")
     (stage / "notebooks").mkdir()
@@ -311,31 +379,40 @@ def stage_pages(stage: Path, training: Path) -> None:
 
 
 def withhold_solutions(stage: Path) -> None:
-    """Takes the solutions out of staged pages, and the cells that check them (tagged hide-cell)."""
-    solution = re.compile(r"^(`{3,})\{solution\}.*?^\1\n", re.MULTILINE | re.DOTALL)
+    """Takes solutions out of staged pages, and the cells that check them.
+
+    Those cells are tagged hide-cell.
+    """
     for path in stage.glob("*/**/*.md"):
-        path.write_text(
-            solution.sub("", path.read_text(encoding="utf-8")), encoding="utf-8"
-        )
+        text = path.read_text(encoding="utf-8")
+        path.write_text(SOLUTION.sub("", text), encoding="utf-8")
     for path in stage.glob("notebooks/*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells = [
-            cell
-            for cell in notebook["cells"]
-            if "hide-cell" not in cell["metadata"].get("tags", [])
-        ]
-        for cell in cells:
+        cells = []
+        for cell in notebook["cells"]:
+            if "hide-cell" in cell["metadata"].get("tags", []):
+                continue
             if cell["cell_type"] == "markdown":
-                cell["source"] = solution.sub("", "".join(cell["source"]) + "\n")
-        path.write_text(json.dumps({**notebook, "cells": cells}), encoding="utf-8")
+                cell["source"] = SOLUTION.sub("", "".join(cell["source"]) + "\n")
+            cells.append(cell)
+        notebook["cells"] = cells
+        path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def render(folder: Path) -> None:
-    """Runs Jupyter Book on the stage. Raises BuildError on any warning, naming files as the repository does."""
+    """Runs Jupyter Book on the stage.
+
+    Raises:
+        BuildError: a warning or an error; files are named as the repository does.
+    """
     shutil.rmtree(folder / "html", ignore_errors=True)
     stage = folder / "stage"
-    command = [*JUPYTER_BOOK, str(stage), "--path-output", str(folder.parent), *STRICT]
-    command += [
+    command = [
+        *JUPYTER_BOOK,
+        str(stage),
+        "--path-output",
+        str(folder.parent),
+        *STRICT,
         "--config",
         str(stage / "book" / "_config.yml"),
         "--toc",
@@ -345,10 +422,9 @@ def render(folder: Path) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     )
     if result.returncode:
-        report = re.sub(r"\x1b\[[\d;]*m", "", result.stdout)
-        raise BuildError(
-            f"Jupyter Book reports:\n{report.replace(f'{stage}{os.sep}', '')}"
-        )
+        without_colours = re.sub(r"\x1b\[[\d;]*m", "", result.stdout)
+        report = without_colours.replace(f"{stage}{os.sep}", "")
+        raise BuildError(f"Jupyter Book reports:\n{report}")
     try:
         write_slides(ROOT / "book" / "slides.md", stage, folder / "html")
     except KeyError as error:

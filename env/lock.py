@@ -17,15 +17,13 @@ from pathlib import Path
 
 ENV = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((ENV.parent / "pyproject.toml").read_text())["project"]
-PYPI = [
-    "--isolated",
-    "--index-url",
-    "https://pypi.org/simple",
-]  # whatever this machine is set to: its torch is for CUDA
+# packages come from PyPI, whatever this machine is set to: its torch is for CUDA
+PYPI = "https://pypi.org/simple"
 CUDA = re.compile(r"(nvidia|cuda)-|triton$")
 HEADER = """\
 # {what}
-# Made by `make lock` on {today}, with Python {python}, from pyproject.toml and env/held.txt. Do not edit by hand.
+# Made by `make lock` on {today}, with Python {python}, from pyproject.toml and \
+env/held.txt. Do not edit by hand.
 """
 
 
@@ -37,41 +35,54 @@ def canonical(name: str) -> str:
 def resolve(
     requirements: list[str], constraints: Path | None, cuda: bool = False
 ) -> dict[str, str]:
-    """Name -> version of everything pip would install for these requirements in an empty environment."""
-    pip = [sys.executable, "-m", "pip", *(PYPI[:1] if cuda else [])]
-    command = [
-        *pip,
-        "install",
-        *(PYPI[1:] if cuda else []),
-        "--quiet",
-        "--dry-run",
-        "--ignore-installed",
-        "--report",
-        "-",
-    ]
-    report = subprocess.run(
-        [*command, *(["-c", constraints] if constraints else []), *requirements],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found = [entry["metadata"] for entry in json.loads(report.stdout)["install"]]
-    pins = {
-        canonical(package["name"]): package["version"].split("+")[0]
-        for package in found
-    }
-    return {
-        name: version for name, version in pins.items() if cuda or not CUDA.match(name)
-    }
+    """What pip would install for some requirements in an empty environment.
+
+    Args:
+        requirements: as pip takes them.
+        constraints: a file of pins to keep to.
+        cuda: take PyPI's packages, and keep those that torch brings for CUDA.
+
+    Returns:
+        Name -> version.
+    """
+    command = [sys.executable, "-m", "pip"]
+    command += ["--isolated", "install", "--index-url", PYPI] if cuda else ["install"]
+    command += ["--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
+    if constraints:
+        command += ["-c", str(constraints)]
+    command += requirements
+    report = subprocess.run(command, check=True, capture_output=True, text=True)
+    pins = {}
+    for entry in json.loads(report.stdout)["install"]:
+        name = canonical(entry["metadata"]["name"])
+        if cuda or not CUDA.match(name):
+            pins[name] = entry["metadata"]["version"].split("+")[0]
+    return pins
 
 
 def write_lock(path: Path, what: str, pins: dict[str, str]) -> None:
-    """One `name==version` per line, sorted."""
-    header = HEADER.format(what=what, today=date.today(), python=sys.version.split()[0])
-    path.write_text(
-        header + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))
-    )
+    """Writes one `name==version` per line, sorted.
+
+    Args:
+        path: the file.
+        what: says what it locks.
+        pins: name -> version.
+    """
+    python = sys.version.split()[0]
+    header = HEADER.format(what=what, today=date.today(), python=python)
+    lines = [f"{name}=={pins[name]}\n" for name in sorted(pins)]
+    path.write_text(header + "".join(lines))
     print(f"{path.name}: {len(pins)} pins")
+
+
+def only_new(pins: dict[str, str], known: dict[str, str]) -> dict[str, str]:
+    """Pins of packages that another lock does not have.
+
+    Args:
+        pins: name -> version.
+        known: the other lock.
+    """
+    return {name: version for name, version in pins.items() if name not in known}
 
 
 def main() -> None:
@@ -91,29 +102,25 @@ def main() -> None:
     )
     battles = resolve([*PROJECT["dependencies"], *extras["battles"]], lock)
     gpu = resolve([f"torch=={pins['torch']}"], lock, cuda=True)
-    gpu = {name: version for name, version in gpu.items() if name not in pins}
     write_lock(
         ENV / "requirements-gpu.txt",
         "What PyPI's build of torch for CUDA adds to requirements.txt.",
-        gpu,
+        only_new(gpu, pins),
     )
     write_lock(
         ENV / "requirements-study.txt",
         "Snakemake with SLURM, for .venv-study.",
         resolve(extras["study"], None),
     )
-    browser = resolve(extras["browser"], lock)
-    browser = {name: version for name, version in browser.items() if name not in pins}
     write_lock(
         ENV / "requirements-browser.txt",
         "What the browser extra adds to requirements.txt.",
-        browser,
+        only_new(resolve(extras["browser"], lock), pins),
     )
-    added = {name: version for name, version in battles.items() if name not in pins}
     write_lock(
         ENV / "requirements-battles.txt",
         "What the battles extra adds to requirements.txt.",
-        added,
+        only_new(battles, pins),
     )
 
 

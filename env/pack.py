@@ -1,4 +1,6 @@
-"""Packs into .gpu/ what a GPU machine without network lacks: python env/pack.py HAS.txt [--python 3.12]
+"""Packs into .gpu/ what a GPU machine without network lacks.
+
+    python env/pack.py HAS.txt [--python 3.12]
 
 HAS.txt lists the packages that are there, torch and JAX for CUDA among them, one per
 line, as `pip freeze` prints them. Packed are wheels of what experiments, notebooks and
@@ -32,8 +34,6 @@ ROOTS = (
     "pettingzoo",
     "jaxtyping",
     "safetensors",
-)
-ROOTS += (
     "pytest",
     "pytest-xdist",
     "nbval",
@@ -54,18 +54,34 @@ PLATFORMS = (
 
 def pins() -> dict[str, str]:
     """Name -> version of the locks of book, tests and battles."""
-    text = "".join(
-        (ENV / f"requirements{name}.txt").read_text() for name in ("", "-battles")
-    )
-    return {
-        canonicalize_name(name): pin
-        for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)
-    }
+    found = {}
+    for file in ("requirements.txt", "requirements-battles.txt"):
+        text = (ENV / file).read_text()
+        for name, pin in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE):
+            found[canonicalize_name(name)] = pin
+    return found
 
 
 def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
-    """Pinned packages that ROOTS need and the machine has not, by what the packages installed here ask for."""
-    found, todo = set(), [canonicalize_name(name) for name in ROOTS]
+    """Pinned packages that ROOTS need and the machine has not.
+
+    What a package needs is read off the one that is installed here.
+
+    Args:
+        has: names of the packages that are there.
+        pinned: name -> version.
+        python: the version there, e.g. "3.12".
+
+    Returns:
+        `name==version` of each, sorted.
+    """
+    where = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "extra": "",
+    }
+    found = set()
+    todo = [canonicalize_name(name) for name in ROOTS]
     while todo:
         name = todo.pop()
         if name in found or name in has or name not in pinned:
@@ -75,21 +91,21 @@ def lacking(has: set[str], pinned: dict[str, str], python: str) -> list[str]:
             asked = [Requirement(line) for line in requires(name) or ()]
         except PackageNotFoundError:
             sys.exit(f"pack: {name} is not installed here; run make battles first.")
-        where = {
-            "python_version": python,
-            "python_full_version": f"{python}.0",
-            "extra": "",
-        }
-        todo += [
-            canonicalize_name(each.name)
-            for each in asked
-            if each.marker is None or each.marker.evaluate(where)
-        ]
+        for each in asked:
+            if each.marker is None or each.marker.evaluate(where):
+                todo.append(canonicalize_name(each.name))
     return sorted(f"{name}=={pinned[name]}" for name in found)
 
 
 def pack_commit(repository: Path, target: Path) -> None:
-    """A git folder with the last commit and its trees, without files: enough to name it and what differs from it."""
+    """A git folder with the last commit and its trees, without files.
+
+    That is enough to name the commit, and what differs from it.
+
+    Args:
+        repository: that is cloned.
+        target: the new git folder.
+    """
     clone = ["git", "clone", "--quiet", "--bare", "--depth=1", "--filter=blob:none"]
     clone += ["--upload-pack=git -c uploadpack.allowFilter=true upload-pack"]
     subprocess.run([*clone, repository.resolve().as_uri(), target], check=True)
@@ -99,41 +115,28 @@ def pack_commit(repository: Path, target: Path) -> None:
 
 
 def main() -> int:
-    """Returns the exit code."""
+    """Packs what HAS.txt does not list; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("has", type=Path, metavar="HAS.txt")
     parser.add_argument(
         "--python", default="3.12", help="the version there (%(default)s)"
     )
     options = parser.parse_args()
-    has = {
-        canonicalize_name(re.split(r"[=@ ]", line.strip())[0])
-        for line in options.has.read_text().splitlines()
-        if line
-    }
-    wanted, place, part = (
-        lacking(has, pins(), options.python),
-        ROOT / ".gpu",
-        ROOT / ".gpu.part",
-    )
+    has = set()
+    for line in options.has.read_text().splitlines():
+        if line:
+            name, *_ = re.split(r"[=@ ]", line.strip())
+            has.add(canonicalize_name(name))
+    wanted = lacking(has, pins(), options.python)
+    place = ROOT / ".gpu"
+    part = ROOT / ".gpu.part"
     shutil.rmtree(part, ignore_errors=True)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-qq",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
-    pip += [
-        "--python-version",
-        options.python,
-        "--implementation",
-        "cp",
-        *(f"--platform={name}" for name in PLATFORMS),
-    ]
-    subprocess.run([*pip, "--dest", part / "wheels", *wanted], check=True)
+    command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
+    command += ["--only-binary=:all:", "--implementation", "cp"]
+    command += ["--python-version", options.python]
+    command += [f"--platform={name}" for name in PLATFORMS]
+    command += ["--dest", str(part / "wheels"), *wanted]
+    subprocess.run(command, check=True)
     pack_commit(ROOT, part / "git")
     shutil.rmtree(place, ignore_errors=True)
     part.rename(place)
