@@ -39,7 +39,7 @@ def final_returns(
     return np.array(means)
 
 
-def last_evaluations(run: Run, last: int, until: int | None) -> list[list[float]]:
+def last_evaluations(run: Run, last: int, until: int | None) -> list[list]:
     """The returns of the last evaluations of a run.
 
     Args:
