@@ -124,6 +124,7 @@ class CIA(nn.Module):
         self.identities = uniform_parameter(spec, spec.n_agents, spec.horizon)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
+        """L_CL of the record's credits."""
         return cia_loss(temporal_credits(record, self.config), self.identities)
 
 
@@ -143,5 +144,6 @@ class CC(nn.Module):
         self.bias = uniform_parameter(spec, spec.n_agents)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
+        """L_CC of the record's credits."""
         credits = temporal_credits(record, self.config)
         return cc_loss(credits, self.identities, self.bias)

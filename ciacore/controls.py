@@ -24,6 +24,7 @@ class CreditRatio(nn.Module):
 
     @torch.no_grad()
     def forward(self, record: Forward) -> Float[Tensor, ""]:
+        """The ratio of the record's credits."""
         weights = record.weights.unsqueeze(-1)
         published = record.mixing.credits(record.utilities, "published")
         exact = record.mixing.credits(record.utilities, "exact")

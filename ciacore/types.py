@@ -116,16 +116,20 @@ class Game(Protocol):
     name: str
     spec: Spec
 
-    def reset(self, n_games: int, rng: Generator) -> Any: ...
+    def reset(self, n_games: int, rng: Generator) -> Any:
+        """The state of N fresh games."""
 
     def advance(self, state: Any, actions: Int[Array, "N K"], rng: Generator) -> Step:
         """Plays one joint action in every game; actions are known to be valid."""
 
-    def observe(self, state: Any) -> Float[Array, "N K O"]: ...
+    def observe(self, state: Any) -> Float[Array, "N K O"]:
+        """What every agent sees."""
 
-    def global_state(self, state: Any) -> Float[Array, "N S"]: ...
+    def global_state(self, state: Any) -> Float[Array, "N S"]:
+        """What a mixer sees."""
 
-    def available(self, state: Any) -> Bool[Array, "N K A"]: ...
+    def available(self, state: Any) -> Bool[Array, "N K A"]:
+        """The actions that may be taken."""
 
 
 # episodes

@@ -101,6 +101,41 @@ def test_skips_only_through_markers() -> None:
     ]
 
 
+# docstrings
+
+
+def public_functions(file: Path) -> list[tuple[str, ast.FunctionDef]]:
+    """Name and definition of what a file offers, but for Protocols and hooks of torch."""
+    found: list[tuple[str, ast.FunctionDef]] = []
+    waiting: list[tuple[str, ast.AST]] = [("", ast.parse(file.read_text()))]
+    while waiting:
+        prefix, node = waiting.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                bases = [ast.unparse(base) for base in child.bases]
+                if "Protocol" not in bases and "Function" not in bases:
+                    waiting.append((f"{prefix}{child.name}.", child))
+            elif isinstance(child, ast.FunctionDef) and child.name[0] != "_":
+                found.append((prefix + child.name, child))
+    return found
+
+
+def test_public_functions_explain_their_arguments() -> None:
+    """Two arguments or more, and each has a line of its own under `Args:`."""
+    silent = []
+    packages = [*LIBRARY, *(ROOT / "notebooks" / "ciabook").rglob("*.py")]
+    for file in packages:
+        for name, function in public_functions(file):
+            every = [*function.args.posonlyargs, *function.args.args]
+            every += function.args.kwonlyargs
+            names = {argument.arg for argument in every} - {"self", "cls"}
+            text = ast.get_docstring(function) or ""
+            explained = set(re.findall(r"^ +(\w+): ", text, re.MULTILINE))
+            if len(names) > 1 and not names <= explained:
+                silent.append(f"{file.relative_to(ROOT)}: {name}")
+    assert not silent, silent
+
+
 # size
 
 

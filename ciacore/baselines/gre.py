@@ -39,5 +39,6 @@ class GRE(nn.Module):
         self.coefficient = config.gre_coefficient
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
+        """The mean entropy of the record's credits."""
         entropy = credit_entropy(temporal_credits(record, self.config))
         return weighted_mean(entropy, record.weights)

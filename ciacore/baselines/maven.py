@@ -67,6 +67,12 @@ class LatentHead(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "... K H"], context: Float[Tensor, "B Z"]
     ) -> Float[Tensor, "... K A"]:
+        """Action values of hidden states and latents.
+
+        Args:
+            hidden: [..., B, K, H].
+            context: [B, Z] one-hot latents.
+        """
         identity = self.identity.expand(len(context), -1, -1)
         latent = context.unsqueeze(1).expand(-1, identity.shape[1], -1)
         w = self.noise_head(torch.cat([latent, identity], dim=-1))
@@ -95,6 +101,7 @@ class LatentInformation(nn.Module):
         self.discriminator = mlp(inputs, *hidden, config.latent_size)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
+        """The cross-entropy over the record's real steps."""
         episodes, context = record.episodes, record.episodes.context
         behaviour = behaviours(record.action_values[:, :-1], episodes.available[:, :-1])
         states = episodes.states[:, :-1].float()

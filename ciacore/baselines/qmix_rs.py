@@ -37,6 +37,12 @@ class Shuffled(nn.Module):
         self.register_buffer("order", order, persistent=False)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
+        """Q_tot of the utilities at a state.
+
+        Args:
+            utilities: of the agents, [..., K].
+            state: [..., S].
+        """
         shuffled = Utilities(
             chosen=utilities.chosen[..., self.order],
             greedy=utilities.greedy[..., self.order],

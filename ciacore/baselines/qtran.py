@@ -27,6 +27,12 @@ class ValueSum(nn.Module):
         self.value = mlp(spec.state_size, config.mixing_size, config.mixing_size, 1)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
+        """Q_tot of the utilities at a state.
+
+        Args:
+            utilities: of the agents, [..., K].
+            state: [..., S].
+        """
         q_tot = utilities.chosen.sum(-1) + self.value(state).squeeze(-1)
         return Mixed(q_tot, q_tot.new_zeros(()))
 
@@ -80,6 +86,7 @@ class QTRAN(nn.Module):
         return self.joint(batch.states, hidden, greedy)
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
+        """The three losses of an online pass, by name."""
         episodes, states = record.episodes, record.states
         hidden, values = record.hidden[:, :-1], record.action_values[:, :-1]
         available = episodes.available[:, :-1]

@@ -189,6 +189,12 @@ class IdentityPredictor(nn.Module):
     def forward(
         self, x: Float[Tensor, "... X"], identities: Float[Tensor, "... K"]
     ) -> Float[Tensor, "... O"]:
+        """The predicted next observation.
+
+        Args:
+            x: [..., X].
+            identities: [..., K] one-hot.
+        """
         x = F.relu(self.first(torch.cat([x, identities], dim=-1)))
         x = F.relu(self.second(torch.cat([x, identities], dim=-1)))
         return self.third(x)

@@ -29,6 +29,12 @@ class Central(nn.Module):
         self.value = mlp(S, E, 1)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
+        """Q_tot of the utilities at a state.
+
+        Args:
+            utilities: of the agents, [..., K].
+            state: [..., S].
+        """
         joined = torch.cat([state, utilities.chosen], dim=-1)
         q_tot = (self.central(joined) + self.value(state)).squeeze(-1)
         return Mixed(q_tot, q_tot.new_zeros(()))
@@ -64,6 +70,7 @@ class Weighted(nn.Module):
         return self.central_mixer(utilities, batch.states).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
+        """Both losses of an online pass, by name."""
         episodes = record.episodes
         values, _ = self.central_agent.unroll(episodes)
         available = episodes.available[:, :-1]

@@ -99,7 +99,14 @@ class NumpyRecurrentAgent:
         hidden: Float[np.ndarray, "NK H"],
         context: Float[np.ndarray, "N Z"] | None = None,
     ) -> tuple[Float[np.ndarray, "N K A"], Float[np.ndarray, "NK H"]]:
-        """As `RecurrentAgent.step`: action values and the next hidden state."""
+        """As `RecurrentAgent.step`: action values and the next hidden state.
+
+        Args:
+            observations: [N, K, O] of N games.
+            last_actions: [N, K, A] one-hot; zeros at the start.
+            hidden: [N K, H] after the step before.
+            context: [N, Z] the latent of the episode, where there is one.
+        """
         inputs = np.concatenate([observations, last_actions], -1)
         x = np.maximum(inputs @ self.w_in + self.b_in, 0)
         x_and_h = np.concatenate([x.reshape(hidden.shape), hidden], 1)

@@ -134,6 +134,12 @@ class SharedHead(nn.Linear):
     def forward(
         self, hidden: Float[Tensor, "... K H"], context: Float[Tensor, "B Z"] | None
     ) -> Float[Tensor, "... K A"]:
+        """Action values of hidden states.
+
+        Args:
+            hidden: [..., K, H].
+            context: the latents; they are not looked at.
+        """
         return super().forward(hidden)
 
 

@@ -35,6 +35,7 @@ class TemporalDifference(nn.Module):
         return mixer(utilities, batch.states).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
+        """Both losses of an online pass, by name."""
         penalty = record.penalty.expand_as(record.weights)
         return {
             "td_loss": td_loss(record.q_tot, record.targets, record.weights),

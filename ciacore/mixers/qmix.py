@@ -36,6 +36,12 @@ class QMIX(nn.Module):
         self.value = hypernetwork(S, E, 1)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
+        """Q_tot of the utilities at a state.
+
+        Args:
+            utilities: of the agents, [..., K].
+            state: [..., S].
+        """
         return self.at(state)(utilities)
 
     def credits(

@@ -46,6 +46,12 @@ class QPLEX(nn.Module):
         self.importance = Importance(spec, config)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
+        """Q_tot of the utilities at a state.
+
+        Args:
+            utilities: of the agents, [..., K].
+            state: [..., S].
+        """
         return self.at(state)(utilities)
 
     def at(self, state: Float[Tensor, "... S"]) -> QPLEXAt:
@@ -90,6 +96,12 @@ class Importance(nn.Module):
     def forward(
         self, state: Float[Tensor, "... S"], actions: Float[Tensor, "... K A"]
     ) -> Float[Tensor, "... K"]:
+        """lambda at a state and a joint action.
+
+        Args:
+            state: [..., S].
+            actions: [..., K, A] one-hot.
+        """
         joint = torch.cat([state, actions.flatten(-2)], dim=-1)
         key = self.key(state).abs() + POSITIVE
         gates = self.agents(state).sigmoid() * self.actions(joint).sigmoid()
@@ -106,6 +118,7 @@ class DMAQ(nn.Module):
         self.value = hypernetwork(S, H, K)
 
     def forward(self, state: Float[Tensor, "... S"]) -> tuple[Tensor, Tensor, Tensor]:
+        """w [..., K], v [..., K] and no penalty, at a state."""
         w = self.weight(state).abs() + POSITIVE
         return w, self.value(state), state.new_zeros(())
 
@@ -118,6 +131,7 @@ class Unweighted(nn.Module):
         self.n_agents = spec.n_agents
 
     def forward(self, state: Float[Tensor, "... S"]) -> tuple[Tensor, Tensor, Tensor]:
+        """w [..., K], v [..., K] and no penalty, at a state."""
         ones = state.new_ones(*state.shape[:-1], self.n_agents)
         return ones, torch.zeros_like(ones), state.new_zeros(())
 
@@ -149,6 +163,7 @@ class Qatten(nn.Module):
         self.value = hypernetwork(S, E, 1)
 
     def forward(self, state: Float[Tensor, "... S"]) -> tuple[Tensor, Tensor, Tensor]:
+        """w [..., K], v [..., K] and the penalty [...], at a state."""
         n_agents, unit_size = self.shape
         units = state[..., : n_agents * unit_size].unflatten(-1, self.shape)
         of_each_head = [

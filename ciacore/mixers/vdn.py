@@ -16,4 +16,10 @@ class VDN(nn.Module):
         super().__init__()
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:
+        """Q_tot of the utilities at a state.
+
+        Args:
+            utilities: of the agents, [..., K].
+            state: [..., S].
+        """
         return Mixed(utilities.chosen.sum(-1), utilities.chosen.new_zeros(()))

@@ -242,7 +242,12 @@ def format_json(value: Any) -> bytes:
 
 
 def parse_json(path: Path, data: bytes) -> Any:
-    """The value in a JSON file, or an error that names the file."""
+    """The value in a JSON file, or an error that names the file.
+
+    Args:
+        path: of the file.
+        data: its content.
+    """
     try:
         return json.loads(data)
     except ValueError:

@@ -414,7 +414,12 @@ def shortest_ways(walkable: np.ndarray) -> np.ndarray:
 
 
 def steps_to_every_cell(walkable: np.ndarray, far: int) -> np.ndarray:
-    """0 at each target, else `far`: [target cell, y + 1, x + 1], with a rim around."""
+    """0 at each target, else `far`: [target cell, y + 1, x + 1], with a rim around.
+
+    Args:
+        walkable: [height, width] True where units can stand.
+        far: more steps than any way has.
+    """
     open_cells = np.argwhere(walkable)
     targets = np.indices(walkable.shape).reshape(2, -1).T  # (y, x) of every cell
     squared_distance = ((targets[:, None] - open_cells[None]) ** 2).sum(-1)

@@ -310,7 +310,12 @@ class Smac(Checked):
 
 
 def view_of(state: SmacState, index: int) -> View:
-    """What was seen of one of the games of a state."""
+    """What was seen of one of the games of a state.
+
+    Args:
+        state: of N games.
+        index: of the game.
+    """
     return View(
         observations=state.observations[index].numpy(),
         state=state.states[index].numpy(),
@@ -400,7 +405,12 @@ def receive(pipe: Connection) -> Order:
 
 
 def close(env: Any, replays: bool) -> None:
-    """Ends a game; where wanted, it saves a replay first."""
+    """Ends a game.
+
+    Args:
+        env: the game.
+        replays: whether it saves a replay first.
+    """
     if replays:
         env.save_replay()
     env.close()
