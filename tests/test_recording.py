@@ -24,7 +24,10 @@ from ciacore.types import InvalidInputError
 
 
 def recording(steps: int, n_agents: int, n_foes: int) -> Recording:
-    """One battle in which nobody moves, attacks or dies; agents at x = 10, foes at x = 20, two cells apart."""
+    """One battle in which nobody moves, attacks or dies.
+
+    Agents stand at x = 10 and foes at x = 20, two cells from each other.
+    """
     units = n_agents + n_foes
     y = np.concatenate([np.arange(n_agents), np.arange(n_foes)]) * 2.0 + 5
     x = np.where(np.arange(units) < n_agents, 10.0, 20.0)
@@ -89,7 +92,7 @@ def test_encircling_counts_where_it_begins() -> None:
 
 
 def test_key_moments_follow_their_rule() -> None:
-    """The first attack, then the most deaths, never two within a tenth of the fighting."""
+    """The first attack, then the most deaths, never two close together."""
     held = recording(40, 3, 3)
     held.targets[0, 6, 0] = 3  # ordered in step 5
     held.health[0, 11:, 3] = 0  # one falls in step 10, two in step 30, one in step 31
@@ -143,32 +146,25 @@ def test_records_a_scripted_player(tmp_path: Path) -> None:
     for battle, length in enumerate(held.lengths):
         health = held.health[battle, : length + 1].astype(float)
         assert (np.diff(health, axis=0) <= 1e-3).all()  # nothing heals
-        ended = (
-            (health[-1, :6] == 0).all() or (health[-1, 6:] == 0).all() or length == 150
-        )
-        assert ended and bool(held.won[battle]) == bool(
-            (health[-1, 6:] == 0).all() and (health[-1, :6] > 0).any()
-        )
-        paid = (
-            20
-            / 1480
-            * (
-                (health[0] - health[-1])[6:].sum()
-                + 10 * (health[-1, 6:] == 0).sum()
-                + 200 * held.won[battle]
-            )
-        )
-        assert held.rewards[battle].astype(float).sum() == pytest.approx(paid, rel=1e-3)
+        allies = health[-1, :6]
+        foes = health[-1, 6:]
+        assert (allies == 0).all() or (foes == 0).all() or length == 150
+        assert bool(held.won[battle]) == bool((foes == 0).all() and (allies > 0).any())
+        harm = (health[0, 6:] - foes).sum()
+        points = harm + 10 * (foes == 0).sum() + 200 * held.won[battle]
+        earned = held.rewards[battle].astype(float).sum()
+        assert earned == pytest.approx(20 / 1480 * points, rel=1e-3)
     # whom an agent was told to attack is the foe of its action
-    ordered = held.actions >= 6
     targets = held.targets[:, 1:, :6]
-    assert (
-        targets[ordered & (targets >= 0)] == held.actions[ordered & (targets >= 0)]
-    ).all()
+    ordered = (held.actions >= 6) & (targets >= 0)
+    assert (targets[ordered] == held.actions[ordered]).all()
 
 
 def test_players_do_what_they_are_named_for() -> None:
-    """One agent at (10, 10), a strong foe 3 cells east, a weak one 4 cells north, both in reach; then none in reach."""
+    """One agent at (10, 10), a strong foe 3 cells east, a weak one 4 cells north.
+
+    Both are in reach; then neither is.
+    """
     units = Units(
         positions=torch.tensor([[[10.0, 10.0], [13.0, 10.0], [10.0, 14.0]]]),
         health=torch.tensor([[80.0, 100.0, 10.0]]),
@@ -180,40 +176,33 @@ def test_players_do_what_they_are_named_for() -> None:
     generator = torch.Generator().manual_seed(0)
     near = torch.tensor([[[False, True, True, True, True, True, True, True]]])
     far = near & torch.tensor([True] * 6 + [False] * 2)
-    assert (
-        closest(units, near, generator).item()
-        == hold(units, near, generator).item()
-        == 6
-    )
-    assert aims_at_the_weakest(units, near, generator).item() == 7
-    # east
-    assert (
-        closest(units, far, generator).item() == kite(units, far, generator).item() == 4
-    )
-    assert hold(units, far, generator).item() == 1
-    assert kite(units, near, generator).item() == 6
-    # west, away
-    assert kite(units._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 5
+
+    def action(player, units: Units, available: torch.Tensor) -> int:
+        return player(units, available, generator).item()
+
+    waiting = torch.ones(1, 3)  # seconds until a weapon is ready
+    assert action(closest, units, near) == 6
+    assert action(hold, units, near) == 6
+    assert action(aims_at_the_weakest, units, near) == 7
+    assert action(closest, units, far) == 4  # east
+    assert action(kite, units, far) == 4
+    assert action(hold, units, far) == 1
+    assert action(kite, units, near) == 6
+    assert action(kite, units._replace(cooldowns=waiting), near) == 5  # west, away
     # the weak one; it bites, but is 4 cells away
-    assert skirmish(units, near, generator).item() == 7
-    close = units._replace(
-        positions=torch.tensor([[[10.0, 10.0], [13.0, 10.0], [10.0, 12.0]]])
-    )
+    assert action(skirmish, units, near) == 7
+    spots = torch.tensor([[[10.0, 10.0], [13.0, 10.0], [10.0, 12.0]]])
+    close = units._replace(positions=spots)
     # south, away from the one that bites
-    assert skirmish(close, near, generator).item() == 3
+    assert action(skirmish, close, near) == 3
     # it bites as well
-    assert (
-        skirmish(close._replace(reach=torch.full((1, 3), 2.0)), near, generator).item()
-        == 7
-    )
+    assert action(skirmish, close._replace(reach=torch.full((1, 3), 2.0)), near) == 7
     hurt = close._replace(
         reach=torch.full((1, 3), 6.0), health=torch.tensor([[30.0, 100.0, 10.0]])
     )
-    assert skirmish(hurt, near, generator).item() == 7  # the weapon is ready
-    assert (
-        skirmish(hurt._replace(cooldowns=torch.ones(1, 3)), near, generator).item() == 3
-    )
-    drawn = {PLAYERS["random"](units, far, generator).item() for _ in range(200)}
+    assert action(skirmish, hurt, near) == 7  # the weapon is ready
+    assert action(skirmish, hurt._replace(cooldowns=waiting), near) == 3
+    drawn = {action(PLAYERS["random"], units, far) for _ in range(200)}
     assert drawn == {1, 2, 3, 4, 5}
 
 

@@ -1,4 +1,4 @@
-"""Studies: what they hold, what has become of their runs, and the command that trains what is missing."""
+"""Studies: what they hold, what became of their runs, and what trains the rest."""
 
 import hashlib
 import json
@@ -43,9 +43,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_turn_study_is_the_papers():
     entries = find("turn")
-    assert len(entries) == 70 and {entry.config.env_steps for entry in entries} == {
-        2_050_000
-    }
+    assert len(entries) == 70
+    assert {entry.config.env_steps for entry in entries} == {2_050_000}
     # all first seeds first
     assert [entry.seed for entry in entries] == sorted(entry.seed for entry in entries)
     assert [entry.config for entry in entries[:14]] == list(METHODS.values())
@@ -82,10 +81,8 @@ def test_departures_change_one_thing_at_a_time():
 
 def test_alpha_is_the_papers_grid():
     found = {entry.config.cia_coefficient for entry in find("alpha")}
-    assert (
-        found == {0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0}
-        and len(find("alpha")) == 24
-    )
+    assert found == {0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0}
+    assert len(find("alpha")) == 24
 
 
 def test_teams_at_rest_are_counted_over_twenty_seeds_of_each_method():
@@ -99,7 +96,10 @@ def test_teams_at_rest_are_counted_over_twenty_seeds_of_each_method():
 
 
 def test_the_experiment_on_the_cause_changes_nothing_but_the_credits():
-    """But for its name an arm differs from QMIX in the order of agents or in the CIA term; two are those of `rest`."""
+    """An arm differs from QMIX in the order of agents or in the CIA term, and its name.
+
+    Two of the three are those of `rest`.
+    """
     entries = find("cause")
     assert len(entries) == 60 and {entry.seed for entry in entries} == {*range(1, 21)}
     fields = {entry.config.method: entry.config.to_dict() for entry in entries}
@@ -137,34 +137,21 @@ def test_battles_have_the_published_hyper_parameters():
         "corridor": ("adam", 5_050_000, 500_000, 0.02, 0.02),
         "3s5z_vs_3s6z": ("rmsprop", 5_050_000, 500_000, 0.1, 0.04),
     }
-    for name, (
-        optimizer,
-        env_steps,
-        epsilon_steps,
-        alpha,
-        with_qplex,
-    ) in expected.items():
+    for name, published in expected.items():
+        optimizer, env_steps, epsilon_steps, with_qmix, with_qplex = published
+        game = f"smax_{name}"
         for method in ("qmix", "qmix_cia", "qplex_cia", "scds"):
-            config = table[f"smax_{name}", method]
-            assert (config.optimizer, config.env_steps, config.epsilon_steps) == (
-                optimizer,
-                env_steps,
-                epsilon_steps,
-            )
-        assert (
-            table[f"smax_{name}", "qmix_cia"].cia_coefficient == alpha
-            and table[f"smax_{name}", "qmix"].cia_coefficient == 0
-        )
-        assert table[f"smax_{name}", "qplex_cia"].cia_coefficient == with_qplex
-        assert (
-            table[f"smax_{name}", "qplex"].qplex_weights
-            == table[f"smax_{name}", "scds"].qplex_weights
-            == "qatten"
-        )
-    assert (
-        table["smax_corridor", "scds"].scds_anneal,
-        table["smax_3s5z_vs_3s6z", "scds"].scds_beta,
-    ) == (5.0, 0.03)
+            config = table[game, method]
+            assert config.optimizer == optimizer
+            assert config.env_steps == env_steps
+            assert config.epsilon_steps == epsilon_steps
+        assert table[game, "qmix"].cia_coefficient == 0
+        assert table[game, "qmix_cia"].cia_coefficient == with_qmix
+        assert table[game, "qplex_cia"].cia_coefficient == with_qplex
+        assert table[game, "qplex"].qplex_weights == "qatten"
+        assert table[game, "scds"].qplex_weights == "qatten"
+    assert table["smax_corridor", "scds"].scds_anneal == 5.0
+    assert table["smax_3s5z_vs_3s6z", "scds"].scds_beta == 0.03
     assert table["smax_2c_vs_64zg", "eoi"].eoi_steps == 0.2
 
 
@@ -177,8 +164,8 @@ def test_the_training_notebook_can_be_told_every_config(name):
     assert difference(METHODS["qmix"].but(env_steps=7)) == ("qmix", {"env_steps": 7})
 
 
-# -------------------------------------------------------------------------------- what
-# has become of a run
+# --------------------------------------------------------------------------------
+# what has become of a run
 
 
 @pytest.fixture
@@ -248,11 +235,9 @@ def test_a_damaged_run_is_named_and_never_retrained(how, entry, tmp_path):
     else:
         file.write_bytes(change(file.read_bytes()))
     found = standing(entry, tmp_path)
-    assert (
-        found.state == "damaged"
-        and told in found.detail
-        and str(file.parent) in found.detail
-    )
+    assert found.state == "damaged"
+    assert told in found.detail
+    assert str(file.parent) in found.detail
     assert lab.exit_code([found]) == 1
 
 
@@ -316,8 +301,8 @@ def test_an_unknown_study_or_key(tmp_path, capsys):
     assert "key: expected a run of the study smoke" in capsys.readouterr().err
 
 
-# -------------------------------------------------------------------------------- one
-# run through papermill
+# --------------------------------------------------------------------------------
+# one run through papermill
 
 
 @pytest.fixture
@@ -341,9 +326,9 @@ def test_a_run_is_what_train_gives_and_a_second_call_does_nothing(
     assert lab.execute([entry], tmp_path, "cpu") == 0
     (run,) = train(config, Turn(), [3])
     kept = read_run(folder_of(entry, tmp_path))
-    assert kept.metrics == run.metrics and all(
-        torch.equal(kept.weights[k], v) for k, v in run.weights.items()
-    )
+    assert kept.metrics == run.metrics
+    for name, value in run.weights.items():
+        assert torch.equal(kept.weights[name], value)
     # nothing else is left
     assert [path.name for path in (tmp_path / "turn" / "qmix_cia").iterdir()] == [
         "seed_3"
@@ -354,15 +339,12 @@ def test_a_run_is_what_train_gives_and_a_second_call_does_nothing(
 
 def test_seeds_in_one_execution_are_each_what_they_are_alone(notebooks, tmp_path):
     config = METHODS["qmix"].but(env_steps=600, evaluation_interval=300, batch=4)
-    assert (
-        lab.execute([Entry(config, "turn", seed) for seed in (1, 2)], tmp_path, "cpu")
-        == 0
-    )
-    for run in train(config, Turn(), [1, 2], processes=1):
-        assert (
-            read_run(folder_of(Entry(config, "turn", run.seed), tmp_path)).metrics
-            == run.metrics
-        )
+    entries = [Entry(config, "turn", seed) for seed in (1, 2)]
+    assert lab.execute(entries, tmp_path, "cpu") == 0
+    for entry, run in zip(
+        entries, train(config, Turn(), [1, 2], processes=1), strict=True
+    ):
+        assert read_run(folder_of(entry, tmp_path)).metrics == run.metrics
 
 
 def test_a_loss_that_is_no_number_is_a_failure_with_its_step(
@@ -447,7 +429,10 @@ def wait_until_gone(results: Path, seconds: float = 30) -> None:
 def killed_until_done(
     results: Path, arguments: list[str], kills: int, seed: int, within: float
 ) -> None:
-    """Starts a lab again and again, kills any of its processes at a random moment, and in the end lets it finish."""
+    """Starts a lab again and again, and kills any of its processes at random moments.
+
+    In the end it may finish.
+    """
     chance = random.Random(seed)
     for _ in range(kills):
         running = start(results, *arguments)
@@ -485,7 +470,7 @@ def test_a_run_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path)
 
 
 def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path):
-    """Command, scheduler, run step or kernel: the same command again is the whole recovery."""
+    """Command, scheduler, run step or kernel: the same command recovers all."""
     killed_until_done(
         tmp_path, ["run", "smoke", "--jobs", "2"], kills=1, seed=1, within=14.0
     )
@@ -494,7 +479,10 @@ def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_pat
 
 
 def test_a_scheduler_that_does_not_listen_goes_with_its_lab(tmp_path):
-    """On SIGTERM Snakemake may wait for a lock that its own thread holds; here it is stopped, which is as deaf."""
+    """On SIGTERM Snakemake may wait for a lock that its own thread holds.
+
+    Here it is stopped, which is as deaf.
+    """
     running = start(tmp_path, "run", "smoke", "--jobs", "2")
     scheduler = None
     while scheduler is None:
@@ -529,7 +517,7 @@ def test_a_study_killed_often_is_what_it_would_have_been(undisturbed, tmp_path):
 
 @pytest.mark.long
 def test_two_labs_at_once_train_every_run_once(undisturbed, tmp_path):
-    """The second command is refused; a run step beside it finds the lock, and later the run."""
+    """The second command is refused, and every run is trained once."""
     first = start(tmp_path, "run", "smoke", "--jobs", "2")
     time.sleep(4)
     assert start(tmp_path, "run", "smoke", "--jobs", "2").wait() == 2
