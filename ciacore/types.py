@@ -233,8 +233,11 @@ class Player(Protocol):
 
 
 @runtime_checkable
-class Agent(Player, Protocol):
-    """The network of the utilities, one for all agents: Q_k(tau_k, .). A module."""
+class Agent(Protocol):
+    """The network of the utilities, one for all agents: Q_k(tau_k, .). A module.
+
+    While playing it is a `Player`, too; this is what learning asks of it.
+    """
 
     def inputs(self, episodes: Episodes) -> Any:
         """What the network reads along episodes, made once for online and target."""

@@ -1,5 +1,4 @@
-"""What is said of trained networks: credits along episodes, their distances, retrieval,
-and behaviour."""
+"""What is said of trained networks: credits, distances, retrieval and behaviour."""
 
 import math
 
@@ -52,17 +51,17 @@ def test_runs_without_networks_are_left_out_and_a_method_without_any_is_refused(
     assert with_networks({"qmix": [runs[0], runs[1]._replace(weights={})]}) == {
         "qmix": [runs[0]]
     }
-    with pytest.raises(
-        InvalidInputError,
-        match=r"expected a run with weights for every method, got .none of vdn.",
-    ):
+    message = r"expected a run with weights for every method, got .none of vdn."
+    with pytest.raises(InvalidInputError, match=message):
         with_networks({"qmix": runs, "vdn": [runs[1]._replace(weights={})]})
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_credits_of_every_method_along_its_own_and_others_episodes(method):
-    """Closed form, autograd and what is known of the mixer agree; agents act on what
-    they are said to act on."""
+    """Closed form, autograd and what is known of the mixer agree.
+
+    Agents act on what they are said to act on.
+    """
     ours, other = trained(method), trained("qmix", seed=2)
     own = greedy_episodes(ours, GAME, 4, seed=0)
     found = evaluate_on(ours, own)
@@ -78,14 +77,15 @@ def test_credits_of_every_method_along_its_own_and_others_episodes(method):
         assert_close(
             found.credits, ours.parts.mixer.credits(found.utilities, states).detach()
         )
-        assert (
-            evaluate_on(ours, pooled, "published").credits >= found.credits - 1e-6
-        ).all()
+        published = evaluate_on(ours, pooled, "published").credits
+        assert (published >= found.credits - 1e-6).all()
 
 
 def test_kl_matrix_by_hand():
-    """Two agents: d = (sigmoid(x1 - x2), 1 - that). The diagonal is 0; not symmetric;
-    padding does not count."""
+    """Two agents: d = (sigmoid(x1 - x2), 1 - that).
+
+    The diagonal is 0; the matrix is not symmetric; padding does not count.
+    """
     x = torch.tensor([[[math.log(3.0), 0.0], [9.0, -9.0]]])
     y = torch.tensor([[[0.0, 0.0], [7.0, 7.0]]])
     weights = torch.tensor([[1.0, 0.0]])
@@ -101,10 +101,9 @@ def test_kl_matrix_by_hand():
 
 def test_the_scale_of_credits_shows_unless_they_are_normalised():
     credits = torch.rand(5, 4, 3, generator=rng()) + 0.1
-    assert (
-        credit_distribution(10 * credits).max()
-        > credit_distribution(credits).max() + 0.1
-    )
+    small = credit_distribution(credits)
+    large = credit_distribution(10 * credits)
+    assert large.max() > small.max() + 0.1
     assert_close(
         credit_distribution(10 * credits, True), credit_distribution(credits, True)
     )
@@ -146,13 +145,13 @@ def test_agents_that_always_do_different_things():
     )
     # of 6 actions one has the value sqrt(5)
     likely = np.exp(5**0.5) / (np.exp(5**0.5) + 5 * np.exp(-(5**-0.5)))
-    p, q = (
-        np.array([likely if k == best else (1 - likely) / 5 for k in range(6)])
-        for best in (0, 1)
-    )
-    by_hand = (
-        (p * np.log2(2 * p / (p + q))).sum() + (q * np.log2(2 * q / (p + q))).sum()
-    ) / 2
+    p = np.full(6, (1 - likely) / 5)
+    q = p.copy()
+    p[0] = likely
+    q[1] = likely
+    from_p = (p * np.log2(2 * p / (p + q))).sum()
+    from_q = (q * np.log2(2 * q / (p + q))).sum()
+    by_hand = (from_p + from_q) / 2
     assert_allclose(found, (by_hand, 1.0), atol=1e-6)
 
 
@@ -171,7 +170,8 @@ def test_padding_does_not_count():
     spoiled = episodes._replace(observations=episodes.observations.clone())
     for row, length in enumerate(episodes.weights.sum(1).int().tolist()):
         spoiled.observations[row, length:] += 100.0
-    one, other = (behavioural_difference(ours, batch) for batch in (episodes, spoiled))
+    one = behavioural_difference(ours, episodes)
+    other = behavioural_difference(ours, spoiled)
     assert_allclose(one, other, atol=1e-6)
 
 
@@ -181,13 +181,13 @@ def test_visits():
 
 
 def test_all_networks_are_asked_about_the_same_episodes():
-    """Every row again by hand: the pool is the first episodes of each team, and VDN's
-    credits are 1 on it."""
-    runs = [
-        run
-        for name in ("vdn", "qmix")
-        for run in train(METHODS[name].but(**TINY, evaluation_games=2), GAME, [1])
-    ]
+    """Every row again by hand.
+
+    The pool is the first episodes of each team, and VDN's credits are 1 on it.
+    """
+    runs = []
+    for name in ("vdn", "qmix"):
+        runs += train(METHODS[name].but(**TINY, evaluation_games=2), GAME, [1])
     teams = [team(run, GAME) for run in runs]
     own = [greedy_episodes(one, GAME, 6, seed=1) for one in teams]
     pool = concatenated([type(each)(*(field[:2] for field in each)) for each in own])
@@ -196,31 +196,27 @@ def test_all_networks_are_asked_about_the_same_episodes():
     for row, one, batch in zip(rows, teams, own, strict=True):
         difference = behavioural_difference(one, pool)
         assert row["told apart"] == retrieval_accuracy(evaluate_on(one, pool).credits)
-        assert (row["divergence"], row["disagreement"]) == (
-            difference.jensen_shannon,
-            difference.disagreement,
-        )
+        assert row["divergence"] == difference.jensen_shannon
+        assert row["disagreement"] == difference.disagreement
         assert row["return"] == pytest.approx(float(batch.rewards.sum()) / 6)
-    assert [
-        rows[0][name] for name in ("told apart", "identified", "relative difference")
-    ] == [0.5, 0.5, 0]
+    of_vdn = rows[0]
+    assert of_vdn["told apart"] == 0.5
+    assert of_vdn["identified"] == 0.5
+    assert of_vdn["relative difference"] == 0
 
 
 def test_what_agents_share_hides_who_is_who_from_retrieval_and_not_from_identities():
-    """Credits c + 1 and c - 1 with a level c of every episode: the example of the
-    chapter on CIA."""
+    """Credits c + 1 and c - 1 with a level c of every episode, as in the book."""
     level = 10 * torch.randn(40, 1, 1, generator=rng())
     credits = (level + torch.tensor([1.0, -1.0])).expand(40, 5, 2)
     assert identified(credits) == 1 and retrieval_accuracy(credits) < 0.65
     assert identified(torch.ones(4, 5, 3)) == pytest.approx(1 / 3)
-    assert identified(torch.rand(400, 5, 2, generator=rng())) == pytest.approx(
-        0.5, abs=0.1
-    )
+    noise = torch.rand(400, 5, 2, generator=rng())
+    assert identified(noise) == pytest.approx(0.5, abs=0.1)
 
 
 def test_relative_difference_by_hand_knows_no_scale():
     credits = torch.tensor([[[3.0, 1.0], [2.0, 2.0]]])  # 2 of 2, then 0 of 2
     assert relative_difference(credits) == relative_difference(7 * credits) == 0.5
-    assert relative_difference(torch.tensor([[[1.0, 2.0, 6.0]]])) == pytest.approx(
-        5 / 3
-    )
+    three = torch.tensor([[[1.0, 2.0, 6.0]]])
+    assert relative_difference(three) == pytest.approx(5 / 3)

@@ -29,6 +29,7 @@ from ciacore.baselines.eoi import (
     EOI,
     IntrinsicExploration,
     IntrinsicPolicy,
+    Rows,
     identity_loss,
 )
 from ciacore.baselines.gre import credit_entropy
@@ -307,8 +308,9 @@ def test_the_published_target_grows_and_the_fixed_one_follows(target):
     agents = torch.arange(256) % 2
     actions = torch.zeros(256, dtype=torch.int64)
     ended = torch.ones(256, dtype=torch.bool)
+    rows = Rows(observations, after, agents, actions, ended)
     for _ in range(1500):
-        part.step(observations, after, agents, actions, ended)
+        part.descend_once(rows)
     factor = {"published": 199.0, "fixed": 1.0}[target]
     online = dict(part.values.named_parameters())
     for name, copied in part.target.named_parameters():

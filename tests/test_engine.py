@@ -128,7 +128,7 @@ def test_what_make_gpu_measures(replayed, monkeypatch):
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3_000_000)
     config = METHODS["qmix_cia"].but(**SIZES)
     row = gpu.lockstep(config, 2, rounds=3, device=CPU)
-    assert replayed == ["replay"] * 4 and row["seeds"] == 2 and row["peak_mb"] == 3.0
+    assert replayed == ["launch"] * 4 and row["seeds"] == 2 and row["peak_mb"] == 3.0
     assert gpu.on_a_core(config, 3)["seeds"] == 1
     assert gpu.row([2.0, 1.0, 30.0], 5) == {
         "seeds": 5,

@@ -1,5 +1,6 @@
-"""Exports hold the numbers of the runs, in the places where other tools look for
-them."""
+"""Exports hold the numbers of the runs where other tools look for them."""
+
+import shutil
 
 import numpy as np
 import pytest
@@ -24,45 +25,35 @@ def test_marl_eval(results):
     table = to_marl_eval({"stroll": runs})["ciacore"]["stroll"]
     assert set(table) == {"one", "two"} and set(table["one"]) == {"seed_1", "seed_2"}
     for run in runs["two"]:
-        entry, metrics = table["two"][f"seed_{run.seed}"], run.metrics
-        assert [
-            entry[f"step_{i}"]["step_count"] for i in range(len(entry) - 1)
-        ] == metrics["env_steps"]
-        assert [entry[f"step_{i}"]["return"] for i in range(len(entry) - 1)] == metrics[
-            "episode_return"
-        ]
-        assert entry["absolute_metrics"] == {"return": metrics["episode_return"][-1]}
+        entry = table["two"][f"seed_{run.seed}"]
+        steps = [entry[f"step_{index}"] for index in range(len(entry) - 1)]
+        returns = run.metrics["episode_return"]
+        assert [step["step_count"] for step in steps] == run.metrics["env_steps"]
+        assert [step["return"] for step in steps] == returns
+        assert entry["absolute_metrics"] == {"return": returns[-1]}
 
 
 def test_rliable(results):
     runs = read_runs(results, "stroll", ["one", "two"])
     tables = to_rliable({"a": runs, "b": dict(reversed(runs.items()))}, last=2)
-    assert {name: table.shape for name, table in tables.items()} == {
-        "one": (2, 2),
-        "two": (2, 2),
-    }
+    assert set(tables) == {"one", "two"}
+    assert tables["one"].shape == tables["two"].shape == (2, 2)
     by_hand = np.mean(runs["one"][1].metrics["episode_return"][-2:])
-    assert (
-        np.allclose(tables["one"][1], by_hand, rtol=1e-12)
-        and tables["one"][0, 0] != tables["one"][1, 0]
-    )
+    assert np.allclose(tables["one"][1], by_hand, rtol=1e-12)
+    assert tables["one"][0, 0] != tables["one"][1, 0]
 
 
 def test_tables_with_holes_are_refused(results):
     runs = read_runs(results, "stroll", ["one", "two"])
-    with pytest.raises(
-        InvalidInputError, match="games: expected as many runs of two on every game"
-    ):
+    message = "games: expected as many runs of two on every game"
+    with pytest.raises(InvalidInputError, match=message):
         to_rliable({"a": runs, "b": {"one": runs["one"]}}, last=1)
-    with pytest.raises(
-        InvalidInputError, match="last: expected a whole number from 1 to"
-    ):
+    message = "last: expected a whole number from 1 to"
+    with pytest.raises(InvalidInputError, match=message):
         to_rliable({"a": runs}, last=99)
 
 
 def test_a_damaged_run_is_named(results, tmp_path):
-    import shutil
-
     shutil.copytree(results, tmp_path / "copy")
     file = tmp_path / "copy" / "stroll" / "one" / "seed_2" / "metrics.json"
     file.write_text(file.read_text().replace("[", "[ ", 1))

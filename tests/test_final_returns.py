@@ -1,5 +1,4 @@
-"""Where runs end: final returns by hand, at the end and on the way, and what counts as
-rest."""
+"""Where runs end: final returns by hand, and what counts as rest."""
 
 import numpy as np
 import pytest
@@ -31,15 +30,13 @@ def test_the_final_return_is_the_mean_of_the_last_evaluations():
 def test_rest_is_within_one_point_of_nothing():
     runs = [run(*[value] * 5) for value in (-1.0, -0.99, 0.0, 0.99, 1.0, 10.0)]
     assert at_rest(runs).tolist() == [False, True, True, True, False, False]
-    assert (
-        at_rest([run(0, 0, 40, 40)], last=2, at=20).all()
-        and not at_rest([run(0, 0, 40, 40)], last=2).any()
-    )
+    leaves = run(0, 0, 40, 40)
+    assert at_rest([leaves], last=2, at=20).all()
+    assert not at_rest([leaves], last=2).any()
 
 
 def test_too_few_evaluations_are_refused():
+    message = r"runs: expected at least . evaluations"
     for arguments in ({}, {"last": 2, "at": 15}):
-        with pytest.raises(
-            InvalidInputError, match=r"runs: expected at least . evaluations"
-        ):
+        with pytest.raises(InvalidInputError, match=message):
             final_returns([run(1, 2, 3)], **arguments)

@@ -39,22 +39,23 @@ def test_spaces_hold_what_is_returned(make):
 
 
 def test_one_episode_equals_the_batched_game():
-    game, env = Turn(horizon=30), ParallelGame(Turn(horizon=30))
-    rng, choices = torch.Generator().manual_seed(9), np.random.default_rng(0)
-    state, (seen, _) = game.reset(1, rng), env.reset(seed=9)
+    game = Turn(horizon=30)
+    env = ParallelGame(Turn(horizon=30))
+    rng = torch.Generator().manual_seed(9)
+    choices = np.random.default_rng(0)
+    state = game.reset(1, rng)
+    seen, _ = env.reset(seed=9)
     for t in range(30):
         assert np.array_equal(env.state(), game.global_state(state)[0].numpy())
+        observations = game.observe(state)[0].numpy()
         for index, agent in enumerate(env.agents):
-            assert np.array_equal(
-                seen[agent]["observation"], game.observe(state)[0, index].numpy()
-            )
+            assert np.array_equal(seen[agent]["observation"], observations[index])
             assert seen[agent]["action_mask"].tolist() == [1] * 6
         actions = choices.integers(6, size=2)
         step = game.step(state, torch.tensor(actions[None]), rng)
         state = step.state
-        seen, rewards, terminated, truncated, infos = env.step(
-            dict(zip(env.agents, actions, strict=True))
-        )
+        joint = {"agent_0": actions[0], "agent_1": actions[1]}
+        seen, rewards, terminated, truncated, infos = env.step(joint)
         assert rewards == dict.fromkeys(env.possible_agents, step.rewards.item())
         assert terminated == dict.fromkeys(env.possible_agents, False)
         assert truncated == dict.fromkeys(env.possible_agents, t == 29)
@@ -73,7 +74,8 @@ def test_a_one_step_game_terminates_and_shares_its_payoff():
 
 def test_without_a_seed_the_random_numbers_go_on():
     def apples(*seeds):
-        env, seen = ParallelGame(Turn()), []
+        env = ParallelGame(Turn())
+        seen = []
         for seed in seeds:
             env.reset(seed=seed)
             seen.append(env.state()[:25].argmax())
@@ -119,8 +121,7 @@ def test_the_board_as_text():
         ),
         (
             {"agent_1": 5, "agent_2": 5},
-            r"actions: expected one action for each of .*, got \['agent_1', "
-            r"'agent_2'\]",
+            r"actions: expected one action for each .*, got \['agent_1', 'agent_2'\]",
         ),
     ],
 )
@@ -137,9 +138,8 @@ def test_impossible_actions_are_refused_and_change_nothing(actions, message):
 def test_a_matrix_game_refuses_what_its_table_does_not_have():
     env = ParallelGame(GAMES["matrix"]())
     env.reset(seed=0)
-    with pytest.raises(
-        InvalidInputError, match="expected a whole number from 0 to 1, got 2"
-    ):
+    message = "expected a whole number from 0 to 1, got 2"
+    with pytest.raises(InvalidInputError, match=message):
         env.step({"agent_0": 0, "agent_1": 2})
 
 

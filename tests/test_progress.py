@@ -51,8 +51,7 @@ def test_shown_in_a_terminal(command):
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_shown_in_a_notebook_that_somebody_runs(watched):
-    """A live front end can be asked for input; papermill and nbval cannot, and stay
-    silent."""
+    """A live front end can be asked for input; papermill and nbval stay silent."""
     manager, client = start_new_kernel(kernel_name="python3", env=ENVIRONMENT)
     shown = []
     try:
@@ -62,9 +61,8 @@ def test_shown_in_a_notebook_that_somebody_runs(watched):
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    streams = {
-        message["content"]["name"]
-        for message in shown
-        if message["msg_type"] == "stream"
-    }
+    streams = set()
+    for message in shown:
+        if message["msg_type"] == "stream":
+            streams.add(message["content"]["name"])
     assert streams == ({"stdout", "stderr"} if watched else {"stdout"})

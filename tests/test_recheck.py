@@ -54,8 +54,7 @@ def test_a_changed_number_is_noticed(runs):
     "name", [name for name in SAME if name not in ("device", "threads")]
 )
 def test_elsewhere_a_band_replaces_exactness(runs, name):
-    """The band is the spread of the seeds plus four standard errors of a difference,
-    here worked out again."""
+    """The band, worked out again: the spread of seeds plus four standard errors."""
     away = changed(with_returns(runs[0], 0.25), **{name: "another"})
     outcome = recheck(away, runs, GAME, evaluations=1)
     assert outcome.differing == [name] and not outcome.exact
@@ -77,7 +76,6 @@ def test_the_threads_are_put_back(runs):
 
 @pytest.mark.parametrize("evaluations", [0, -1, 1_000])
 def test_impossible_numbers_of_evaluations(runs, evaluations):
-    with pytest.raises(
-        InvalidInputError, match="evaluations: expected a whole number from 1 to"
-    ):
+    message = "evaluations: expected a whole number from 1 to"
+    with pytest.raises(InvalidInputError, match=message):
         recheck(runs[0], runs, GAME, evaluations)

@@ -105,7 +105,7 @@ def test_skips_only_through_markers() -> None:
 
 
 def public_functions(file: Path) -> list[tuple[str, ast.FunctionDef]]:
-    """Name and definition of what a file offers, but for Protocols and hooks of torch."""
+    """Name and definition of what a file offers, but for Protocols."""
     found: list[tuple[str, ast.FunctionDef]] = []
     waiting: list[tuple[str, ast.AST]] = [("", ast.parse(file.read_text()))]
     while waiting:

@@ -1,5 +1,4 @@
-"""The scripted players of Turn: what they earn, and that they use only what they may
-know."""
+"""The scripted players of Turn: what they earn, knowing only what they may know."""
 
 from itertools import product
 
@@ -36,15 +35,19 @@ def generator(seed: int = 0) -> torch.Generator:
     ],
 )
 def test_reference_returns(policy, expected, deviation, slack):
-    """Independent Monte Carlo of the published rules: mean and standard deviation of
-    4000 episodes."""
+    """Independent Monte Carlo of the published rules.
+
+    The numbers are mean and standard deviation of 4000 episodes.
+    """
     mean = returns(Turn(), policy, 1000, generator(11)).mean().item()
     assert abs(mean - expected) <= slack + 4 * deviation * (1 / 1000 + 1 / 4000) ** 0.5
 
 
 def test_full_information_earns_its_exact_expectation():
-    """Dynamic programming over the steps left: walk d cells, eat (one step), and the
-    other agent goes on."""
+    """Dynamic programming over the steps left.
+
+    An agent walks d cells and eats (one step), and the other agent goes on.
+    """
     # probability of a walk of d cells
     walks = {"corner": [0.0] * 9, "anywhere": [0.0] * 9}
     for (row, column), (other_row, other_column) in product(CELLS, CELLS):
@@ -52,17 +55,17 @@ def test_full_information_earns_its_exact_expectation():
         walks["anywhere"][abs(row - other_row) + abs(column - other_column)] += 1 / 625
 
     def apples(start: str, after: list[float] | None) -> list[float]:
-        """Expected apples with 0 to 100 steps left; `after` is the same list for the
-        agent that goes on."""
+        """Expected apples with 0 to 100 steps left.
+
+        `after` is the same list for the agent that goes on.
+        """
         worth: list[float] = []
         for t in range(101):
             following = worth if after is None else after
-            worth.append(
-                sum(
-                    walks[start][d] * (1 + following[t - d - 1])
-                    for d in range(min(t, 9))
-                )
-            )
+            expected = 0.0
+            for d in range(min(t, 9)):
+                expected += walks[start][d] * (1 + following[t - d - 1])
+            worth.append(expected)
         return worth
 
     # both stand where they last ate, independent of the new apple
@@ -98,14 +101,12 @@ def test_uniform_takes_available_actions_only_and_all_of_them():
 def test_sweep_does_not_know_where_an_unseen_apple_is():
     def first_action(apple):
         corners = torch.tensor([[[0, 0], [4, 4]]])
-        state = Turn().placed(corners, torch.tensor([apple]), torch.tensor([0]))
-        return (
-            Sweep()
-            .act(Turn(), state, Sweep().start(Turn(), state, generator()), generator())[
-                0
-            ][0, 0]
-            .item()
-        )
+        game = Turn()
+        player = Sweep()
+        state = game.placed(corners, torch.tensor([apple]), torch.tensor([0]))
+        memory = player.start(game, state, generator())
+        actions, _ = player.act(game, state, memory, generator())
+        return actions[0, 0].item()
 
     unseen = {first_action(cell) for cell in CELLS if max(cell) > 1}
     assert len(unseen) == 1

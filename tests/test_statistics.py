@@ -58,53 +58,46 @@ def test_iqm_is_the_trimmed_mean(runs):
 def test_bootstrap_of_two_runs_by_hand():
     """Means of two draws from {0, 1} are 0, 1/2, 1 with chances 1/4, 1/2, 1/4."""
     scores = np.array([0.0, 1.0])
-    narrow, wide = (
-        bootstrap(mean, scores, level, samples=2_000) for level in (0.4, 0.9)
-    )
+    narrow = bootstrap(mean, scores, 0.4, samples=2_000)
+    wide = bootstrap(mean, scores, 0.9, samples=2_000)
     assert (narrow.low, narrow.value, narrow.high) == (0.5, 0.5, 0.5)
     assert (wide.low, wide.value, wide.high) == (0.0, 0.5, 1.0)
 
 
 def test_half_interval_of_the_mean_is_two_thirds_of_a_standard_error_wide():
     scores = np.random.default_rng(0).normal(size=200)
-    low, high = bootstrap(mean, scores, 0.5, samples=4_000)[1:]
+    found = bootstrap(mean, scores, 0.5, samples=4_000)
     error = scores.std() / np.sqrt(200)
-    assert_allclose(
-        [low - scores.mean(), high - scores.mean()],
-        [-0.674 * error, 0.674 * error],
-        atol=0.05 * error,
-    )
+    ends = [found.low - scores.mean(), found.high - scores.mean()]
+    assert_allclose(ends, [-0.674 * error, 0.674 * error], atol=0.05 * error)
 
 
 @pytest.mark.parametrize(("level", "statistic"), [(0.5, mean), (0.9, iqm)])
 def test_coverage(level, statistic):
-    rng, trials = np.random.default_rng(1), 200
     # every column is an experiment of its own, around 0
-    scores = rng.normal(size=(30, trials))
-    low, high = bootstrap(statistic, scores, level, samples=500)[1:]
-    assert abs(((low < 0) & (high > 0)).mean() - level) < 0.1
+    scores = np.random.default_rng(1).normal(size=(30, 200))
+    found = bootstrap(statistic, scores, level, samples=500)
+    covered = (found.low < 0) & (found.high > 0)
+    assert abs(covered.mean() - level) < 0.1
 
 
 def test_bootstrap_is_reproducible_and_keeps_the_shape():
     scores = np.random.default_rng(2).normal(size=(5, 7, 2))
-    one, again, other = (
-        bootstrap(iqm, scores, 0.95, samples=200, seed=seed) for seed in (0, 0, 1)
-    )
-    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
-    assert not np.array_equal(one.low, other.low) and np.array_equal(
-        one.value, other.value
-    )
-    assert (
-        one.low.shape == (7, 2)
-        and (one.low < one.value).all()
-        and (one.value < one.high).all()
-    )
+    one = bootstrap(iqm, scores, 0.95, samples=200, seed=0)
+    again = bootstrap(iqm, scores, 0.95, samples=200, seed=0)
+    other = bootstrap(iqm, scores, 0.95, samples=200, seed=1)
+    for name in ("value", "low", "high"):
+        assert np.array_equal(getattr(one, name), getattr(again, name))
+    assert not np.array_equal(one.low, other.low)
+    assert np.array_equal(one.value, other.value)
+    assert one.low.shape == (7, 2)
+    assert (one.low < one.value).all()
+    assert (one.value < one.high).all()
 
 
 def test_one_run_has_no_width():
-    assert [
-        float(value) for value in bootstrap(mean, np.array([3.0]), 0.95, samples=10)
-    ] == [3.0, 3.0, 3.0]
+    found = bootstrap(mean, np.array([3.0]), 0.95, samples=10)
+    assert found.low == found.value == found.high == 3.0
 
 
 # --------------------------------------------------------------------------------
@@ -112,26 +105,22 @@ def test_one_run_has_no_width():
 
 
 def test_probability_of_improvement_by_hand():
-    """Game 1: 2 beats 1, ties with 2, and 3 beats both: 3.5 of 4. Game 2: 0 loses to 5
-    and 6, 9 beats both."""
-    ours, theirs = (
-        np.array([[2.0, 0.0], [3.0, 9.0]]),
-        np.array([[1.0, 5.0], [2.0, 6.0]]),
-    )
+    """3.5 of 4 in game 1, and 2 of 4 in game 2.
+
+    In game 1, 2 beats 1 and ties with 2, and 3 beats both. In game 2, 0 loses to 5 and
+    6, and 9 beats both.
+    """
+    ours = np.array([[2.0, 0.0], [3.0, 9.0]])
+    theirs = np.array([[1.0, 5.0], [2.0, 6.0]])
     assert probability_of_improvement(ours, theirs) == (3.5 / 4 + 2 / 4) / 2
-    assert (
-        probability_of_improvement(ours, theirs)
-        + probability_of_improvement(theirs, ours)
-        == 1
-    )
+    back = probability_of_improvement(theirs, ours)
+    assert probability_of_improvement(ours, theirs) + back == 1
 
 
 def test_rliable_agrees():
-    """Recorded from rliable in an environment of its own:
-    tests/data/rliable/make.py."""
-    recorded = json.loads(
-        (Path(__file__).parent / "data" / "rliable" / "recorded.json").read_text()
-    )
+    """Recorded from rliable in its own environment: tests/data/rliable/make.py."""
+    file = Path(__file__).parent / "data" / "rliable" / "recorded.json"
+    recorded = json.loads(file.read_text())
     tables = {name: np.array(table) for name, table in recorded["tables"].items()}
     for name, table in tables.items():
         interval = stratified(aggregate_iqm, table, samples=20_000)
@@ -147,24 +136,24 @@ def test_rliable_agrees():
 
 
 def test_runs_are_resampled_within_their_game():
-    """Games far apart: a resample that mixed them would show in the spread of the
-    mean."""
+    """Games far apart: a resample that mixed them would show in the spread."""
     scores = np.array([[0.0, 1000.0], [1.0, 1001.0]])
     seen = []
     stratified(lambda drawn: seen.append(drawn) or 0.0, scores, samples=500)
-    assert all(
-        (drawn[:, 0] < 2).all() and (drawn[:, 1] >= 1000).all() for drawn in seen
-    )
+    for drawn in seen:
+        assert (drawn[:, 0] < 2).all()
+        assert (drawn[:, 1] >= 1000).all()
     # both games independently
     assert len({tuple(drawn.ravel()) for drawn in seen[:-1]}) == 16
 
 
 def test_a_stratified_interval_never_changes_by_itself():
     scores = np.random.default_rng(3).normal(size=(5, 6))
-    one, two, other = (
-        stratified(aggregate_iqm, scores, samples=500, seed=seed) for seed in (0, 0, 1)
-    )
-    assert one == two and one != other
+    one = stratified(aggregate_iqm, scores, samples=500, seed=0)
+    again = stratified(aggregate_iqm, scores, samples=500, seed=0)
+    other = stratified(aggregate_iqm, scores, samples=500, seed=1)
+    assert one == again
+    assert one != other
 
 
 @pytest.mark.parametrize(
@@ -185,46 +174,45 @@ def test_tables_that_cannot_be_resampled(groups, level, told):
         stratified(lambda *drawn: 0.0, *groups, level=level)
 
 
-# -------------------------------------------------------------------------------- two
-# groups of runs
+# --------------------------------------------------------------------------------
+# two groups of runs
 
 
 def test_placements_are_those_of_all_orders():
     for m, n in ((1, 1), (2, 2), (3, 2), (3, 4)):
         counted = np.zeros(m * n + 1)
         for first in combinations(range(m + n), m):
-            counted[
-                sum(sum(a > b for b in range(m + n) if b not in first) for a in first)
-            ] += 1
+            second = [b for b in range(m + n) if b not in first]
+            above = sum(a > b for a in first for b in second)
+            counted[above] += 1
         np.testing.assert_array_equal(placements(m, n), counted)
 
 
 def test_shift_of_five_and_five_is_the_textbooks():
-    """Critical value 2 of U at 5 % two-sided (Mann & Whitney 1947): the third smallest
-    and third largest difference."""
-    ours, theirs = (
-        np.array([3.0, 1.0, 8.0, 6.0, 2.5]),
-        np.array([0.0, -2.0, 1.5, 0.4, -0.7]),
-    )
+    """Critical value 2 of U at 5 % two-sided (Mann & Whitney 1947).
+
+    So the interval goes from the third smallest to the third largest difference.
+    """
+    ours = np.array([3.0, 1.0, 8.0, 6.0, 2.5])
+    theirs = np.array([0.0, -2.0, 1.5, 0.4, -0.7])
     differences = sorted(a - b for a in ours for b in theirs)
     found = shift(ours, theirs)
-    assert (found.low, found.high) == (
-        differences[2],
-        differences[-3],
-    ) and found.value == np.median(differences)
+    assert found.low == differences[2]
+    assert found.high == differences[-3]
+    assert found.value == np.median(differences)
     assert found.coverage == pytest.approx(1 - 2 * 4 / 252)
 
 
 def test_shift_of_two_and_two_says_what_it_can_not():
-    """All four differences, and two thirds of certainty: two placements of six lie
-    outside."""
+    """All four differences, and two thirds of certainty: 2 of 6 orders lie outside."""
     found = shift(np.array([5.0, 7.0]), np.array([1.0, 2.0]))
     assert found == (4.5, 3.0, 6.0, pytest.approx(2 / 3))
     assert shift(np.array([1.0]), np.array([3.0])) == (-2.0, -2.0, -2.0, 0.0)
 
 
 def test_shift_covers_as_it_says():
-    rng, inside = np.random.default_rng(0), 0
+    rng = np.random.default_rng(0)
+    inside = 0
     for _ in range(2_000):
         found = shift(rng.exponential(size=5) + 2, rng.exponential(size=5))
         inside += found.low <= 2 <= found.high
@@ -237,7 +225,7 @@ def test_shift_covers_as_it_says():
 )
 def test_shift_refuses(groups, level, told):
     with pytest.raises(InvalidInputError, match=told):
-        shift(*map(np.array, groups), level)
+        shift(np.array(groups[0]), np.array(groups[1]), level)
 
 
 # --------------------------------------------------------------------------------
@@ -245,8 +233,7 @@ def test_shift_refuses(groups, level, told):
 
 
 def test_wilson_is_the_textbooks():
-    """Newcombe (1998), Interval estimation for the single proportion, table I, method
-    3."""
+    """Newcombe (1998), on the interval of one proportion, table I, no. 3."""
     for hits, runs, low, high in (
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
@@ -257,8 +244,7 @@ def test_wilson_is_the_textbooks():
 
 
 def test_share_difference_is_the_textbooks():
-    """Newcombe (1998), Interval estimation for the difference between independent
-    proportions, table II, method 10."""
+    """Newcombe (1998), on differences of independent proportions, table II, no. 10."""
     for ours, theirs, low, high in (
         ((56, 70), (48, 80), 0.0524, 0.3339),
         ((9, 10), (3, 10), 0.1705, 0.8090),
@@ -270,8 +256,7 @@ def test_share_difference_is_the_textbooks():
 
 
 def test_fisher_is_the_lady_tasting_tea():
-    """Fisher (1935): 3 of 4 cups right on either side by chance with 34 of 70; all four
-    with 2 of 70."""
+    """Fisher (1935): 3 of 4 cups by chance with 34 of 70, all four with 2 of 70."""
     assert fisher_exact(Share(3, 4), Share(1, 4)) == pytest.approx(34 / 70)
     assert fisher_exact(Share(4, 4), Share(0, 4)) == pytest.approx(2 / 70)
     assert fisher_exact(Share(0, 5), Share(0, 7)) == 1.0
@@ -291,8 +276,10 @@ def test_wilson_refuses(share, level, told):
 
 
 def test_trend_is_the_textbooks():
-    """Hollander and Wolfe (1973), piece-work with no, rough and exact information: J =
-    79 of 108, p = 0.02."""
+    """Hollander & Wolfe (1973), piece-work with more and more information.
+
+    J = 79 of 108, p = 0.02.
+    """
     pieces = np.array(
         [[40, 35, 38, 43, 44, 41], [38, 40, 47, 44, 40, 42], [48, 40, 45, 43, 46, 44]]
     )
@@ -303,8 +290,7 @@ def test_trend_is_the_textbooks():
 
 
 def test_trend_by_hand():
-    """Three groups of two that rise without overlap: one of the 90 ways of dealing six
-    runs to them."""
+    """Three groups of two that rise without overlap: one of 90 ways to deal them."""
     groups = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     rising = trend(*groups, shuffles=49_999)
     assert rising.share == 1.0
@@ -317,10 +303,9 @@ def test_trend_by_hand():
     ("sizes", "told"), [([1], r"\[1\]"), ([1, 0], r"\[1, 0\]"), ([], r"\[\]")]
 )
 def test_trend_refuses(sizes, told):
-    with pytest.raises(
-        InvalidInputError, match=rf"groups(?s:.*)at least two(?s:.*){told}"
-    ):
-        trend(*map(np.ones, sizes))
+    message = rf"groups(?s:.*)at least two(?s:.*){told}"
+    with pytest.raises(InvalidInputError, match=message):
+        trend(*[np.ones(size) for size in sizes])
 
 
 def test_one_more_run_is_inside_the_band_as_often_as_it_says():
@@ -330,9 +315,8 @@ def test_one_more_run_is_inside_the_band_as_often_as_it_says():
     assert band.coverage == pytest.approx(4 / 6)
     inside = (runs[5] >= band.low) & (runs[5] <= band.high)
     assert abs(inside.mean() - band.coverage) < 0.01
-    with pytest.raises(
-        InvalidInputError, match="scores: expected at least two runs, got 1"
-    ):
+    message = "scores: expected at least two runs, got 1"
+    with pytest.raises(InvalidInputError, match=message):
         prediction_band(runs[:1])
 
 
@@ -343,8 +327,7 @@ def test_mcnemar_by_hand():
 
 
 def test_interval_of_a_paired_difference_against_a_textbook():
-    """Fagerland, Lydersen & Laake (2017), Chapter 8, airway hyper-responsiveness: 1 and
-    7 of 21 pairs."""
+    """Fagerland, Lydersen & Laake (2017), Chapter 8: 1 and 7 of 21 pairs."""
     assert_allclose(paired_difference_bound(1, 7, 21, 0.975), -0.026, atol=5e-4)
     assert_allclose(-paired_difference_bound(7, 1, 21, 0.975), -0.517, atol=5e-4)
 
@@ -365,15 +348,16 @@ def test_holm_by_hand():
 
 
 def test_trend_of_shares_against_a_textbook():
-    """SAS/STAT, PROC FREQ, Example "Cochran-Armitage Trend Test": adverse events at
-    five doses, Z = 4.7918."""
+    """SAS/STAT, PROC FREQ, Example "Cochran-Armitage Trend Test": Z = 4.7918."""
     shown, patients = np.array([6, 7, 9, 14, 23]), np.array([32, 33, 32, 32, 32])
     assert_allclose(cochran_armitage(shown, patients, np.arange(5)), 4.7918, atol=5e-5)
 
 
 def test_trend_within_seeds():
-    """Three seeds that all show the trait in the last of three groups alone: 2 of 27
-    deals are as extreme."""
+    """Three seeds show the trait in the last of three groups alone.
+
+    Of 27 deals 2 are as extreme.
+    """
     shown = np.array([[0, 0, 1]] * 3)
     assert_allclose(
         paired_trend(shown, np.arange(3), shuffles=20_000), 2 / 27, atol=0.01

@@ -92,6 +92,9 @@ class TableAgent(nn.Module):
         self.hidden_size = config.hidden_size
         self.values = nn.Parameter(0.1 * torch.randn(spec.n_agents, spec.n_actions))
 
+    def inputs(self, episodes: Episodes) -> None:
+        """Nothing: a table reads nothing."""
+
     def unroll(
         self, episodes: Episodes, inputs: Any = None
     ) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:

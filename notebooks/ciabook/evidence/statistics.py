@@ -223,7 +223,7 @@ def placements(m: int, n: int) -> ndarray:
         n: runs of the second group.
 
     Returns:
-        [m n + 1]: in how many orders 0, 1, ..., m n pairs have the run of the first
+        An array [m n + 1], in how many orders 0, 1, ..., m n pairs have the run of the first
         group above that of the second.
     """
     ways = np.zeros((m + 1, n + 1, m * n + 1))

@@ -244,7 +244,7 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
         device: "cpu" or "cuda".
 
     Returns:
-        The exit code: 0 where all of them are done.
+        The exit code, which is 0 where all of them are done.
     """
     if all(standing(entry, results).state == "done" for entry in entries):
         return 0
