@@ -216,7 +216,7 @@ def test_rows_are_compared_and_not_only_their_numbers(monkeypatch):
     x = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(10, 1)
     assert len(unique_rows(x).rows) == 2
     assert len(unique_rows(torch.full((10, 2), torch.nan)).rows) == 10
-    ones = lambda size: torch.ones(size, 2)  # noqa: E731
+    ones = lambda size: np.ones((size, 2), np.float32)  # noqa: E731
     monkeypatch.setattr(ciacore.fast.unique_rows, "multipliers", ones)
     assert len(unique_rows(x).rows) == 20
 

@@ -65,7 +65,8 @@ def unique_rows(x: Shaped[Tensor, "... F"]) -> UniqueRows:
     rows = x.reshape(-1, x.shape[-1])
     if len(rows) and on_cpu(x) and switch.on():
         entries = rows.detach().numpy()
-        sums = (rows.detach().float() @ multipliers(x.shape[-1])).numpy()
+        factors = torch.from_numpy(multipliers(x.shape[-1]))
+        sums = (rows.detach().float() @ factors).numpy()
         keys = sums.view(np.int64).ravel()  # both sums of a row as one number
         different, index = np.unique(keys, return_inverse=True)
         place = np.empty(len(different), np.int64)
@@ -80,7 +81,7 @@ def unique_rows(x: Shaped[Tensor, "... F"]) -> UniqueRows:
 
 
 @lru_cache
-def multipliers(size: int) -> Float[Tensor, "F 2"]:
+def multipliers(size: int) -> Float[np.ndarray, "F 2"]:
     """Numbers between 0 and 1, such that hardly two sums of a few of them are alike."""
-    roots = torch.arange(1, 2 * size + 1).double().sqrt()
-    return (roots * 1.618033988749895).frac().float().view(size, 2)
+    multiples = np.sqrt(np.arange(1.0, 2 * size + 1)) * 1.618033988749895
+    return np.modf(multiples)[0].astype(np.float32).reshape(size, 2)

@@ -130,9 +130,8 @@ def tabulate(size: int) -> Tables:
     )
 
 
-@cache
 def tabulate_in_torch(size: int, device: torch.device) -> Tables:
-    """The tables of a board as tensors; they are made once and must not be written to.
+    """The tables of a board as tensors.
 
     Args:
         size: cells per side of the board.
@@ -216,6 +215,7 @@ class Turn(Checked):
         self.name = "turn_units" if units else "turn"
         self.size = size
         self.units = units
+        self._in_torch: dict[torch.device, Tables] = {}  # made where they are needed
         self.spec = Spec(
             n_agents=2,
             n_actions=N_ACTIONS,
@@ -227,6 +227,10 @@ class Turn(Checked):
             ends_early=False,
             in_numpy=True,
         )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the tensors, which another process makes where it needs them."""
+        return {**self.__dict__, "_in_torch": {}}
 
     def reset(self, n_games: int, rng: Generator) -> TurnState:
         """N fresh boards: the agents in opposite corners, agent 0 free.
@@ -377,7 +381,9 @@ class Turn(Checked):
         """The tables in numpy or torch, and on the device, of an array."""
         if isinstance(like, np.ndarray):
             return tabulate(self.size)
-        return tabulate_in_torch(self.size, like.device)
+        if like.device not in self._in_torch:
+            self._in_torch[like.device] = tabulate_in_torch(self.size, like.device)
+        return self._in_torch[like.device]
 
     def _new_apple(self, n_games: int, rng: Generator) -> Int[Array, "N"]:
         """A random cell for each board."""

@@ -223,8 +223,8 @@ def placements(m: int, n: int) -> ndarray:
         n: runs of the second group.
 
     Returns:
-        An array [m n + 1], in how many orders 0, 1, ..., m n pairs have the run of the first
-        group above that of the second.
+        An array [m n + 1], in how many orders 0, 1, ..., m n pairs have the run of the
+        first group above that of the second.
     """
     ways = np.zeros((m + 1, n + 1, m * n + 1))
     ways[:, 0, 0] = 1
