@@ -176,7 +176,7 @@ class Program:
     def observation(self, _: Any, response: Any) -> None:
         response.observation.game_loop = self.battle.ticks
         for unit, _ in self.battle.units.values():
-            response.observation.raw_data.units.append(unit)
+            response.observation.raw_data.units.add().CopyFrom(unit)
 
     def action(self, request: Any, response: Any) -> None:
         for each in request.actions:
