@@ -267,7 +267,7 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Explorer(Protocol):
-    """How a method plays: EXPLORERS[name](spec, config, auxiliaries)."""
+    """How a method plays, made from (spec, config, auxiliaries)."""
 
     context_size: int  # Z, of the latent that it gives to the agents; 0 for most
 
@@ -280,7 +280,7 @@ class Explorer(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What is regressed on which target. A module: OBJECTIVES[name](spec, config)."""
+    """What is regressed on which target. A module made from (spec, config)."""
 
     def greedy_values(
         self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
@@ -293,7 +293,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Term(Protocol):
-    """A loss added to the objective's. A module: TERMS[name](spec, config)."""
+    """A loss added to the objective's. A module made from (spec, config)."""
 
     # its weight: a number, or a function of the env steps of training so far
     coefficient: float | Callable[[Tensor], Tensor]
