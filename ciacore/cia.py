@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ciacore.config import Config
 from ciacore.credits import credits_at
 from ciacore.losses import in_batch
-from ciacore.types import Forward, Spec, refuse
+from ciacore.types import Forward, PaddedSteps, Spec, refuse
 
 
 def similarities(
@@ -80,22 +80,35 @@ def cc_loss(
 
 
 def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
-    """The credits the losses look at.
+    """The credits of whole episodes, as the losses look at them.
 
     Args:
         record: the online pass.
         config: names the derivative, the gradient path and the padding.
     """
+    weights = record.steps.by_episode(record.weights)
+    if config.credit_padding == "masked":
+        credits = record.steps.by_episode(credits_of(record, config))
+        return credits * weights.unsqueeze(-1)
+    credits = record.every_step(lambda steps: credits_of(steps, config))
+    return credits * in_batch(weights).unsqueeze(-1)
+
+
+def credits_of(
+    record: Forward | PaddedSteps, config: Config
+) -> Float[Tensor, "... K"]:
+    """The credits of single steps.
+
+    Args:
+        record: the online pass, or what was left out of it.
+        config: names the derivative and the gradient path.
+    """
     utilities = record.utilities
     if config.credit_detach:
         utilities = utilities._replace(chosen=utilities.chosen.detach())
     if config.credit_derivative == "published":
-        credits = record.mixing.credits(utilities, derivative="published")
-    else:
-        credits = credits_at(record.mixing, utilities, create_graph=True)
-    if config.credit_padding == "masked":
-        return credits * record.weights.unsqueeze(-1)
-    return credits * in_batch(record.weights).unsqueeze(-1)
+        return record.mixing.credits(utilities, derivative="published")
+    return credits_at(record.mixing, utilities, create_graph=True)
 
 
 def uniform_parameter(spec: Spec, *shape: int) -> nn.Parameter:
@@ -121,6 +134,7 @@ class CIA(nn.Module):
         super().__init__()
         self.config = config
         self.coefficient = config.cia_coefficient
+        self.looks_at_padding = config.credit_padding == "published"
         self.identities = uniform_parameter(spec, spec.n_agents, spec.horizon)
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
@@ -140,6 +154,7 @@ class CC(nn.Module):
         super().__init__()
         self.config = config
         self.coefficient = config.cia_coefficient
+        self.looks_at_padding = config.credit_padding == "published"
         self.identities = uniform_parameter(spec, spec.n_agents, spec.horizon)
         self.bias = uniform_parameter(spec, spec.n_agents)
 

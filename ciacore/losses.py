@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -54,27 +56,36 @@ def utilities_of(
 
 
 def td_targets(
-    rewards: Float[Tensor, "B T"],
-    discounts: Float[Tensor, "B T"],
-    next_values: Float[Tensor, "B T"],
-) -> Float[Tensor, "B T"]:
+    rewards: Float[Tensor, "..."],
+    discounts: Float[Tensor, "..."],
+    next_values: Float[Tensor, "..."],
+) -> Float[Tensor, "..."]:
     """y = r + discount · Q_tot(s', u'), without gradient (Liu et al. 2023, Eq. 1).
 
     Args:
-        rewards: [B, T].
-        discounts: [B, T] gamma, and 0 at an end.
-        next_values: [B, T] of the target networks, at t + 1.
+        rewards: [...] of steps.
+        discounts: [...] gamma, and 0 at an end.
+        next_values: [...] of the target networks, at t + 1.
     """
     return (rewards + discounts * next_values).detach()
 
 
-def mixer_states(episodes: Episodes) -> Float[Tensor, "B slots SZ"]:
-    """What the mixers read at every slot: the state, and the latent if there is one."""
-    states, context = episodes.states.float(), episodes.context
+def mixer_states(
+    episodes: Episodes, steps: Any = None
+) -> Float[Tensor, "*slots SZ"]:
+    """What the mixers read at every slot: the state, and the latent if there is one.
+
+    Args:
+        episodes: B of them.
+        steps: `RealSteps` leaves padding out; every slot of every episode by default.
+    """
+    states, context = episodes.states, episodes.context
+    context = context.unsqueeze(1).expand(-1, states.shape[1], -1)
+    if steps is not None:
+        states, context = steps.of_slots(states), steps.of_slots(context)
     if context.shape[-1] == 0:
-        return states
-    at_every_slot = context.unsqueeze(1).expand(-1, states.shape[1], -1)
-    return torch.cat([states, at_every_slot], dim=-1)
+        return states.float()
+    return torch.cat([states.float(), context], dim=-1)
 
 
 def in_batch(weights: Float[Tensor, "B T"]) -> Bool[Tensor, "T"]:
@@ -83,28 +94,28 @@ def in_batch(weights: Float[Tensor, "B T"]) -> Bool[Tensor, "T"]:
 
 
 def weighted_mean(
-    values: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]
+    values: Float[Tensor, "..."], weights: Float[Tensor, "..."]
 ) -> Float[Tensor, ""]:
     """sum(weights · values) / sum(weights).
 
     Args:
-        values: [B, T].
-        weights: [B, T] 1 for a real step, 0 for padding.
+        values: [...] of steps.
+        weights: [...] 1 for a real step, 0 for padding.
     """
     return (weights * values).sum() / weights.sum()
 
 
 def td_loss(
-    q_tot: Float[Tensor, "B T"],
-    targets: Float[Tensor, "B T"],
-    weights: Float[Tensor, "B T"],
+    q_tot: Float[Tensor, "..."],
+    targets: Float[Tensor, "..."],
+    weights: Float[Tensor, "..."],
 ) -> Float[Tensor, ""]:
     """L_TD = mean over real steps of (Q_tot - y)² (Liu et al. 2023, Eq. 1).
 
     Args:
-        q_tot: [B, T].
-        targets: [B, T] y.
-        weights: [B, T] 1 for a real step, 0 for padding.
+        q_tot: [...] of steps.
+        targets: [...] y.
+        weights: [...] 1 for a real step, 0 for padding.
     """
     return weighted_mean((q_tot - targets) ** 2, weights)
 

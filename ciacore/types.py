@@ -158,11 +158,17 @@ STEP_FIELDS = ("actions", "rewards", "discounts", "weights")  # T long
 
 
 class Batch(NamedTuple):
-    """Episodes to learn from, as online and target networks read them."""
+    """Episodes to learn from, as online and target networks read them.
+
+    `*slots` stands for the axes B and T+1, or for one axis of all real slots, where
+    padding is left out (`ciacore.fast.steps`).
+    """
 
     episodes: Episodes
+    steps: Any  # AllSteps or RealSteps: which steps are computed
     inputs: Any  # of the agents, as `Agent.inputs` makes them
-    states: Float[Tensor, "B T+1 SZ"]  # of the mixers: state and context
+    states: Float[Tensor, "*slots SZ"]  # of the mixers: state and context
+    available: Bool[Tensor, "*slots K A"]
 
 
 # mixers
@@ -188,25 +194,62 @@ Mixer = Callable[[Utilities, Tensor], Mixed]  # (utilities, state)
 Mixing = Callable[[Utilities], Mixed]  # a mixer at given states
 
 
+class PaddedSteps(NamedTuple):
+    """What the online networks say of steps after an episode's end, as published.
+
+    Only where padding is left out, and a loss looks at it all the same.
+    """
+
+    utilities: Utilities  # of the actions recorded there, [P, K]
+    mixing: Mixing  # the online mixer at what stands in padding
+    penalty: Float[Tensor, "..."]
+    weights: Float[Tensor, "P"]  # 0
+    by_episode: Callable[[Tensor], Tensor]  # [P, ...] -> [B, T, ...], zeros elsewhere
+
+
 class Forward(NamedTuple):
-    """One online pass over a batch, with everything a loss may want to look at."""
+    """One online pass over a batch, with everything a loss may want to look at.
+
+    `...` stands for the axes B and T of all steps; or for one axis of the real steps,
+    where padding is left out. `steps` leads from one to the other:
+    `steps.by_episode(x)` is [B, T, ...] of what was computed of the steps,
+    `steps.before(x)` the slot before each step, `steps.of_slots(field)` the slots of a
+    field of the episodes.
+    """
 
     episodes: Episodes
-    action_values: Float[Tensor, "B T+1 K A"]  # Q_k(tau_k, .) of the online agents
-    hidden: Float[Tensor, "B T+1 K H"]  # their recurrent states, after each slot
-    greedy: Int[Tensor, "B T+1 K"]  # the actions that the target's values are taken at
-    utilities: Utilities  # of the actions taken, t = 0..T-1
-    states: Float[Tensor, "B T S+Z"]  # what the mixer reads: state and context
+    steps: Any  # AllSteps or RealSteps, of ciacore.fast.steps
+    action_values: Float[Tensor, "*slots K A"]  # Q_k(tau_k, .) of the online agents
+    hidden: Float[Tensor, "*slots K H"]  # their recurrent states, after each slot
+    available: Bool[Tensor, "*slots K A"]
+    # the actions that the target's values are taken at
+    greedy: Int[Tensor, "*slots K"]
+    utilities: Utilities  # of the actions taken, before each step
+    states: Float[Tensor, "... SZ"]  # what the mixer reads: state and context
     mixing: Mixing  # the online mixer at these states: q_tot = mixing(utilities).q_tot
-    q_tot: Float[Tensor, "B T"]
+    q_tot: Float[Tensor, "..."]
     penalty: Float[Tensor, "..."]
     # the target networks' joint value of the greedy actions, without gradient
-    greedy_values: Float[Tensor, "B T+1"]
-    targets: Float[Tensor, "B T"]  # y, without gradient
-    weights: Float[Tensor, "B T"]
+    greedy_values: Float[Tensor, "*slots"]
+    targets: Float[Tensor, "..."]  # y, without gradient
+    weights: Float[Tensor, "..."]
+    padding: tuple[PaddedSteps, ...] = ()  # what was left out, where a loss looks at it
     mixer: Any = None  # the online mixer: a module
     env_steps: Float[Tensor, ""] | float = 0.0  # of training so far
     rng: torch.Generator | None = None  # for what is random in a loss
+
+    def every_step(
+        self, quantity: Callable[[Any], Tensor]
+    ) -> Float[Tensor, "B T ..."]:
+        """A quantity of every step of the batch, after an episode's end too.
+
+        Args:
+            quantity: of a `Forward` or of `PaddedSteps`: [..., features].
+        """
+        found = self.steps.by_episode(quantity(self))
+        for padded in self.padding:
+            found = found + padded.by_episode(quantity(padded))
+        return found
 
 
 # the parts of a method: each slot of Config names one
@@ -239,13 +282,21 @@ class Agent(Protocol):
     While playing it is a `Player`, too; this is what learning asks of it.
     """
 
-    def inputs(self, episodes: Episodes) -> Any:
+    def inputs(self, episodes: Episodes, steps: Any = None) -> Any:
         """What the network reads along episodes, made once for online and target."""
 
     def unroll(
         self, episodes: Episodes, inputs: Any = None
-    ) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
+    ) -> tuple[Float[Tensor, "*slots K A"], Float[Tensor, "*slots K H"]]:
         """Action values and hidden states along whole episodes, T+1 slots."""
+
+    def without_input(
+        self,
+        hidden: Float[Tensor, "E K H"],
+        actions: Int[Tensor, "E K"],
+        counts: list[int],
+    ) -> Float[Tensor, "P K A"]:
+        """Action values of agents that go on though nothing is there to be seen."""
 
 
 @runtime_checkable
@@ -283,8 +334,8 @@ class Objective(Protocol):
     """What is regressed on which target. A module made from (spec, config)."""
 
     def greedy_values(
-        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
-    ) -> Float[Tensor, "B slots"]:
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "*slots K"]
+    ) -> Float[Tensor, "*slots"]:
         """The joint value of the greedy actions; asked of the target networks."""
 
     def __call__(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
@@ -298,6 +349,8 @@ class Term(Protocol):
     # its weight: a number, or a function of the env steps of training so far
     coefficient: float | Callable[[Tensor], Tensor]
     needs_closed_form: bool  # True: works only with a mixer that has `credits`
+    # True (if there is such an attribute): looks at steps after an episode's end, too
+    # looks_at_padding: bool = False
 
     def __call__(self, record: Forward) -> Float[Tensor, ""]:
         """The loss of one update."""

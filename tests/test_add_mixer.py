@@ -15,7 +15,7 @@ from torch.testing import assert_close
 import ciacore.methods
 import ciacore.mixers
 from ciacore import METHODS, MIXERS, train
-from ciacore.cia import temporal_credits
+from ciacore.cia import credits_of
 from ciacore.config import Config
 from ciacore.credits import credits
 from ciacore.games import Turn
@@ -110,7 +110,7 @@ def test_the_page_s_loss_term_fades(monkeypatch):
         "Spec": Spec,
         "Tensor": Tensor,
         "nn": nn,
-        "temporal_credits": temporal_credits,
+        "credits_of": credits_of,
         "weighted_mean": weighted_mean,
     }
     exec(shown("class EqualCredits"), names)

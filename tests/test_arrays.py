@@ -189,7 +189,7 @@ def test_the_written_out_gru_by_finite_differences():
 
 
 def test_rows_that_repeat_are_found_and_put_back():
-    few = torch.randn(5, 7, generator=rng(0))
+    few = torch.randint(9, (5, 7), generator=rng(0)).float()
     index = torch.randint(5, (20, 3), generator=rng(1))
     found = unique_rows(few[index])
     assert len(found.rows) == 5 and found.index.shape == (20, 3)
@@ -205,8 +205,20 @@ def test_rows_in_bytes_and_a_single_row():
     assert unique_rows(torch.ones(0, 4)).rows.shape == (0, 4)
 
 
+def test_rows_of_measured_quantities_are_not_searched():
+    x = torch.randn(2, 3, generator=rng(0)).repeat(10, 1)
+    found = unique_rows(x)
+    assert len(found.rows) == 20 and torch.equal(found.gather(found.rows), x)
+
+
+def test_a_row_that_was_expanded_is_one_row():
+    x = torch.randn(1, 3, generator=rng(0)).expand(10, -1)
+    found = unique_rows(x)
+    assert len(found.rows) == 1 and torch.equal(found.gather(found.rows), x)
+
+
 def test_rows_of_which_most_differ_stay_as_they_are():
-    x = torch.randn(6, 4, 3, generator=rng(0))
+    x = torch.randint(99, (6, 4, 3), generator=rng(0))
     found = unique_rows(x)
     assert len(found.rows) == 24 and torch.equal(found.gather(found.rows), x)
 
@@ -228,7 +240,7 @@ def test_gradients_through_rows_that_repeat_are_those_of_every_row():
     ours = learner(config, game.spec)
     policy = EpsilonGreedy(ours.online["agent"], 1.0)
     episodes = play(game, policy, 8, rng(), 0.99)
-    assert len(ours.online["agent"].inputs(episodes).rows) < 8 * 21
+    assert len(ours.online["agent"].inputs(episodes).once.rows) < 8 * 21
 
     def gradients():
         record = ours.forward(episodes)
@@ -238,6 +250,6 @@ def test_gradients_through_rows_that_repeat_are_those_of_every_row():
 
     found = gradients()
     with none_repeat():
-        assert len(ours.online["agent"].inputs(episodes).rows) == 8 * 21 * 2
+        assert len(ours.online["agent"].inputs(episodes).once.rows) == 8 * 21 * 2
         for mine, expected in zip(found, gradients(), strict=True):
             assert_close(mine, expected, rtol=1e-4, atol=1e-6)

@@ -44,7 +44,7 @@ def test_operations_counted_by_torch_and_by_hand_agree():
     with row_by_row():
         everything = methods.flops(training, batch)
     assert everything == pytest.approx(counted.update(*sizes).flops, rel=0.02)
-    inputs = len(training.learner.online["agent"].inputs(batch).rows)
+    inputs = len(training.learner.online["agent"].inputs(batch).once.rows)
     states = len(unique_rows(mixer_states(batch)).rows)
     once = methods.flops(training, batch)
     assert once == pytest.approx(counted.update(*sizes, inputs, states).flops, rel=0.02)

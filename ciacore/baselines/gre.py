@@ -11,7 +11,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ciacore.cia import temporal_credits
+from ciacore.cia import credits_of
 from ciacore.config import Config
 from ciacore.losses import weighted_mean
 from ciacore.types import Forward, Spec
@@ -40,5 +40,5 @@ class GRE(nn.Module):
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
         """The mean entropy of the record's credits."""
-        entropy = credit_entropy(temporal_credits(record, self.config))
+        entropy = credit_entropy(credits_of(record, self.config))
         return weighted_mean(entropy, record.weights)

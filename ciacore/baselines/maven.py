@@ -102,12 +102,13 @@ class LatentInformation(nn.Module):
 
     def forward(self, record: Forward) -> Float[Tensor, ""]:
         """The cross-entropy over the record's real steps."""
-        episodes, context = record.episodes, record.episodes.context
-        behaviour = behaviours(record.action_values[:, :-1], episodes.available[:, :-1])
-        states = episodes.states[:, :-1].float()
+        steps, episodes = record.steps, record.episodes
+        before, context = steps.before, steps.of_episodes(episodes.context)
+        behaviour = behaviours(before(record.action_values), before(record.available))
+        states = before(steps.of_slots(episodes.states)).float()
         features = torch.cat([behaviour.flatten(-2), states], dim=-1)
         log_p = self.discriminator(features).log_softmax(-1)
-        cross_entropy = -(log_p * context.unsqueeze(1)).sum(-1)
+        cross_entropy = -(log_p * context).sum(-1)
         return weighted_mean(cross_entropy, record.weights)
 
 

@@ -56,42 +56,43 @@ class QTRAN(nn.Module):
 
     def joint(
         self,
-        states: Float[Tensor, "B slots S"],
-        hidden: Float[Tensor, "B slots K H"],
-        actions: Int[Tensor, "B slots K"],
-    ) -> Float[Tensor, "B slots"]:
+        states: Float[Tensor, "... S"],
+        hidden: Float[Tensor, "... K H"],
+        actions: Int[Tensor, "... K"],
+    ) -> Float[Tensor, "..."]:
         """J(s, h, u) = f([s, sum_k e([h_k, u_k])]).
 
         Args:
-            states: [B, slots, S].
-            hidden: [B, slots, K, H] of the agents.
-            actions: [B, slots, K].
+            states: [..., S].
+            hidden: [..., K, H] of the agents.
+            actions: [..., K].
         """
         one_hot = F.one_hot(actions, self.n_actions).float()
         encoded = self.action_encoding(torch.cat([hidden, one_hot], dim=-1)).sum(-2)
         return self.joint_q(torch.cat([states, encoded], dim=-1)).squeeze(-1)
 
     def greedy_values(
-        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
-    ) -> Float[Tensor, "B slots"]:
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "*slots K"]
+    ) -> Float[Tensor, "*slots"]:
         """J of the greedy actions.
 
         Args:
             agent: the target agent.
             mixer: the target mixer; it is not asked.
             batch: the episodes, as the networks read them.
-            greedy: [B, T+1, K] the actions.
+            greedy: [*slots, K] the actions.
         """
         _, hidden = agent.unroll(batch.episodes, batch.inputs)
         return self.joint(batch.states, hidden, greedy)
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         """The three losses of an online pass, by name."""
-        episodes, states = record.episodes, record.states
-        hidden, values = record.hidden[:, :-1], record.action_values[:, :-1]
-        available = episodes.available[:, :-1]
+        states, before = record.states, record.steps.before
+        hidden, values = before(record.hidden), before(record.action_values)
+        available = before(record.available)
         greedy = greedy_actions(values, available)
-        taken = self.joint(states, hidden, episodes.actions)
+        actions = record.steps.of_steps(record.episodes.actions)
+        taken = self.joint(states, hidden, actions)
         with torch.no_grad():
             best = self.joint(states, hidden, greedy)
         greedy_q_tot = record.mixing(utilities_of(values, greedy, available)).q_tot

@@ -123,9 +123,10 @@ class SCDS(Auxiliary):
             The mean losses of both predictors.
         """
         with torch.no_grad():
-            samples = self.samples(record.episodes, record.hidden)
+            hidden = record.steps.slots_by_episode(record.hidden)
+            samples = self.samples(record.episodes, hidden)
             samples = Samples(*(part.flatten(0, 2) for part in samples))
-            weights = record.weights.unsqueeze(-1)
+            weights = record.steps.by_episode(record.weights).unsqueeze(-1)
             weights = weights.expand(-1, -1, len(self.identity)).flatten()
             keys = torch.rand(len(weights), generator=rng, device=weights.device)
             order = keys.argsort()

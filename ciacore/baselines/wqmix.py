@@ -55,26 +55,28 @@ class Weighted(nn.Module):
         self.central_mixer = Central(spec, config)
 
     def greedy_values(
-        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
-    ) -> Float[Tensor, "B slots"]:
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "*slots K"]
+    ) -> Float[Tensor, "*slots"]:
         """Q* of the greedy actions.
 
         Args:
             agent: the target agent; it is not asked.
             mixer: the target mixer; it is not asked.
             batch: the episodes, as the networks read them.
-            greedy: [B, T+1, K] the actions.
+            greedy: [*slots, K] the actions.
         """
         values, _ = self.central_agent.unroll(batch.episodes, batch.inputs)
-        utilities = utilities_of(values, greedy, batch.episodes.available)
+        utilities = utilities_of(values, greedy, batch.available)
         return self.central_mixer(utilities, batch.states).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         """Both losses of an online pass, by name."""
-        episodes = record.episodes
-        values, _ = self.central_agent.unroll(episodes)
-        available = episodes.available[:, :-1]
-        taken = utilities_of(values[:, :-1], episodes.actions, available)
+        episodes, steps = record.episodes, record.steps
+        inputs = self.central_agent.inputs(episodes, steps)
+        values, _ = self.central_agent.unroll(episodes, inputs)
+        actions = steps.of_steps(episodes.actions)
+        available = steps.before(record.available)
+        taken = utilities_of(steps.before(values), actions, available)
         central = self.central_mixer(taken, record.states).q_tot
         with torch.no_grad():
             w = torch.where(self.weighting(record), 1.0, self.alpha)
@@ -86,7 +88,7 @@ class Weighted(nn.Module):
         }
 
 
-def optimistic(record: Forward) -> Bool[Tensor, "B T"]:
+def optimistic(record: Forward) -> Bool[Tensor, "..."]:
     """OW-QMIX: the steps whose joint action is worth more than Q_tot says.
 
     (Rashid et al. 2020, Eq. 9.)
@@ -94,13 +96,15 @@ def optimistic(record: Forward) -> Bool[Tensor, "B T"]:
     return record.q_tot < record.targets
 
 
-def central(record: Forward) -> Bool[Tensor, "B T"]:
+def central(record: Forward) -> Bool[Tensor, "..."]:
     """CW-QMIX: the steps whose joint action is greedy, or better than the greedy one.
 
     (Rashid et al. 2020, Eq. 10.)
     """
-    is_greedy = (record.episodes.actions == record.greedy[:, :-1]).all(-1)
-    return is_greedy | (record.targets > record.greedy_values[:, :-1])
+    steps = record.steps
+    actions = steps.of_steps(record.episodes.actions)
+    is_greedy = (actions == steps.before(record.greedy)).all(-1)
+    return is_greedy | (record.targets > steps.before(record.greedy_values))
 
 
 WEIGHTINGS = {"optimistic": optimistic, "central": central}

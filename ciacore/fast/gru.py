@@ -19,39 +19,29 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ciacore.fast import switch
+from ciacore.fast.ragged_gru import HALVES, along_real_slots, gates
+from ciacore.fast.steps import RealSteps, Steps
 from ciacore.fast.unique_rows import UniqueRows, on_cpu
 
-# A factor for n, r, z, m, since sigmoid(v) = 1/2 + 1/2 tanh(v/2).
-HALVES = torch.tensor([1.0, 0.5, 0.5, 1.0])[:, None, None]
-
-
 def gru_along(
-    gru: nn.GRU, x: Float[Tensor, "D I"], inputs: UniqueRows
-) -> Float[Tensor, "T R H"]:
+    gru: nn.GRU, x: Float[Tensor, "D I"], inputs: UniqueRows, steps: Steps
+) -> Float[Tensor, "*slots R H"]:
     """The hidden states h_1 .. h_T of a GRU from h_0 = 0.
 
     Args:
         gru: one layer, I inputs, H hidden units.
         x: [D, I] what it reads, each different row once.
         inputs: where the rows stand: at step t row r reads x[inputs.index[t, r]].
+        steps: `RealSteps` where only real slots are computed.
+
+    Returns:
+        [T, R, H], or [S, H] of the rows of all real slots.
     """
+    if isinstance(steps, RealSteps):
+        return along_real_slots(gru, inputs.gather(x), steps)
     if on_cpu(x) and switch.on():
         return GRUSequence.apply(x, inputs.index, *gates(gru))
     return gru(inputs.gather(x))[0]
-
-
-def gates(gru: nn.GRU) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The weights of a GRU as `GRUSequence` names them: w, b, u and c.
-
-    torch stacks the gates as r, z, n. The bias of the recurrent part of n stays apart,
-    as the reset gate multiplies it.
-    """
-    w = gru.weight_ih_l0.unflatten(0, (3, -1))
-    u = gru.weight_hh_l0.unflatten(0, (3, -1))
-    b = gru.bias_ih_l0.unflatten(0, (3, -1))
-    c = gru.bias_hh_l0.unflatten(0, (3, -1))
-    n_first = w.roll(1, 0)
-    return n_first, torch.stack([b[2], b[0] + c[0], b[1] + c[1]]), u, c[2]
 
 
 class GRUSequence(Function):

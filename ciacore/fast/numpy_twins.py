@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from ciacore.fast import switch
-from ciacore.fast.gru import HALVES, gates
+from ciacore.fast.ragged_gru import HALVES, gates
 
 
 class Twin(NamedTuple):

@@ -2,7 +2,8 @@
 
 On a CPU the layers that look at single steps (the agents' first, those that write a
 mixer's weights) see different rows alone. Elsewhere, and where few rows repeat, every
-row is its own.
+row is its own. Rows of whole numbers repeat (Turn's cells and flags); rows of measured
+quantities hardly ever do (a battle's distances), and are not searched.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from ciacore.fast import switch
 
 FEW = 0.5  # the share of different rows up to which it pays to look them up
+SAMPLE = 64  # rows that say whether a tensor holds whole numbers
 
 
 class UniqueRows(NamedTuple):
@@ -62,8 +64,11 @@ def unique_rows(x: Shaped[Tensor, "... F"]) -> UniqueRows:
 
     Rows are told apart by two sums of their entries, and compared to make sure.
     """
+    if is_one_row(x):
+        same_row = torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device)
+        return UniqueRows(x[(0,) * (x.dim() - 1)].unsqueeze(0), same_row)
     rows = x.reshape(-1, x.shape[-1])
-    if len(rows) and on_cpu(x) and switch.on():
+    if len(rows) and on_cpu(x) and switch.on() and may_repeat(rows):
         entries = rows.detach().numpy()
         factors = torch.from_numpy(multipliers(x.shape[-1]))
         sums = (rows.detach().float() @ factors).numpy()
@@ -78,6 +83,19 @@ def unique_rows(x: Shaped[Tensor, "... F"]) -> UniqueRows:
                 return UniqueRows(first, torch.from_numpy(index).view(x.shape[:-1]))
     every = torch.arange(len(rows), device=x.device).view(x.shape[:-1])
     return UniqueRows(rows, every)
+
+
+def is_one_row(x: Shaped[Tensor, "... F"]) -> bool:
+    """Whether a tensor is a single row that was expanded."""
+    return x.numel() > x.shape[-1] and not any(x.stride()[:-1])
+
+
+def may_repeat(rows: Shaped[Tensor, "D F"]) -> bool:
+    """Whether rows are worth searching: their first ones hold whole numbers alone."""
+    if not rows.is_floating_point():
+        return True
+    sample = rows[:SAMPLE].detach()
+    return bool((sample == sample.round()).all())
 
 
 @lru_cache

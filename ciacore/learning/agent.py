@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,17 @@ from torch import Tensor, nn
 from ciacore.config import Config
 from ciacore.fast import numpy_twins
 from ciacore.fast.gru import gru_along
+from ciacore.fast.ragged_gru import go_on
+from ciacore.fast.steps import AllSteps, RealSteps, Steps
 from ciacore.fast.unique_rows import UniqueRows, unique_rows
 from ciacore.types import Episodes, Spec
+
+
+class Inputs(NamedTuple):
+    """What the agents read along episodes."""
+
+    once: UniqueRows  # each different row of [T+1, B·K, I]; or of [R·K, I], of the real slots alone
+    steps: Steps
 
 
 class RecurrentAgent(nn.Module):
@@ -42,29 +51,73 @@ class RecurrentAgent(nn.Module):
         self.register_buffer("choices", torch.eye(spec.n_actions), persistent=False)
 
     def unroll(
-        self, episodes: Episodes, inputs: UniqueRows | None = None
-    ) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
-        """Action values and hidden states along whole episodes, T+1 slots.
+        self, episodes: Episodes, inputs: Inputs | None = None
+    ) -> tuple[Float[Tensor, "*slots K A"], Float[Tensor, "*slots K H"]]:
+        """Action values and hidden states along whole episodes.
 
         Args:
             episodes: B of them.
             inputs: what `inputs(episodes)` gives, where it is known already.
+
+        Returns:
+            Both of every slot, [B, T+1, K, ...]; of the real slots alone where the
+            inputs are.
         """
         inputs = inputs or self.inputs(episodes)
-        x = F.relu(self.fc_in(inputs.rows.float()))
-        hidden = gru_along(self.gru, x, inputs)  # [slots, B·K, H]
-        hidden = hidden.unflatten(1, (-1, self.spec.n_agents))
+        steps = inputs.steps
+        x = F.relu(self.fc_in(inputs.once.rows.float()))
+        hidden = gru_along(self.gru, x, inputs.once, steps)
+        hidden = hidden.unflatten(-2, (-1, self.spec.n_agents))
+        if episodes.context.shape[-1] > 0 and isinstance(steps, RealSteps):
+            # a head that follows latents reads whole episodes
+            whole = steps.slots_by_episode(hidden).transpose(0, 1)
+            values = self.fc_out(whole, episodes.context).transpose(0, 1)
+            return steps.of_slots(values), hidden
         values = self.fc_out(hidden, episodes.context)
-        return values.transpose(0, 1), hidden.transpose(0, 1)
+        return steps.episodes_first(values), steps.episodes_first(hidden)
 
-    def inputs(self, episodes: Episodes) -> UniqueRows:
-        """[o_k, last action of k, one-hot k] at every slot: rows of [slots, B·K, I].
+    def inputs(self, episodes: Episodes, steps: Steps | None = None) -> Inputs:
+        """[o_k, last action of k, one-hot k] at every slot.
 
         They keep the type that stores observations.
+
+        Args:
+            episodes: B of them.
+            steps: `RealSteps` leaves padding out; every slot is read by default.
         """
-        observations = episodes.observations.transpose(0, 1).contiguous()
-        last_actions = self.last_actions(episodes).transpose(0, 1).contiguous()
-        return unique_rows(self.join(observations, last_actions).flatten(1, 2))
+        steps = steps or AllSteps()
+        observations = steps.time_first(episodes.observations)
+        last_actions = steps.time_first(self.last_actions(episodes))
+        rows = self.join(observations, last_actions).flatten(-3, -2)
+        return Inputs(unique_rows(rows), steps)
+
+    @torch.no_grad()
+    def without_input(
+        self,
+        hidden: Float[Tensor, "E K H"],
+        actions: Int[Tensor, "E K"],
+        counts: list[int],
+    ) -> Float[Tensor, "P K A"]:
+        """Action values of agents that go on though nothing is there to be seen.
+
+        That is what the published code computes of padding.
+
+        Args:
+            hidden: [E, K, H] of E episodes at their ends.
+            actions: [E, K] recorded there, which the first further slot reads.
+            counts: how many episodes go on to each further slot, the first of those
+                given; none more than to the slot before.
+
+        Returns:
+            [P, K, A] of all further slots, slot after slot.
+        """
+        n_agents, n_actions = self.spec.n_agents, self.spec.n_actions
+        seen = self.identity.new_zeros(n_agents, self.spec.observation_size)
+        no_action = seen.new_zeros(n_agents, n_actions)
+        later = F.relu(self.fc_in(self.join(seen, no_action)))
+        seen = seen.expand(len(hidden), -1, -1)
+        first = F.relu(self.fc_in(self.join(seen, self.one_hot(actions))))
+        return self.fc_out(go_on(self.gru, first, later, hidden, counts), None)
 
     def step(
         self,

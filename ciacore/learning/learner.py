@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.credits import mixing_at
 from ciacore.learning.auxiliary import Auxiliary
+from ciacore.fast.steps import AllSteps, RealSteps, Steps, computed_steps
 from ciacore.losses import greedy_actions, mixer_states, td_targets, utilities_of
-from ciacore.types import Batch, Episodes, Explorer, Forward, Term
+from ciacore.types import Batch, Episodes, Explorer, Forward, PaddedSteps, Term
 
 
 class Parts(NamedTuple):
@@ -89,7 +91,7 @@ class Learner:
         """
         for part in self.auxiliaries.values():
             part.before_update(self.online["mixer"], self.target["mixer"], rng)
-        record = self.forward(episodes, rng)
+        record = self.forward(episodes, rng, self.steps_to_compute(episodes))
         losses = self.online["backbone"](record)
         loss = sum(losses.values())
         for name, term in self.online["terms"].items():
@@ -108,23 +110,36 @@ class Learner:
         return losses
 
     def forward(
-        self, episodes: Episodes, rng: torch.Generator | None = None
+        self,
+        episodes: Episodes,
+        rng: torch.Generator | None = None,
+        steps: Steps | None = None,
     ) -> Forward:
         """The online pass over a batch, with its targets.
 
         Args:
             episodes: the batch.
             rng: handed on to the loss terms.
+            steps: which steps are computed; all of them by default.
         """
+        steps = steps or AllSteps()
         agent, mixer = self.online["agent"], self.online["mixer"]
-        inputs = agent.inputs(episodes)
-        batch = Batch(episodes, inputs, mixer_states(episodes))
+        batch = Batch(
+            episodes=episodes,
+            steps=steps,
+            inputs=agent.inputs(episodes, steps),
+            states=mixer_states(episodes, steps),
+            available=steps.of_slots(episodes.available),
+        )
 
         # What the online networks say of the actions taken, at t = 0 .. T-1.
-        action_values, hidden = agent.unroll(episodes, inputs)
-        available = episodes.available[:, :-1]
-        utilities = utilities_of(action_values[:, :-1], episodes.actions, available)
-        states = batch.states[:, :-1]
+        action_values, hidden = agent.unroll(episodes, batch.inputs)
+        utilities = utilities_of(
+            steps.before(action_values),
+            steps.of_steps(episodes.actions),
+            steps.before(batch.available),
+        )
+        states = steps.before(batch.states)
         mixing = mixing_at(mixer, states)
         q_tot, penalty = mixing(utilities)
 
@@ -133,20 +148,33 @@ class Learner:
         with torch.no_grad():
             choosing = action_values  # double Q: the online agents choose the action
             if not self.config.double_q:  # else the target agents, who also judge it
-                choosing, _ = self.target["agent"].unroll(episodes, inputs)
-            greedy = greedy_actions(choosing, episodes.available)
+                choosing, _ = self.target["agent"].unroll(episodes, batch.inputs)
+            greedy = greedy_actions(choosing, batch.available)
             greedy_values = self.target["backbone"].greedy_values(
                 self.target["agent"], self.target["mixer"], batch, greedy
             )
             rewards = episodes.rewards
             for part in self.auxiliaries.values():
                 rewards = rewards + part.reward(
-                    episodes, action_values, hidden, self.env_steps
+                    episodes,
+                    steps.slots_by_episode(action_values),
+                    steps.slots_by_episode(hidden),
+                    self.env_steps,
                 )
+            targets = td_targets(
+                steps.of_steps(rewards),
+                steps.of_steps(episodes.discounts),
+                steps.after(greedy_values),
+            )
+        padding: tuple[PaddedSteps, ...] = ()
+        if isinstance(steps, RealSteps) and self.looks_at_padding():
+            padding = self.padded_steps(steps, batch, action_values, hidden)
         return Forward(
             episodes=episodes,
+            steps=steps,
             action_values=action_values,
             hidden=hidden,
+            available=batch.available,
             greedy=greedy,
             utilities=utilities,
             states=states,
@@ -154,12 +182,83 @@ class Learner:
             q_tot=q_tot,
             penalty=penalty,
             greedy_values=greedy_values,
-            targets=td_targets(rewards, episodes.discounts, greedy_values[:, 1:]),
-            weights=episodes.weights,
+            targets=targets,
+            weights=steps.of_steps(episodes.weights),
+            padding=padding,
             mixer=mixer,
             env_steps=self.env_steps,
             rng=rng,
         )
+
+    def steps_to_compute(self, episodes: Episodes) -> Steps:
+        """Which steps of a batch an update computes.
+
+        All of them where a gradient reaches the agents through padding: that is, where
+        a loss looks at padding and its credits are not detached.
+        """
+        if self.looks_at_padding() and not self.config.credit_detach:
+            return AllSteps()
+        return computed_steps(episodes)
+
+    def looks_at_padding(self) -> bool:
+        """Whether a loss looks at steps after an episode's end, as published."""
+        parts = [self.online["mixer"], *self.online["terms"].values()]
+        return any(getattr(part, "looks_at_padding", False) for part in parts)
+
+    def padded_steps(
+        self,
+        steps: RealSteps,
+        batch: Batch,
+        action_values: Float[Tensor, "S K A"],
+        hidden: Float[Tensor, "S K H"],
+    ) -> tuple[PaddedSteps, PaddedSteps]:
+        """What the online networks say of padding, up to the longest episode's end.
+
+        First come the steps right after the ends, where the last state is still there
+        to be seen; then those where nothing is.
+
+        Args:
+            steps: which are real.
+            batch: the episodes, as the networks read them.
+            action_values: of the online agents at the real slots.
+            hidden: their recurrent states there.
+        """
+        ends, counts = steps.slot_at_end, steps.padded_at.tolist()
+        actions = batch.episodes.actions.flatten(0, 1)
+        with torch.no_grad():
+            values = action_values[ends]
+            at_end = actions[steps.step_at_end]
+            agent = self.online["agent"]
+            later_values = agent.without_input(hidden[ends], at_end, counts)
+        later = actions[steps.step_later]
+        nothing = batch.states.new_zeros(1, batch.states.shape[-1])
+        nothing = nothing.expand(len(later), -1)
+        return (
+            self.padded(values, at_end, batch.states[ends], steps.put_at_ends),
+            self.padded(later_values, later, nothing, steps.put_later),
+        )
+
+    def padded(
+        self,
+        values: Float[Tensor, "P K A"],
+        actions: Int[Tensor, "P K"],
+        states: Float[Tensor, "P SZ"],
+        by_episode: Callable[[Tensor], Tensor],
+    ) -> PaddedSteps:
+        """What the online mixer says of some padded steps.
+
+        Args:
+            values: of the agents' actions.
+            actions: recorded at these steps.
+            states: what the mixer reads.
+            by_episode: puts what is computed of these steps in its place.
+        """
+        nothing = torch.zeros_like(values, dtype=torch.bool)
+        utilities = utilities_of(values, actions, available=nothing)
+        mixing = mixing_at(self.online["mixer"], states)
+        penalty = mixing(utilities).penalty
+        weights = values.new_zeros(len(values))
+        return PaddedSteps(utilities, mixing, penalty, weights, by_episode)
 
     def on_episodes(
         self, episodes: Episodes, rng: torch.Generator | None = None

@@ -20,24 +20,25 @@ class TemporalDifference(nn.Module):
         super().__init__()
 
     def greedy_values(
-        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "B slots K"]
-    ) -> Float[Tensor, "B slots"]:
+        self, agent: Agent, mixer: Mixer, batch: Batch, greedy: Int[Tensor, "*slots K"]
+    ) -> Float[Tensor, "*slots"]:
         """Q_tot of the greedy actions.
 
         Args:
             agent: the target agent.
             mixer: the target mixer.
             batch: the episodes, as the networks read them.
-            greedy: [B, T+1, K] the actions.
+            greedy: [*slots, K] the actions.
         """
         values, _ = agent.unroll(batch.episodes, batch.inputs)
-        utilities = utilities_of(values, greedy, batch.episodes.available)
+        utilities = utilities_of(values, greedy, batch.available)
         return mixer(utilities, batch.states).q_tot
 
     def forward(self, record: Forward) -> dict[str, Float[Tensor, ""]]:
         """Both losses of an online pass, by name."""
-        penalty = record.penalty.expand_as(record.weights)
+        penalty = record.every_step(lambda of: of.penalty.expand_as(of.weights))
+        weights = record.steps.by_episode(record.weights)
         return {
             "td_loss": td_loss(record.q_tot, record.targets, record.weights),
-            "penalty": batch_mean(penalty, record.weights),
+            "penalty": batch_mean(penalty, weights),
         }

@@ -43,6 +43,8 @@ class QPLEX(nn.Module):
         """
         super().__init__()
         self.weights = WEIGHTS[config.qplex_weights](spec, config)
+        # Qatten's penalty is, as published, a mean over padded steps too.
+        self.looks_at_padding = isinstance(self.weights, Qatten)
         self.importance = Importance(spec, config)
 
     def forward(self, utilities: Utilities, state: Float[Tensor, "... S"]) -> Mixed:

@@ -285,7 +285,7 @@ def different(training: Training) -> dict[str, int]:
     These are the different ones, or all where they are many.
     """
     batch = some_batch(training)
-    inputs = training.learner.online["agent"].inputs(batch)
+    inputs = training.learner.online["agent"].inputs(batch).once
     states = unique_rows(mixer_states(batch)[:, :-1])
     return {"inputs": len(inputs.rows), "states": len(states.rows)}
 
