@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ciacore.config import Config
+from ciacore.fast import jax_networks, whole_episodes
 from ciacore.fast.arrays import library, uniform
 from ciacore.fast.numpy_twins import playing_like
 from ciacore.learning.auxiliary import Auxiliary, descend
@@ -240,6 +241,9 @@ class IntrinsicPolicy(NamedTuple):
         return actions, IntrinsicMemory(after, memory.games)
 
 
+whole_episodes.register(IntrinsicPolicy, jax_networks.intrinsic_policy)
+
+
 class IntrinsicExploration:
     """EOI's explorer while learning; evaluations are plainly greedy."""
 
@@ -281,22 +285,30 @@ class IntrinsicExploration:
         return EpsilonGreedy(agent, 0.0)
 
 
-def intrinsic_values(networks: EOI, agent: Player) -> Callable[[Array], Array]:
-    """The intrinsic values [N, K, A] of observations [N, K, O], while playing.
+class IntrinsicValues(NamedTuple):
+    """The intrinsic values of observations, while playing."""
+
+    network: Callable[[Array], Array]  # EOI's `values`, or its numpy twin
+    identity: Float[Array, "K K"]
+
+    def __call__(self, observations: Float[Array, "N K O"]) -> Float[Array, "N K A"]:
+        """V_k(o, .) of every agent."""
+        numpy_or_torch = library(observations)
+        shape = (len(observations), *self.identity.shape)
+        identities = numpy_or_torch.broadcast_to(self.identity, shape)
+        inputs = numpy_or_torch.concatenate([observations, identities], -1)
+        return self.network(inputs)
+
+
+def intrinsic_values(networks: EOI, agent: Player) -> IntrinsicValues:
+    """The intrinsic values, while playing.
 
     Args:
         networks: EOI's.
         agent: whose arrays, torch's or numpy's, the observations are.
     """
-    values = playing_like(agent, networks.values)
+    network = playing_like(agent, networks.values)
     identity = networks.identity
-    if values is not networks.values:
+    if network is not networks.values:
         identity = identity.numpy()
-
-    def of_observations(observations: Array) -> Array:
-        numpy_or_torch = library(observations)
-        shape = (len(observations), *identity.shape)
-        identities = numpy_or_torch.broadcast_to(identity, shape)
-        return values(numpy_or_torch.concatenate([observations, identities], -1))
-
-    return of_observations
+    return IntrinsicValues(network, identity)

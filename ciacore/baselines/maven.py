@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
-from ciacore.fast import numpy_twins
+from ciacore.fast import jax_networks, numpy_twins, whole_episodes
 from ciacore.fast.arrays import library, uniform
 from ciacore.fast.numpy_twins import playing_like
 from ciacore.learning.auxiliary import Auxiliary, descend
@@ -81,6 +81,7 @@ class LatentHead(nn.Module):
 
 
 numpy_twins.register(LatentHead, numpy_twins.latent_head)
+whole_episodes.register(LatentHead, jax_networks.latent_head)
 
 
 class LatentInformation(nn.Module):
@@ -217,6 +218,9 @@ class FollowingALatent(NamedTuple):
             rng: draws who explores, and what.
         """
         return self.base.act(observations, available, memory, rng)
+
+
+whole_episodes.register(FollowingALatent, jax_networks.following_a_latent)
 
 
 class LatentExploration:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
-from ciacore.fast import numpy_twins
+from ciacore.fast import jax_networks, numpy_twins, whole_episodes
 from ciacore.fast.gru import gru_along
 from ciacore.fast.ragged_gru import go_on
 from ciacore.fast.steps import AllSteps, RealSteps, Steps
@@ -24,7 +24,8 @@ from ciacore.types import Episodes, Spec
 class Inputs(NamedTuple):
     """What the agents read along episodes."""
 
-    once: UniqueRows  # each different row of [T+1, B·K, I]; or of [R·K, I], of the real slots alone
+    # each different row of [T+1, B·K, I]; or of [R·K, I], of the real slots alone
+    once: UniqueRows
     steps: Steps
 
 
@@ -198,3 +199,5 @@ class SharedHead(nn.Linear):
 
 numpy_twins.register(SharedHead, numpy_twins.shared_head)
 numpy_twins.register(RecurrentAgent, numpy_twins.NumpyRecurrentAgent, "fc_out")
+whole_episodes.register(SharedHead, jax_networks.linear)
+whole_episodes.register(RecurrentAgent, jax_networks.recurrent_agent)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
+from ciacore.fast import jax_networks, whole_episodes
 from ciacore.fast.arrays import library, uniform
 from ciacore.types import Array, Generator, Player, Spec
 
@@ -64,6 +65,9 @@ class EpsilonGreedy(NamedTuple):
         )
         actions = epsilon_greedy(values, available, self.epsilon, rng)
         return actions, Memory(hidden, self.agent.one_hot(actions), memory.context)
+
+
+whole_episodes.register(EpsilonGreedy, jax_networks.epsilon_greedy)
 
 
 class PlainExploration:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ciacore.fast.arrays import library, tensor
 from ciacore.fast.numpy_twins import has_twin, numpy_twin
+from ciacore.fast.whole_episodes import Played, play_whole
 from ciacore.learning.replay import pad_to
 from ciacore.types import (
     Agent,
@@ -92,6 +93,9 @@ def play_together(
         rng: as for `play`.
         gamma: as for `play`.
     """
+    played = play_whole(game, policy, n_games, rng)
+    if played is not None:
+        return pad_to(episodes_of(played, game.spec, gamma), game.spec.horizon)
     spec, state = game.spec, game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
     memory = policy.start(observations, game.global_state(state), rng)
@@ -108,6 +112,27 @@ def play_together(
             break
     context = getattr(memory, "context", observations[:, 0, :0])
     return pad_to(trace.episodes(game, context, gamma), spec.horizon)
+
+
+def episodes_of(played: Played, spec: Spec, gamma: float) -> Episodes:
+    """The episodes of a game that played them in one call, up to the longest's end.
+
+    Args:
+        played: what the game recorded.
+        spec: its sizes.
+        gamma: discount per step.
+    """
+    return pad(
+        played.observations.transpose(0, 1).to(spec.dtype),
+        played.states.transpose(0, 1).to(spec.dtype),
+        played.actions.transpose(0, 1).long(),
+        played.available.transpose(0, 1),
+        played.rewards.transpose(0, 1),
+        played.ended.transpose(0, 1),
+        gamma,
+        played.context,
+        played.won,
+    )
 
 
 class Trace:

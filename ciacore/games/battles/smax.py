@@ -8,6 +8,8 @@ rewards; SMAX moves the units. One battle is written in JAX (`fresh_battle`,
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ciacore.fast.whole_episodes import Played, PurePolicy
 from ciacore.games.checks import Checked, check_n_games
 from ciacore.types import Spec, Step, refuse
 
@@ -47,6 +50,7 @@ NO_ACTION = -1  # the last action before the first step
 STEPS = ((0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0))
 # rewards of SMAC, in points of damage, and its scale
 KILLED, WON, HIGHEST = 10.0, 200.0, 20.0
+SLOTS = ("observations", "states", "available")  # of Played, one more than steps
 CACHE_FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 CACHE = CACHE_FOLDER / "ciacore" / "jax"
 
@@ -177,6 +181,7 @@ class Smax(Checked):
         self.spec = self._spec()
         self._fresh_battles = jax.jit(jax.vmap(self.fresh_battle))
         self._play_steps = jax.jit(jax.vmap(self.play_step))
+        self._whole: dict[Hashable, Any] = {}  # kind of policy -> compiled episodes
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name: another process compiles its own."""
@@ -222,11 +227,50 @@ class Smax(Checked):
             InvalidInputError: n_games is not a whole number of at least 1, or JAX has
                 no such device.
         """
+        battles, view = self._fresh_battles(self.fresh_keys(n_games, rng))
+        return in_torch(battles, view)
+
+    def fresh_keys(self, n_games: int, rng: torch.Generator) -> jax.Array:
+        """A JAX key for each of N battles, drawn as `reset` draws them.
+
+        Args:
+            n_games: N, at least 1.
+            rng: draws the seed that all of them come from.
+
+        Raises:
+            InvalidInputError: as `reset`.
+        """
         check_n_games(n_games)
         seed = int(torch.randint(2**31 - 1, (), generator=rng, device=rng.device))
         key = jax.device_put(jax.random.PRNGKey(seed), jax_device(rng.device))
-        battles, view = self._fresh_battles(jax.random.split(key, n_games))
-        return in_torch(battles, view)
+        return jax.random.split(key, n_games)
+
+    def play_whole(
+        self, policy: PurePolicy, keys: jax.Array, first: Tensor, draws: Tensor
+    ) -> Played:
+        """Plays N whole episodes in one compiled loop.
+
+        It is compiled once for each kind of policy and each N.
+
+        Args:
+            policy: who plays.
+            keys: N JAX keys, of `fresh_keys`.
+            first: the policy's random numbers before the first step.
+            draws: those of each step, [T, ...].
+        """
+        if policy.key not in self._whole:
+            self._whole[policy.key] = jax.jit(partial(self._play_whole, policy))
+        weights = jax.tree.map(in_jax, policy.weights)
+        steps, record = self._whole[policy.key](
+            weights, keys, in_jax(first), in_jax(draws)
+        )
+        steps = int(steps)
+        record = Played(*(torch.from_dlpack(array) for array in record))
+        cut = {
+            name: getattr(record, name)[: steps + (name in SLOTS)]
+            for name in Played._fields[:6]
+        }
+        return record._replace(**cut)
 
     def advance(
         self, state: SmaxState, actions: Int[Tensor, "N K"], rng: torch.Generator
@@ -283,6 +327,73 @@ class Smax(Checked):
             cooldowns=torch.from_dlpack(cooldown),
             targets=torch.from_dlpack(target),
             reach=torch.from_dlpack(reach),
+        )
+
+    # N battles from beginning to end, in JAX
+
+    def _play_whole(
+        self,
+        policy: PurePolicy,
+        weights: Any,
+        keys: jax.Array,
+        first: jax.Array,
+        draws: jax.Array,
+    ) -> tuple[jax.Array, Played]:
+        """The steps of the longest battle, and the record; what follows is zeros."""
+        battles, view = jax.vmap(self.fresh_battle)(keys)
+        memory = policy.start(weights, first, view.observations, view.state)
+        n_games, limit = len(keys), self.battle.limit
+        record = self._empty_record(view, n_games, limit)
+        over = jnp.zeros(n_games, bool)
+
+        def going_on(carry: Any) -> jax.Array:
+            t, _, _, _, over, _, _ = carry
+            return (t < limit) & ~over.all()
+
+        def step(carry: Any) -> Any:
+            t, battles, view, memory, over, won, record = carry
+            actions, memory = policy.act(
+                weights, draws[t], view.observations, view.available, memory
+            )
+            battles, view, result = jax.vmap(self.play_step)(battles, actions)
+            ended = result.terminated | result.truncated
+            won = won | (result.won & ~over)
+            record = record._replace(
+                observations=record.observations.at[t + 1].set(view.observations),
+                states=record.states.at[t + 1].set(view.state),
+                available=record.available.at[t + 1].set(view.available),
+                actions=record.actions.at[t].set(actions.astype(jnp.int32)),
+                rewards=record.rewards.at[t].set(result.reward),
+                ended=record.ended.at[t].set(ended),
+            )
+            return t + 1, battles, view, memory, over | ended, won, record
+
+        carry = (jnp.array(0), battles, view, memory, over, over, record)
+        carry = without_weak_types(carry)
+        t, _, _, memory, _, won, record = jax.lax.while_loop(going_on, step, carry)
+        return t, record._replace(won=won, context=policy.context(memory))
+
+    def _empty_record(self, view: View, n_games: int, limit: int) -> Played:
+        """The record before the first step, with room for the longest battle.
+
+        Args:
+            view: what is seen at the start.
+            n_games: N.
+            limit: steps of the longest battle.
+        """
+
+        def slots(seen: jax.Array) -> jax.Array:
+            return jnp.zeros((limit + 1, *seen.shape), seen.dtype).at[0].set(seen)
+
+        return Played(
+            observations=slots(view.observations),
+            states=slots(view.state),
+            available=slots(view.available),
+            actions=jnp.zeros((limit, n_games, self.n_allies), jnp.int32),
+            rewards=jnp.zeros((limit, n_games)),
+            ended=jnp.zeros((limit, n_games), bool),
+            won=jnp.zeros(n_games, bool),
+            context=jnp.zeros((n_games, 0)),
         )
 
     # one battle, in JAX
@@ -455,6 +566,13 @@ def in_torch(battles: Running, view: View) -> SmaxState:
         available=torch.from_dlpack(view.available),
         t=torch.from_dlpack(view.t),
     )
+
+
+def in_jax(value: Tensor | float) -> jax.Array:
+    """A tensor as JAX reads it, without a copy; a number as an array."""
+    if isinstance(value, Tensor):
+        return jnp.from_dlpack(value.contiguous())
+    return jnp.array(value, jnp.float32)
 
 
 def without_weak_types(tree: Any) -> Any:
