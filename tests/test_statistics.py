@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ciabook.evidence.statistics import (
+    Moments,
     Share,
     aggregate_iqm,
     bootstrap,
     cochran_armitage,
+    combined,
     fisher_exact,
     holm,
     iqm,
@@ -21,11 +23,14 @@ from ciabook.evidence.statistics import (
     placements,
     prediction_band,
     probability_of_improvement,
+    separation,
     share_difference,
     shift,
     sign_flips,
     stratified,
+    student_tails,
     trend,
+    welch,
     wilson,
 )
 from numpy.testing import assert_allclose
@@ -369,3 +374,50 @@ def test_sign_flips_by_hand():
     """Five differences of one sign: 2 of 32."""
     assert_allclose(sign_flips(np.ones(5), shuffles=20_000), 2 / 32, atol=0.01)
     assert sign_flips(np.zeros(4), shuffles=100) == 1.0
+
+
+def test_students_tails_are_the_textbooks():
+    """The two-sided 5 % points of Student's tables."""
+    for degrees, bound in ((1.0, 12.706), (4.0, 2.776), (8.0, 2.306), (30.0, 2.042)):
+        assert student_tails(bound, degrees) == pytest.approx(0.05, abs=5e-5)
+        assert student_tails(-bound, degrees) == student_tails(bound, degrees)
+    # one degree of freedom is Cauchy's distribution, two have a closed form
+    assert student_tails(1.0, 1.0) == pytest.approx(0.5)
+    assert student_tails(3.0, 2.0) == pytest.approx(1 - 3 / 11**0.5)
+    assert student_tails(0.0, 7.0) == pytest.approx(1)
+    with pytest.raises(InvalidInputError, match="degrees: expected at least 1"):
+        student_tails(1.0, 0.5)
+
+
+def test_welch_by_hand():
+    """Variances of the means 1 and 4, so 5^2 / (1 / 4 + 16 / 9) degrees of freedom."""
+    found = welch(Moments(10.0, 5**0.5, 5), Moments(7.0, 40**0.5, 10))
+    assert found.difference == 3 and found.error == pytest.approx(5**0.5)
+    assert found.degrees == pytest.approx(25 / (1 / 4 + 16 / 9))
+    assert found.t == pytest.approx(3 / 5**0.5)
+    assert found.p == pytest.approx(student_tails(found.t, found.degrees))
+    for groups in (
+        (Moments(1.0, 0.0, 5), Moments(2.0, 0.0, 5)),
+        (Moments(1.0, 1.0, 1), Moments(2.0, 1.0, 5)),
+    ):
+        with pytest.raises(InvalidInputError, match="groups"):
+            welch(*groups)
+
+
+def test_combined_is_fishers():
+    """Two tests: p q (1 - log(p q)); one test is itself."""
+    assert combined([0.03]) == pytest.approx(0.03)
+    product = 0.1 * 0.2
+    assert combined([0.1, 0.2]) == pytest.approx(product * (1 - np.log(product)))
+    # chi-squared 18.307 is the 5 % point at ten degrees of freedom
+    assert combined([np.exp(-18.307 / 10)] * 5) == pytest.approx(0.05, abs=1e-5)
+    for p_values in ([], [0.0, 0.5], [1.1]):
+        with pytest.raises(InvalidInputError, match="p_values"):
+            combined(p_values)
+
+
+def test_separation_by_hand():
+    first, second = np.array([3.0, 4.0]), np.array([1.0, 2.0])
+    assert separation(first, second) == 1
+    assert separation(second, first) == 0
+    assert separation(np.array([1.0, 3.0]), second) == 0.625

@@ -1,18 +1,16 @@
-"""Where runs end: their final returns, and whether a team has come to rest."""
+"""Where runs end: the returns of their last evaluations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from ciacore.runtime.store import Run
 from ciacore.types import refuse
 
 LAST = 5  # evaluations behind a final return
-# points from 0 within which a team is at rest: one that stays earns 0 in Turn
-REST = 1.0
 
 
 def final_returns(
@@ -23,8 +21,8 @@ def final_returns(
     Args:
         runs: stored runs.
         last: how many evaluations are averaged.
-        at: env steps: the last evaluations until then, in the place of those of the
-            whole run.
+        at: env steps: the last evaluations that were due by then, in the place of those
+            of the whole run.
 
     Returns:
         [runs], undiscounted returns.
@@ -39,13 +37,16 @@ def final_returns(
     return np.array(means)
 
 
-def last_evaluations(run: Run, last: int, until: int | None) -> list[list]:
+def last_evaluations(run: Run, last: int, at: int | None) -> list[list]:
     """The returns of the last evaluations of a run.
+
+    An evaluation is due at every multiple of the interval, and follows the episode that
+    passes it: the one due at 150,000 steps comes at 150,100, say.
 
     Args:
         run: a stored run.
         last: how many evaluations.
-        until: env steps after which evaluations do not count; None: all count.
+        at: env steps: evaluations that were due later do not count; None: all count.
 
     Returns:
         A list of greedy returns for each evaluation, the earliest first.
@@ -53,9 +54,11 @@ def last_evaluations(run: Run, last: int, until: int | None) -> list[list]:
     Raises:
         InvalidInputError: the run has fewer evaluations.
     """
+    interval = run.config.evaluation_interval
     counted = []
     for index, step in enumerate(run.metrics["env_steps"]):
-        if until is None or step <= until:
+        due = step // interval * interval
+        if at is None or due <= at:
             counted.append(run.metrics["episode_return"][index])
     if len(counted) < last:
         refuse(
@@ -65,22 +68,3 @@ def last_evaluations(run: Run, last: int, until: int | None) -> list[list]:
             "Train longer, or take fewer of the last.",
         )
     return counted[len(counted) - last :]
-
-
-def at_rest(
-    runs: Sequence[Run], last: int = LAST, at: int | None = None
-) -> Bool[np.ndarray, "runs"]:
-    """Whether the final return of each run lies within one point of 0.
-
-    Args:
-        runs: stored runs.
-        last: how many evaluations are averaged.
-        at: env steps: the last evaluations until then.
-
-    Returns:
-        [runs]
-
-    Raises:
-        InvalidInputError: a run has fewer evaluations.
-    """
-    return np.abs(final_returns(runs, last, at)) < REST

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import comb, hypot, sqrt
+from collections.abc import Callable, Sequence
+from math import atan, comb, exp, hypot, lgamma, log, pi, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -532,3 +532,108 @@ def sign_flips(differences: ndarray, shuffles: int = 99_999, seed: int = 0) -> f
         if abs((signs * differences).sum()) >= observed - 1e-9:
             strong += 1
     return strong / (shuffles + 1)
+
+
+class Moments(NamedTuple):
+    """What a paper prints of a group of runs."""
+
+    mean: float
+    sd: float  # between runs, with n - 1 below the fraction
+    runs: int
+
+
+class Welch(NamedTuple):
+    """The test of Welch (1947) of two means, from their moments."""
+
+    difference: float  # ours - theirs
+    error: float  # standard error of the difference
+    t: float  # difference / error
+    degrees: float  # of freedom, by Welch and Satterthwaite
+    p: float  # two-sided, at these degrees
+
+
+def welch(ours: Moments, theirs: Moments) -> Welch:
+    """Whether two means differ, where the groups may scatter differently.
+
+    Args:
+        ours: mean, deviation and number of our runs.
+        theirs: the same of the other group.
+
+    Raises:
+        InvalidInputError: a group of fewer than two runs, or two without deviation.
+    """
+    squares = [group.sd**2 / max(group.runs, 1) for group in (ours, theirs)]
+    if min(ours.runs, theirs.runs) < 2 or sum(squares) <= 0:
+        refuse(
+            "groups",
+            "two of at least two runs, one of which scatters",
+            (tuple(ours), tuple(theirs)),
+            "Take more runs.",
+        )
+    error = sqrt(sum(squares))
+    spread = squares[0] ** 2 / (ours.runs - 1) + squares[1] ** 2 / (theirs.runs - 1)
+    degrees = sum(squares) ** 2 / spread
+    difference = ours.mean - theirs.mean
+    t = difference / error
+    return Welch(difference, error, t, degrees, student_tails(t, degrees))
+
+
+def student_tails(t: float, degrees: float) -> float:
+    """The chance that Student's t lies at least so far from 0, on either side.
+
+    With t = sqrt(degrees) tan(angle) the density is cos(angle)^(degrees - 1), which
+    Gauss and Legendre integrate.
+
+    Args:
+        t: the value of the statistic.
+        degrees: of freedom, at least 1.
+
+    Raises:
+        InvalidInputError: fewer degrees of freedom.
+    """
+    if degrees < 1:
+        refuse("degrees", "at least 1", degrees, "Compare groups of two runs or more.")
+    points, weights = np.polynomial.legendre.leggauss(200)
+    end = atan(abs(t) / sqrt(degrees))
+    angles = end * (points + 1) / 2
+    inside = end / 2 * float((weights * np.cos(angles) ** (degrees - 1)).sum())
+    half = sqrt(pi) / 2 * exp(lgamma(degrees / 2) - lgamma((degrees + 1) / 2))
+    return max(0.0, 1 - inside / half)
+
+
+def combined(p_values: Sequence[float]) -> float:
+    """One p-value of several independent tests, by the method of Fisher (1932).
+
+    -2 sum log p is chi-squared with twice as many degrees of freedom as tests, whose
+    tail is a finite sum.
+
+    Args:
+        p_values: one per test, each above 0; one-sided where a direction is asked.
+
+    Raises:
+        InvalidInputError: none, or one outside (0, 1].
+    """
+    if not p_values or not all(0 < p <= 1 for p in p_values):
+        refuse("p_values", "numbers above 0, up to 1", p_values, "Test first.")
+    half = -sum(log(p) for p in p_values)
+    term, total = 1.0, 1.0
+    for k in range(1, len(p_values)):
+        term *= half / k
+        total += term
+    return exp(-half) * total
+
+
+def separation(hits: ndarray, others: ndarray) -> float:
+    """How well a number tells hits from others: the area under the ROC curve.
+
+    Args:
+        hits: [hits], the number of each hit.
+        others: [others], that of each other.
+
+    Returns:
+        The share of pairs in which the hit has the larger number; equal ones count
+        half.
+    """
+    hits = np.asarray(hits, dtype=np.float64)
+    others = np.asarray(others, dtype=np.float64)
+    return float((0.5 + 0.5 * np.sign(hits[:, None] - others[None])).mean())

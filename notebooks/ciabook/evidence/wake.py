@@ -131,16 +131,8 @@ def _returns(
     """The returns of the last evaluations of every run."""
     found = []
     for run in runs:
-        # an evaluation follows the episode that passes a multiple of 10,000: at
-        # 150,100, say, for 150,000
-        until = None if at is None else at + run_length(run)
-        found.append(np.array(last_evaluations(run, last, until)))
+        found.append(np.array(last_evaluations(run, last, at)))
     return found
-
-
-def run_length(run: Run) -> int:
-    """By how many env steps evaluations may be late: the steps of the first one."""
-    return run.metrics["env_steps"][0]
 
 
 def compare(

@@ -13,8 +13,16 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ciabook.evidence.final_returns import LAST, at_rest, final_returns
-from ciabook.evidence.statistics import shift
+from ciabook.evidence.beside_paper import (
+    Beside,
+    beside,
+    mixture_band,
+    mixture_mean,
+    readings,
+)
+from ciabook.evidence.final_returns import LAST, final_returns
+from ciabook.evidence.statistics import holm
+from ciabook.evidence.wake import LEVEL, asleep, compare
 from ciabook.page.plots import pooled, scores, style
 from ciacore import METHODS
 from ciacore.runtime.files import opened_whole, write_whole
@@ -23,6 +31,16 @@ from ciacore.runtime.store import Run, read_runs
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "book" / "results"
 FIGURE = ROOT / "book" / "data" / "finding.svg"
+PAPER = ROOT / "book" / "data" / "paper_figure4b.json"
+PAIR = {"qmix": "QMIX", "qmix_cia": "QMIX(CIA)"}
+SHORT = {
+    "qmix_rest": "QMIX",
+    "qmix_cc_rest": "QMIX(CC)",
+    "qmix_rs_rest": "QMIX(RS)",
+    "qmix_cia_rest": "QMIX(CIA)",
+}
+EARLY = 200_000  # env steps at which a team is called asleep or awake
+LATE = 2_000_000  # the last env steps that the paper's figure was read at
 BEGIN = "<!-- results: python -m ciabook.page.front_page -->\n"
 END = "<!-- end of results -->\n"
 PICTURE = (
@@ -80,45 +98,75 @@ def numbers(values: Sequence[float] | np.ndarray) -> str:
 
 
 def finding(results: Path) -> str:
-    """One sentence on the paper's first claim, with numbers."""
-    runs = read_runs(results / "study", "turn", ["qmix", "qmix_cia"])
-    ours = final_returns(runs["qmix_cia"])
-    theirs = final_returns(runs["qmix"])
-    effect = shift(ours, theirs)
-    seeds = f"{len(theirs)} and {len(ours)} seeds"
-    steps = runs["qmix"][0].metrics["env_steps"][-1] / 1e6
-    verdict = "no difference that these seeds could show."
-    if effect.low > 0:
-        verdict = "ahead, as the paper says."
+    """What holds of the paper's first claim, with numbers."""
+    runs = read_runs(results / "study", "turn", PAIR)
+    shown = {method: beside(runs[method], PAPER, method) for method in PAIR}
+    step = max(shown["qmix"])
+    at_the_end = {method: shown[method][step] for method in PAIR}
+    told = []
+    for method, name in PAIR.items():
+        told.append(f"{name} {as_told(at_the_end[method])}")
+    differ = [found for found in at_the_end.values() if found.verdict == "differs"]
+    first = "The paper's Figure 4(b) is reproduced, mean and spread."
+    if differ:
+        first = "The paper's Figure 4(b) is not reproduced."
+    return f"{first} After {step / 1e6:.0f} million steps on Turn: {'; '.join(told)}.\n"
+
+
+def as_told(found: Beside) -> str:
+    """Our mean and the paper's in half a sentence."""
+    ours, theirs = found.ours, found.paper
+    words = f"{found.verdict} within {found.margin:.0f} points"
+    if found.verdict != "agrees":
+        words = "no difference that so few seeds could show"
+        if found.verdict == "differs":
+            words = "more than chance"
     return (
-        f"After {steps:.2f} million steps on Turn QMIX(CIA) is ahead of QMIX by "
-        f"{effect.value:.1f} points (between {effect.low:.1f} and {effect.high:.1f} "
-        f"with {effect.coverage:.0%} certainty, {seeds}): {verdict}\n"
+        f"{ours.mean:.1f} ({ours.runs} seeds; the paper {theirs.mean:.1f}; "
+        f"z = {found.test.t:.1f}, {words})"
     )
 
 
-def resting(results: Path) -> str:
-    """One sentence on how often a team learns to stay, and little else."""
-    names = {
-        "qmix_rest": "QMIX",
-        "qmix_cc_rest": "QMIX(CC)",
-        "qmix_rs_rest": "QMIX(RS)",
-        "qmix_cia_rest": "QMIX(CIA)",
+def sleeping(results: Path) -> str:
+    """Which teams the means are made of, and how often a team falls asleep."""
+    short = read_runs(results / "study", "turn", SHORT)
+    shown = {method: asleep(short[method], at=EARLY) for method in SHORT}
+    told = []
+    for method, name in SHORT.items():
+        told.append(f"{shown[method].sum()} of {len(shown[method])} teams of {name}")
+    runs = read_runs(results / "study", "turn", PAIR)
+    every = [run for group in runs.values() for run in group]
+    sleepers = asleep(every, at=EARLY)
+    ends = final_returns(every, 4, at=LATE)
+    slept, woke = ends[sleepers].mean(), ends[~sleepers].mean()
+    mean = mixture_mean(shown["qmix_rest"].mean(), slept, woke)
+    band = mixture_band(2 / 5, woke, slept, 5)
+    theirs = readings(PAPER, "qmix")[LATE]
+    pairs = {
+        other: compare(shown["qmix_cia_rest"], shown[other])
+        for other in ("qmix_rest", "qmix_cc_rest")
     }
-    runs = read_runs(results / "study", "turn", names)
-    counts = []
-    for method, name in names.items():
-        resting_teams = at_rest(runs[method]).sum()
-        counts.append(f"{resting_teams} of {len(runs[method])} teams of {name}")
-    steps = runs["qmix_rest"][0].config.env_steps / 1e6
+    whole = holm({other: found.p_value for other, found in pairs.items()})
+    against = pairs["qmix_rest"]
+    p = whole["qmix_rest"]
+    verdict = "shown at 5 %" if p <= LEVEL else "not shown at 5 %"
     return (
-        f"Short runs ask how often a team learns to stay: after {steps:.2f} million "
-        f"steps {', '.join(counts)} do.\n"
+        "Behind these means are two kinds of teams. A team *sleeps* if at least half "
+        f"of its greedy episodes return exactly 0. After {EARLY / 1e6:.1f} million "
+        f"steps {', '.join(told)} sleep. At two million steps sleepers return "
+        f"{slept:.0f} on average and the others {woke:.0f}. QMIX's share of sleepers "
+        f"foretells a mean of {mean:.1f}, with a band of ±{band:.1f} over five seeds; "
+        f"the paper has {theirs.mean:.1f} ± {theirs.half_width:.1f}.\n"
+        "Whether CIA is what keeps teams awake is open. On "
+        f"{against.only_theirs} seeds only QMIX sleeps and on {against.only_ours} only "
+        f"QMIX(CIA): McNemar's p = {against.p_value:.3f}, and {p:.3f} by Holm over two "
+        f"comparisons, {verdict}. Of QMIX(RS), whose credits are made alike, "
+        f"{shown['qmix_rs_rest'].sum()} of {len(shown['qmix_rs_rest'])} sleep.\n"
     )
 
 
 def draw(path: Path, results: Path) -> None:
-    """The curves behind that sentence, always the same file for the same runs.
+    """The curves behind these sentences, always the same file for the same runs.
 
     Args:
         path: of the SVG file.
@@ -144,7 +192,7 @@ def draw(path: Path, results: Path) -> None:
 
 def section(results: Path) -> str:
     """What stands between the marks in README.md."""
-    sentences = finding(results) + resting(results)
+    sentences = finding(results) + sleeping(results)
     return f"{BEGIN}{sentences}\n{PICTURE}\n{table(results)}{END}"
 
 
