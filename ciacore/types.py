@@ -204,7 +204,8 @@ class PaddedSteps(NamedTuple):
     mixing: Mixing  # the online mixer at what stands in padding
     penalty: Float[Tensor, "..."]
     weights: Float[Tensor, "P"]  # 0
-    by_episode: Callable[[Tensor], Tensor]  # [P, ...] -> [B, T, ...], zeros elsewhere
+    # [P, ...] -> [B, T, ...], in their places, with zeros elsewhere
+    by_episode: Callable[[Tensor], Tensor]
 
 
 class Forward(NamedTuple):
@@ -295,7 +296,7 @@ class Agent(Protocol):
         hidden: Float[Tensor, "E K H"],
         actions: Int[Tensor, "E K"],
         counts: list[int],
-    ) -> Float[Tensor, "P K A"]:
+    ) -> tuple[Float[Tensor, "U K A"], Int[Tensor, "P"]]:
         """Action values of agents that go on though nothing is there to be seen."""
 
 
