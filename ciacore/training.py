@@ -12,6 +12,7 @@ from torch import Tensor
 from ciacore.config import Config
 from ciacore.learning.exploration import epsilon_at
 from ciacore.learning.learner import Learner
+from ciacore.learning.ragged_replay import RaggedReplay
 from ciacore.learning.replay import Replay, trim
 from ciacore.learning.rollout import play, player_of, plays_in_numpy
 from ciacore.methods import assemble
@@ -49,7 +50,10 @@ class Training:
         self.in_numpy = in_numpy
         if in_numpy:
             self.rngs |= numpy_generators(seed)
-        self.replay = Replay(config.buffer, device)
+        if game.spec.ends_early and device.type == "cpu":
+            self.replay = RaggedReplay(config.buffer)
+        else:
+            self.replay = Replay(config.buffer, device)
         self.clock = Clock()
         self.log = Log(device)
         self.error: FloatingPointError | None = None  # a loss that is no longer finite

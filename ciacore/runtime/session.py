@@ -273,15 +273,20 @@ class Session:
         }
         kept = None if work is None else read_checkpoint(work)
         if kept is not None:
-            facts, tensors = kept
-            self.resume(facts, tensors)
+            self.resume(*kept)
 
-    def resume(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def resume(
+        self,
+        facts: dict[str, Any],
+        tensors: dict[str, Tensor],
+        sealed: dict[str, dict[str, Tensor]],
+    ) -> None:
         """Goes on from a checkpoint.
 
         Args:
             facts: what it says.
             tensors: what it holds.
+            sealed: what it holds of the replay that never changes.
 
         Raises:
             InvalidInputError: it is of another Config, game, seed or kind of arrays.
@@ -294,7 +299,7 @@ class Session:
                     "this run from its start."
                 )
                 refuse("checkpoint", f"{name} {ours[name]}", facts.get(name), cure)
-        restore(self.training, facts, tensors)
+        restore(self.training, facts, tensors, sealed)
         before = facts["provenance"]
         again = {
             "at": now(),
@@ -310,7 +315,9 @@ class Session:
     def save(self) -> None:
         """Replaces the checkpoint."""
         if self.work is not None:
-            write_checkpoint(self.work, self.facts(), tensors_of(self.training))
+            sealed = self.training.replay.sealed()
+            tensors = tensors_of(self.training)
+            write_checkpoint(self.work, self.facts(), tensors, sealed)
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps besides tensors."""
