@@ -116,6 +116,8 @@ FORKED = """
 import os
 import sys
 
+import torch._dynamo  # what an optimizer would import in every child
+
 from ciacore import train
 from ciacore.runtime import provenance, session
 from support.runs import LONGER, TURN
