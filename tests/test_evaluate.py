@@ -1,6 +1,7 @@
 """A stored run plays again: its returns, wins and credits, and its metrics as CSV."""
 
 import csv
+import re
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_a_published_run_does_as_well_as_at_its_end(pytestconfig):
 
 
 def test_the_same_seed_gives_the_same_games_and_another_others():
-    game = Turn(horizon=30)
+    game = Stroll()
     (run,) = train(CONFIG, game, [1])
     first, again, other = (
         evaluate(run, game, episodes=10, seed=seed) for seed in (5, 5, 6)
@@ -143,6 +144,27 @@ def test_what_cannot_be_evaluated_is_refused():
         refused(lambda n=episodes: evaluate(run, game, n), "episodes")
     for seed in (-1, 0.5, None):
         refused(lambda s=seed: evaluate(run, game, seed=s), "seed")
+
+
+def test_the_cells_of_the_readme_work(pytestconfig, tmp_path, monkeypatch):
+    """As they stand there, but for shorter trainings."""
+    text = (pytestconfig.rootpath / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    (cells,) = [block for block in blocks if "watch" in block]
+    shorter = {
+        "20_000": "300",
+        "40_000": "600",
+        "episodes=100": "episodes=3",
+        "watch(run, game)": "watch(run, game, steps=2)",
+    }
+    for long, short in shorter.items():
+        assert long in cells
+        cells = cells.replace(long, short)
+    monkeypatch.chdir(tmp_path)
+    exec(cells, {})
+    run = load_run("runs/turn/qmix_cia/seed_1")
+    assert run.config.env_steps == 600 and len(run.provenance["resumed"]) == 1
+    assert (tmp_path / "runs" / "metrics.csv").is_file()
 
 
 # --------------------------------------------------------------------------------- CSV

@@ -12,7 +12,7 @@ import torch
 from ciacore.config import Config
 from ciacore.methods import assemble
 from ciacore.runtime.one_core import cores
-from ciacore.runtime.options import Log, Options, check_options
+from ciacore.runtime.options import Options, Told, check_options
 from ciacore.runtime.processes import picklable, train_in_processes
 from ciacore.runtime.session import finished, train_here
 from ciacore.runtime.store import Run, load_run, run_folder
@@ -27,7 +27,7 @@ def train(
     device: torch.device | str = "cpu",
     progress: Callable[..., None] | None = None,
     processes: int | None = None,
-    log: Log = None,
+    log: Told = None,
     keep_checkpoint: bool = False,
     keep_best: bool = False,
     keep_every: int | None = None,

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from ciacore.runtime.metrics import LOGS
 from ciacore.types import known_name, refuse
 
-Log = str | Callable[[dict[str, Any]], None] | None
+# Who is told of evaluations: a name in LOGS, or a function of one entry.
+Told = str | Callable[[dict[str, Any]], None] | None
 
 
 class Options(NamedTuple):
     """The wishes of a caller; none of them changes a number of the run."""
 
-    log: Log = None  # a name in LOGS, or called with each evaluation's entry
+    log: Told = None  # a name in LOGS, or called with each evaluation's entry
     keep_checkpoint: bool = False  # so that the finished run can be trained further
     keep_best: bool = False  # the weights of the best evaluation
     keep_every: int | None = None  # the weights every so many env steps
@@ -53,7 +54,7 @@ def check_options(options: Options, results: str | Path | None) -> None:
         refuse("results", expected, None, 'Write e.g. results="runs".')
 
 
-def check_log(log: Log) -> None:
+def check_log(log: Told) -> None:
     """Refuses a log of an unknown name, or one whose package is missing."""
     if log is None or callable(log):
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -203,9 +204,11 @@ def refuse_weights(weights: str | int, digests: dict[str, str], folder: Path) ->
     Raises:
         InvalidInputError: always.
     """
-    labels = [name[8:].removesuffix(".safetensors") for name in digests]
-    there = {weights_file(label): label for label in ["last", *labels]}
-    kept = [label for name, label in there.items() if name in digests]
+    kept = ["last"] if WEIGHTS in digests else []
+    for name in digests:
+        match = re.fullmatch(r"weights_(\w+)\.safetensors", name)
+        if match:
+            kept.append(match[1])
     cure = "Train with keep_best=True or keep_every=..., and weights are kept."
     expected = f"weights that {folder} kept: {', '.join(kept) or 'none'}"
     refuse("weights", expected, weights, cure)
