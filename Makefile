@@ -4,7 +4,7 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup battles test test-long test-book test-slurm study status bench gpu book recheck lint format strip lock clean
+.PHONY: help setup battles test test-long test-book test-slurm study status bench gpu book recheck tensorboard lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,14 +23,21 @@ setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins 
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
 	@touch $@
 
+.venv/tensorboard: env/requirements-tensorboard.txt .venv/installed
+	@echo "setup: installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
 .venv/installed: | setup
 
 battles: .venv/battles ## add what the battles need to .venv: JAX and JaxMARL
 
-test: setup .venv-study/installed .venv/battles ## run every check in one pytest run; ARGS="-k turn" narrows it
+tensorboard: .venv/tensorboard ## add what log="tensorboard" needs to .venv; then .venv/bin/tensorboard --logdir runs/tensorboard
+
+test: setup .venv-study/installed .venv/battles .venv/tensorboard ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-long: setup .venv-study/installed .venv/battles .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+test-long: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
 

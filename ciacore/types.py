@@ -239,9 +239,7 @@ class Forward(NamedTuple):
     env_steps: Float[Tensor, ""] | float = 0.0  # of training so far
     rng: torch.Generator | None = None  # for what is random in a loss
 
-    def every_step(
-        self, quantity: Callable[[Any], Tensor]
-    ) -> Float[Tensor, "B T ..."]:
+    def every_step(self, quantity: Callable[[Any], Tensor]) -> Float[Tensor, "B T ..."]:
         """A quantity of every step of the batch, after an episode's end too.
 
         Args:

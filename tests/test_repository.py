@@ -82,6 +82,7 @@ def test_library_loads_uninstalled_and_alone(tmp_path: Path) -> None:
         "pettingzoo",
         "papermill",
         "jax",
+        "tensorboard",
         "beartype",
         "IPython",
     }
@@ -161,6 +162,7 @@ def test_size_of_the_tree() -> None:
         ),
         ("requirements-battles.txt", EXTRAS["battles"]),
         ("requirements-browser.txt", EXTRAS["browser"]),
+        ("requirements-tensorboard.txt", EXTRAS["tensorboard"]),
         ("requirements-study.txt", EXTRAS["study"]),
     ],
 )
@@ -176,10 +178,13 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
 def test_locks_are_sorted_and_agree() -> None:
     main, *others = (
         locked(f"requirements{name}.txt")
-        for name in ("", "-battles", "-gpu", "-browser", "-study")
+        for name in ("", "-battles", "-gpu", "-browser", "-tensorboard", "-study")
     )
     assert all([*pins] == sorted(pins) for pins in (main, *others))
-    assert not any(main.keys() & pins.keys() for pins in others[:3])  # what they add
+    assert not any(main.keys() & pins.keys() for pins in others[:4])  # what they add
+    # these two may be installed together
+    battles, logging = others[0], others[3]
+    assert all(battles[name] == logging[name] for name in battles.keys() & logging)
     assert any(name.startswith("nvidia-") for name in others[1])
     for held in map(
         Requirement,

@@ -17,10 +17,12 @@ from ciacore import train
 from ciacore.games import Turn
 from ciacore.runtime.snapshot import facts_of, restore, tensors_of
 from ciacore.training import Training
+from ciacore.types import InvalidInputError
 
 GAMES = {"torch": Stroll(), "numpy": Turn(horizon=5)}
 
 
+INTERRUPTED = [".seed_1/checkpoint", ".seed_1/lock", ".seed_1/metrics.jsonl"]
 COMPLETE = [
     "seed_1/config.json",
     "seed_1/metrics.json",
@@ -41,7 +43,7 @@ def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
         with pytest.raises(StopHere):
             train(config, game, [1], tmp_path / str(k), progress=after(k))
         place = tmp_path / str(k) / game.name / "qmix_cia"
-        assert files(place) == [".seed_1/checkpoint", ".seed_1/lock"]
+        assert files(place) == INTERRUPTED
         (run,) = train(config, game, [1], tmp_path / str(k))
         assert same(run, whole), k
         assert files(place) == COMPLETE
@@ -233,10 +235,7 @@ def test_a_signal_is_obeyed_after_a_checkpoint(number, tmp_path, undisturbed):
     # killed; or an exception
     assert process.returncode == {signal.SIGTERM: -15, signal.SIGINT: 1}[number], errors
     assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
-    assert files(tmp_path / "turn" / "qmix_cia") == [
-        ".seed_1/checkpoint",
-        ".seed_1/lock",
-    ]
+    assert files(tmp_path / "turn" / "qmix_cia") == INTERRUPTED
     (run,) = train(LONGER, TURN, [1], tmp_path)
     (again,) = run.provenance["resumed"]
     assert digests(tmp_path) == undisturbed and again["env_steps"] >= 200

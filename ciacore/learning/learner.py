@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.credits import mixing_at
-from ciacore.learning.auxiliary import Auxiliary
 from ciacore.fast.steps import AllSteps, RealSteps, Steps, computed_steps
+from ciacore.learning.auxiliary import Auxiliary
 from ciacore.losses import greedy_actions, mixer_states, td_targets, utilities_of
 from ciacore.types import Batch, Episodes, Explorer, Forward, PaddedSteps, Term
 

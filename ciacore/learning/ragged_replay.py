@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ciacore.learning.replay import draw_slots, grow, pack
+from ciacore.learning.replay import draw_slots, pack
 from ciacore.types import SLOT_FIELDS, STEP_FIELDS, Episodes, refuse
 
 SEGMENT = 250  # episodes

@@ -144,9 +144,7 @@ def write_checkpoint(
             (work / name).unlink()
 
 
-def write_sealed(
-    path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]
-) -> str:
+def write_sealed(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     """Writes a sealed file, whole or not at all; returns its sha256.
 
     Args:

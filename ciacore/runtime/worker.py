@@ -14,6 +14,7 @@ import traceback
 import torch
 
 from ciacore.methods import SLOTS
+from ciacore.runtime.metrics import Entry
 from ciacore.runtime.session import train_here
 
 
@@ -29,12 +30,19 @@ def main() -> int:
     def progress(env_steps: int, total: int, **facts: float) -> None:
         answers.write(json.dumps({"env_steps": env_steps, **facts}) + "\n")
 
+    def report(entry: Entry) -> None:
+        answers.write(json.dumps({"evaluation": entry}) + "\n")
+
     for slot, name, part in order["parts"]:
         SLOTS[slot][name] = part
     seed, cpu = order["seed"], torch.device("cpu")
-    folders = {seed: order["folder"]}
+    folders, options = {seed: order["folder"]}, order["options"]
+    if order["report"]:
+        options = options._replace(log=report)
     try:
-        _, errors = train_here(order["config"], order["game"], folders, cpu, progress)
+        _, errors = train_here(
+            order["config"], order["game"], folders, cpu, progress, options
+        )
         if seed in errors:
             raise errors[seed]
     except (BrokenPipeError, KeyboardInterrupt, InterruptedError):

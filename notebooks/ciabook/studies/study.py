@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ciacore.config import Config, known_name
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
+from ciacore.runtime.metrics import read_lines
 from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
 from ciacore.types import InvalidInputError
@@ -293,20 +294,42 @@ def standing(entry: Entry, results: str | Path) -> Standing:
     folder = folder_of(entry, results)
     if folder.exists():
         try:
-            finished(folder, entry.config, entry.game, entry.seed)
+            run = finished(folder, entry.config, entry.game, entry.seed)
         except InvalidInputError as error:
             return Standing(entry, "damaged", str(error))
-        return Standing(entry, "done")
+        if run is not None:
+            return Standing(entry, "done")
     if held(folder):
-        return Standing(entry, "running")
+        return Standing(entry, "running", latest(entry, folder))
     failure = failure_file(folder)
     if failure.exists():
         lines = failure.read_text(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else "no reason was written down"
         return Standing(entry, "failed", reason)
-    if (work_folder(folder) / "checkpoint").exists():
+    if folder.exists() or (work_folder(folder) / "checkpoint").exists():
         return Standing(entry, "missing", "has a checkpoint")
     return Standing(entry, "missing")
+
+
+def latest(entry: Entry, folder: Path) -> str:
+    """The last evaluation of a run that is being trained, in words.
+
+    Args:
+        entry: the run.
+        folder: where it will lie.
+    """
+    lines = read_lines(folder)
+    if not lines:
+        return "no evaluation yet"
+    last = lines[-1]
+    parts = [f"{last['env_steps']:,} of {entry.config.env_steps:,} env steps"]
+    parts.append(f"return {last['mean_return']:.1f}")
+    if "win_rate" in last:
+        parts.append(f"won {last['win_rate']:.0%}")
+    if "steps_per_second" in last:
+        parts.append(f"{last['steps_per_second']:,.0f} steps/s")
+        parts.append(f"{last['memory_mib']:,.0f} MiB")
+    return ", ".join(parts)
 
 
 def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:
