@@ -159,22 +159,6 @@ def test_each_line_is_there_once_after_every_interruption(tmp_path):
     assert k > 9
 
 
-def test_a_checkpoint_that_measured_nothing_is_resumed(tmp_path, monkeypatch):
-    """As an older version wrote them."""
-    with pytest.raises(StopHere):
-        train(CONFIG, GAME, [1], tmp_path, progress=after(6))
-
-    def older(work):
-        facts, tensors = read_checkpoint(work) or (None, None)
-        for name in ("measured", "kept"):
-            facts.pop(name)
-        return facts, tensors
-
-    monkeypatch.setattr("ciacore.runtime.session.read_checkpoint", older)
-    (run,) = train(CONFIG, GAME, [1], tmp_path)
-    assert same(run, *train(CONFIG, GAME, [1]))
-
-
 def killed_while_writing(results: Path, tries: int, seed: int) -> list[int]:
     """SIGKILL at random moments, with an evaluation at every iteration.
 

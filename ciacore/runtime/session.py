@@ -414,11 +414,9 @@ class Session:
                 self.kept.setdefault(label, {})[weight] = tensor
             else:
                 own[name] = tensor
-        self.kept_at = facts.get("kept", {})
+        self.kept_at = facts["kept"]
         restore(self.training, facts, own, sealed)
-        evaluations = len(self.training.log.metrics.get("env_steps", ()))
-        # a checkpoint of an older version did not measure
-        self.measured = facts.get("measured", [{"time": now()}] * evaluations)
+        self.measured = facts["measured"]
         before = facts["provenance"]
         again = {
             "at": now(),
