@@ -1,9 +1,8 @@
 """Part of `make bench`: whole trainings in battles, beside the published structure.
 
-Both play the very same battles of SMAX, and take turns in one process on one core. A
-turn is a few episodes with an update after each. Rates are environment steps per second
-of CPU time, so that what else runs takes no part. Writes
-book/results/bench/battle_training.json.
+Both play the very same battles of SMAX and learn from the same episodes, in turns, in
+one process on one core: an episode and an update each. Rates are environment steps per
+second of CPU time. Writes book/results/bench/battle_training.json.
 """
 
 from __future__ import annotations
@@ -24,18 +23,20 @@ os.environ |= ONE_CORE
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from bench.measure import RESULTS, keep  # noqa: E402
-from bench.published_structure import Published, Sizes  # noqa: E402
+from bench.published_structure import EpisodeStore, Published, Sizes  # noqa: E402
 
 from ciacore import METHODS  # noqa: E402
 from ciacore.games.battles.battlefield import BATTLES  # noqa: E402
 from ciacore.games.battles.smax import Smax  # noqa: E402
+from ciacore.learning.rollout import play  # noqa: E402
 from ciacore.runtime.one_core import one_core  # noqa: E402
 from ciacore.runtime.provenance import now, provenance  # noqa: E402
 from ciacore.training import Training  # noqa: E402
+from ciacore.types import Episodes  # noqa: E402
 
 BUFFER = 500  # episodes; more are never played here
 WARM_UP = 60  # episodes of each before the first that counts
-TURN = 4  # iterations of one side before the other has its turn
+EVALUATIONS = 3  # of each side
 EVALUATION_INTERVAL = 10_000  # env steps
 
 
@@ -95,44 +96,32 @@ def published(game: Smax, cia: bool) -> Published:
     return Published(1, cia, game=one, sizes=sizes, buffer=BUFFER)
 
 
-class Side:
-    """A training whose CPU time is counted."""
+class Seconds:
+    """CPU seconds per env step of one side: of play, of updates, of evaluations."""
 
-    def __init__(
-        self,
-        iterate: Callable[[], Any],
-        env_steps: Callable[[], int],
-        evaluate: Callable[[], Any],
-    ) -> None:
-        self.iterate = iterate
-        self.env_steps = env_steps
-        self.evaluate = evaluate
-        self.rates: list[float] = []
-        self.evaluations: list[float] = []
+    def __init__(self) -> None:
+        self.play: list[float] = []  # per env step
+        self.update: list[float] = []  # per update
+        self.evaluation: list[float] = []  # per evaluation
 
-    def turn(self) -> float:
-        """Env steps per second of a few iterations."""
-        begin, steps = time.process_time(), self.env_steps()
-        for _ in range(TURN):
-            self.iterate()
-        seconds = time.process_time() - begin
-        self.rates.append((self.env_steps() - steps) / seconds)
-        return self.rates[-1]
+    def per_step(self, steps_per_update: float) -> float:
+        """Seconds of training per env step, evaluations left out."""
+        update = statistics.median(self.update) / steps_per_update
+        return statistics.median(self.play) + update
 
-    def evaluation(self) -> float:
-        """Seconds of one evaluation."""
-        begin = time.process_time()
-        self.evaluate()
-        self.evaluations.append(time.process_time() - begin)
-        return self.evaluations[-1]
-
-    def with_evaluation(self, rate: float) -> float:
-        """A rate that counts the evaluations of that many steps, too."""
-        share = statistics.median(self.evaluations) / EVALUATION_INTERVAL
-        return 1 / (1 / rate + share)
+    def of_evaluations(self) -> float:
+        """Seconds of evaluations per env step."""
+        return statistics.median(self.evaluation) / EVALUATION_INTERVAL
 
 
-def ours(game: Smax, method: str, n_games: int = 1) -> Side:
+def seconds(work: Callable[[], Any]) -> float:
+    """CPU seconds that some work takes."""
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+def training_on(game: Smax, method: str, n_games: int = 1) -> Training:
     """Our training on a battle.
 
     Args:
@@ -143,61 +132,128 @@ def ours(game: Smax, method: str, n_games: int = 1) -> Side:
     config = METHODS[method].but(
         buffer=BUFFER, evaluation_interval=10**9, n_games=n_games
     )
-    training = Training(config, game, 1, torch.device("cpu"))
-    return Side(training.iterate, lambda: training.clock.env_steps, training.evaluate)
+    return Training(config, game, 1, torch.device("cpu"))
 
 
-def compare(game: Smax, method: str, turns: int) -> dict[str, Any]:
-    """Rates of both sides, and their ratio turn by turn.
+def as_store(episodes: Episodes, theirs: Published) -> EpisodeStore:
+    """One episode as the published structure stores it.
+
+    Args:
+        episodes: A single one.
+        theirs: Whose sizes it has.
+    """
+    store = EpisodeStore(theirs.sizes, 1)
+    length = int(episodes.weights.sum())
+    ended = (episodes.discounts == 0) & (episodes.weights > 0)
+    for t in range(length + 1):
+        slot = {
+            "state": episodes.states[0, t],
+            "avail_actions": episodes.available[0, t],
+            "obs": episodes.observations[0, t],
+        }
+        store.write(t, slot)
+        if t < length:
+            step = {
+                "actions": episodes.actions[0, t].long(),
+                "reward": [episodes.rewards[0, t]],
+                "terminated": [ended[0, t]],
+            }
+            store.write(t, step, mark_filled=False)
+    return store
+
+
+def compare(game: Smax, method: str, iterations: int) -> dict[str, Any]:
+    """Rates of both sides, which learn from the very same episodes: those of ours.
+
+    The published structure plays, too, and is timed at it; its own episodes are dropped
+    and ours put in their place, so that batches of both are equally long.
 
     Args:
         game: The battle.
         method: "qmix" or "qmix_cia".
-        turns: How many of each side.
+        iterations: How many are timed.
     """
+    training = training_on(game, method)
     theirs = published(game, method == "qmix_cia")
-    sides = (
-        ours(game, method),
-        Side(theirs.iteration, lambda: theirs.env_steps, theirs.evaluate),
-    )
-    for side in sides:
-        for _ in range(WARM_UP):
-            side.iterate()
-        side.evaluate()  # compiles
-        side.evaluation()
-    ratios = []
-    for _ in range(turns):
-        mine, baseline = (side.turn() for side in sides)
-        ratios.append(mine / baseline)
-    mine, baseline = (statistics.median(side.rates) for side in sides)
-    whole = sides[0].with_evaluation(mine) / sides[1].with_evaluation(baseline)
+    ours, baseline = Seconds(), Seconds()
+    lengths, ratios = [], []
+    training.evaluate()  # compiles
+    for number in range(WARM_UP + iterations):
+        training.set_epsilon()
+        rng, config = training.rngs["play"], training.config
+        policy = training.explore()
+        begin = time.process_time()
+        episodes = play(game, policy, 1, rng, config.gamma)
+        training.replay.insert(training.without_padding(episodes))
+        spent = time.process_time() - begin
+        length = float(episodes.weights.sum())
+        training.steps = int(length)
+
+        def update() -> None:
+            batch = training.replay.sample(config.batch, training.rngs["replay"])
+            training.log.add(training.learner.update(batch))
+
+        before = theirs.env_steps
+        their_play = seconds(theirs.rollout)
+        their_play /= theirs.env_steps - before
+        theirs.replay.index = (theirs.replay.index - 1) % BUFFER
+        theirs.replay.count -= 1
+        theirs.replay.insert(as_store(episodes, theirs))
+        due = training.clock.update_due(config)
+        training.count()
+        if not due:
+            continue
+        our_update, their_update = seconds(update), seconds(theirs.update)
+        if number < WARM_UP:
+            continue
+        lengths.append(length)
+        ours.play.append(spent / length)
+        ours.update.append(our_update)
+        baseline.play.append(their_play)
+        baseline.update.append(their_update)
+        ratios.append(their_update / our_update)
+    for _ in range(EVALUATIONS):
+        ours.evaluation.append(seconds(training.evaluate))
+        baseline.evaluation.append(seconds(theirs.evaluate))
+    mean = statistics.mean(lengths)
+    mine, other = ours.per_step(mean), baseline.per_step(mean)
+    whole = other + baseline.of_evaluations()
     return {
-        "ours_per_s": round(mine, 1),
-        "published_per_s": round(baseline, 1),
-        "ratio": round(statistics.median(ratios), 2),
-        "ratios": sorted(round(ratio, 2) for ratio in ratios),
-        "ratio_with_evaluations": round(whole, 2),
+        "steps_per_episode": round(mean, 1),
+        "ours_per_s": round(1 / mine, 1),
+        "published_per_s": round(1 / other, 1),
+        "ratio": round(other / mine, 2),
+        "ratio_of_updates": round(statistics.median(ratios), 2),
+        "ratio_with_evaluations": round(whole / (mine + ours.of_evaluations()), 2),
+        "our_update_ms": round(1000 * statistics.median(ours.update), 1),
+        "our_play_ms_per_step": round(1000 * statistics.median(ours.play), 3),
     }
 
 
-def eight_games(game: Smax, method: str, turns: int) -> float:
-    """Env steps per second with eight games per update.
+def eight_games(game: Smax, method: str, iterations: int) -> float:
+    """Env steps per CPU second with eight games per update.
 
     Args:
         game: The battle.
         method: A name of METHODS.
-        turns: How many turns are timed.
+        iterations: How many are timed.
     """
-    side = ours(game, method, n_games=8)
+    training = training_on(game, method, n_games=8)
     for _ in range(WARM_UP // 8):
-        side.iterate()
-    return round(statistics.median(side.turn() for _ in range(turns)), 1)
+        training.iterate()
+    rates = []
+    for _ in range(iterations):
+        begin, before = time.process_time(), training.clock.env_steps
+        training.iterate()
+        steps = training.clock.env_steps - before
+        rates.append(steps / (time.process_time() - begin))
+    return round(statistics.median(rates), 1)
 
 
 def main() -> None:
     """Measures, prints, and writes the file whole or not at all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=10, help="turns of each side")
+    parser.add_argument("--iterations", type=int, default=40, help="of each side")
     parser.add_argument("--scenarios", nargs="*", default=list(BATTLES))
     parser.add_argument("--methods", nargs="*", default=["qmix", "qmix_cia"])
     parser.add_argument("--out", type=Path, default=RESULTS / "battle_training.json")
@@ -207,18 +263,17 @@ def main() -> None:
         for name in options.scenarios:
             game = Smax(name)
             rows[name] = {
-                method: compare(game, method, options.turns)
+                method: compare(game, method, options.iterations)
                 for method in options.methods
             }
-            eight = eight_games(game, options.methods[-1], options.turns)
+            eight = eight_games(game, options.methods[-1], options.iterations)
             rows[name]["eight_games_per_s"] = eight
             print(name, rows[name], flush=True)
         facts = {**provenance("cpu"), "finished": now()}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = {
         "scenarios": rows,
-        "turns": options.turns,
-        "iterations_per_turn": TURN,
+        "iterations": options.iterations,
         "warm_up": WARM_UP,
         "peak_memory_mb": round(memory / 1024),
         "provenance": facts,
