@@ -81,7 +81,12 @@ class Training:
         """
         config = self.config
         episodes = play(
-            self.game, self.explore(), config.n_games, self.rngs["play"], config.gamma
+            self.game,
+            self.explore(),
+            config.n_games,
+            self.rngs["play"],
+            config.gamma,
+            config.bootstrap_at_limit,
         )
         self.steps = self.steps_in(episodes)
         self.replay.insert(self.without_padding(episodes))
