@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from ciacore.contract import check_game
 from ciacore.games.matrix import MatrixGame
 from ciacore.games.turn import Turn
 from ciacore.types import Game
@@ -33,4 +34,4 @@ GAMES = {
 GAMES |= {f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS}
 GAMES |= {f"smac_{scenario}": partial(smac, scenario) for scenario in SCENARIOS}
 
-__all__ = ["GAMES", "SCENARIOS", "MatrixGame", "Turn"]
+__all__ = ["GAMES", "SCENARIOS", "MatrixGame", "Turn", "check_game"]

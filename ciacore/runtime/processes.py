@@ -22,8 +22,15 @@ from ciacore.config import Config
 from ciacore.methods import named_parts
 from ciacore.types import Game, InvalidInputError
 
+
+
+class CannotLoad(RuntimeError):
+    """Another process cannot import what it is to train."""
+
+
 ERRORS = {
-    kind.__name__: kind for kind in (InvalidInputError, FloatingPointError, MemoryError)
+    kind.__name__: kind
+    for kind in (InvalidInputError, FloatingPointError, MemoryError, CannotLoad)
 }
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ciacore.config import Config
+from ciacore.contract import check_game
 from ciacore.runtime.checkpoint import (
     locked,
     read_checkpoint,
@@ -89,7 +90,12 @@ def train_here(
 
     Returns:
         The runs, and the errors of the seeds that failed, both by seed.
+
+    Raises:
+        InvalidInputError: the game breaks its contract.
     """
+    if folders:
+        check_game(game, config.n_games, device)
     runs: dict[int, Run] = {}
     errors: dict[int, Exception] = {}
     total = len(folders) * config.env_steps
@@ -287,6 +293,8 @@ class Session:
             InvalidInputError: it is of another Config, game, seed or kind of arrays.
         """
         ours = self.facts()
+        # Fields that Config has gained since then stand at their defaults.
+        facts["config"] = {**Config().to_dict(), **facts.get("config", {})}
         for name in ("config", "game", "seed", "arrays", "spec"):
             if facts.get(name) != ours[name]:
                 cure = (
