@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ciacore.config import Config
 from ciacore.contract import no_randomness_used
 from ciacore.learning.learner import Learner, coefficient_of
-from ciacore.losses import mixer_states, utilities_of
+from ciacore.losses import mixer_states
 from ciacore.methods import assemble
 from ciacore.types import Episodes, Forward, InvalidInputError, Spec, Utilities, refuse
 

@@ -23,7 +23,6 @@ from ciacore.methods import named_parts
 from ciacore.types import Game, InvalidInputError
 
 
-
 class CannotLoad(RuntimeError):
     """Another process cannot import what it is to train."""
 
