@@ -41,10 +41,13 @@ def check_parts(config: Config, spec: Spec, device: torch.device | str) -> None:
     """
     with no_randomness_used():
         torch.manual_seed(0)
-        learner = Learner(assemble(spec, config).to(device), config)
         rng = torch.Generator(device).manual_seed(0)
-        check_registered(learner)
-        check_savable(learner)
+        with tried("method", config.method):
+            parts = assemble(spec, config)
+        check_registered(parts.networks())
+        check_savable(parts.networks())
+        with tried("method", config.method):
+            learner = Learner(parts.to(device), config)
         episodes = made_up(spec, config, rng)
         check_agent(learner, spec, config, episodes)
         check_mixer(learner, episodes)
@@ -54,7 +57,7 @@ def check_parts(config: Config, spec: Spec, device: torch.device | str) -> None:
             learner.on_episodes(episodes, rng)
             learner.update(episodes, rng)
             learner.copy_target()
-        check_savable(learner)
+        check_savable(parts.networks())
 
 
 @contextmanager
@@ -106,13 +109,13 @@ def made_up(spec: Spec, config: Config, rng: torch.Generator) -> Episodes:
     )
 
 
-def check_registered(learner: Learner) -> None:
+def check_registered(networks: nn.ModuleDict) -> None:
     """Refuses networks in plain lists, which would neither be trained nor saved.
 
     Args:
-        learner: with all parts.
+        networks: all parts, under the fields of Config.
     """
-    for slot, part in named_parts_of(learner):
+    for slot, part in networks.items():
         for module in part.modules():
             for name, value in vars(module).items():
                 held = value.values() if isinstance(value, dict) else value
@@ -124,13 +127,13 @@ def check_registered(learner: Learner) -> None:
                     refuse(slot, "networks that torch knows", got, cure)
 
 
-def check_savable(learner: Learner) -> None:
+def check_savable(networks: nn.ModuleDict) -> None:
     """Refuses weights that a run folder or a checkpoint could not hold.
 
     Args:
-        learner: with all parts.
+        networks: all parts, under the fields of Config.
     """
-    for slot, part in named_parts_of(learner):
+    for slot, part in networks.items():
         owners: dict[int, str] = {}
         weights = part.state_dict()
         for name, value in weights.items():
@@ -140,6 +143,9 @@ def check_savable(learner: Learner) -> None:
             if nn.parameter.is_lazy(value):
                 cure = "Give the layer its size: the spec says it."
                 refuse(slot, "weights of a known size", name, cure)
+            if value.layout != torch.strided:
+                cure = "Keep it dense."
+                refuse(slot, "dense weights", f"{name}, which is sparse", cure)
             place = value.data_ptr()
             if place and owners.setdefault(place, name) != name:
                 got = f"{owners[place]} and {name} in one place"
@@ -152,12 +158,6 @@ def check_savable(learner: Learner) -> None:
         except Exception as error:  # safetensors has several
             got = str(error).splitlines()[0]
             refuse(slot, "weights that safetensors can hold", got, CONTRACT)
-
-
-def named_parts_of(learner: Learner) -> Iterator[tuple[str, nn.Module]]:
-    """The field of Config and the module, of every part with weights."""
-    yield from learner.online.items()
-    yield "auxiliaries", learner.auxiliaries
 
 
 def check_agent(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any, NamedTuple
 
 from ciacore.types import InvalidInputError, refuse
@@ -87,7 +88,9 @@ def imported(name: str) -> Any:
         InvalidInputError: there is none, or importing it fails.
     """
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings():  # they are for its authors
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
         cure = f"Install it: pip install {package}, or correct the name."
