@@ -257,6 +257,7 @@ def test_processes_end_with_their_game():
     assert [worker.poll() for worker in workers] == [0, 0]
 
 
+@pytest.mark.long
 def test_processes_end_when_nobody_is_left_to_order(tmp_path):
     """The parent is killed: its workers read the end of their orders."""
     program = (
@@ -292,7 +293,10 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize(
     ("ends", "message"),
-    [(False, "an environment failed: KeyError: 'wheel'"), (True, "exit code 3")],
+    [
+        (False, "an environment failed: KeyError: 'wheel'"),
+        pytest.param(True, "exit code 3", marks=pytest.mark.long),
+    ],
 )
 def test_an_environment_that_fails_in_its_process(ends, message, monkeypatch):
     make = partial(Failing, ends)

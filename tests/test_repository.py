@@ -161,6 +161,10 @@ def test_size_of_the_tree() -> None:
         ),
         ("requirements-battles.txt", EXTRAS["battles"]),
         ("requirements-browser.txt", EXTRAS["browser"]),
+        (
+            "requirements-environments.txt",
+            [item for item in EXTRAS["environments"] if "pettingzoo" not in item],
+        ),
         ("requirements-study.txt", EXTRAS["study"]),
     ],
 )
@@ -176,10 +180,17 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
 def test_locks_are_sorted_and_agree() -> None:
     main, *others = (
         locked(f"requirements{name}.txt")
-        for name in ("", "-battles", "-gpu", "-browser", "-study")
+        for name in (
+            "",
+            "-battles",
+            "-gpu",
+            "-browser",
+            "-environments",
+            "-study",
+        )
     )
     assert all([*pins] == sorted(pins) for pins in (main, *others))
-    assert not any(main.keys() & pins.keys() for pins in others[:3])  # what they add
+    assert not any(main.keys() & pins.keys() for pins in others[:4])  # what they add
     assert any(name.startswith("nvidia-") for name in others[1])
     for held in map(
         Requirement,
