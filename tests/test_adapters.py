@@ -34,7 +34,7 @@ from ciacore.games.adapters.rewards import team_reward
 from ciacore.learning.rollout import play
 from ciacore.types import Episodes, InvalidInputError
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+UNCHECKED = pytest.mark.usefixtures("as_users_run_it")
 EXAMPLES = "pettingzoo:pettingzoo.test.example_envs"
 ROOM = {"n_agents": 60, "n_actions": 9, "observation_size": 50, "state": "joined"}
 # PettingZoo's own test environments: agents come and go, unlike each other
@@ -475,12 +475,14 @@ REFUSED = {
 }
 
 
+@UNCHECKED
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case):
     call, *parts = REFUSED[case]
     refused(call, *parts)
 
 
+@UNCHECKED
 def test_a_state_is_good_for_one_step():
     game = relay()
     state = game.reset(1, rng())
@@ -489,6 +491,7 @@ def test_a_state_is_good_for_one_step():
     refused(lambda: game.step(state, actions, rng()), "state", "wound back")
 
 
+@UNCHECKED
 def test_breaches_in_a_process_are_told_by_name(tmp_path):
     """The environment breaks its promise while it is played, in another process."""
     name = "pettingzoo:support.environments:Growing"

@@ -16,7 +16,8 @@ from ciacore.games.adapters.workers import Here, portable
 
 def main() -> int:
     """Answers orders until there are no more, and returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides when to end
+        signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints goes to standard error, not among the answers
     failed: Exception | None = None
