@@ -4,7 +4,7 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup battles test test-long test-book test-slurm study status bench gpu book recheck tensorboard lint format strip lock clean
+.PHONY: help setup battles environments test test-long test-book test-slurm study status bench gpu book recheck tensorboard lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,12 +32,19 @@ setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins 
 
 battles: .venv/battles ## add what the battles need to .venv: JAX and JaxMARL
 
+.venv/environments: env/requirements-environments.txt .venv/installed
+	@echo "setup: installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+environments: .venv/environments ## add three packages of games to .venv: mpe2, lbforaging, rware
+
 tensorboard: .venv/tensorboard ## add what log="tensorboard" needs to .venv; then .venv/bin/tensorboard --logdir runs/tensorboard
 
-test: setup .venv-study/installed .venv/battles .venv/tensorboard ## run every check in one pytest run; ARGS="-k turn" narrows it
+test: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-long: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+test-long: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
 
@@ -46,7 +53,7 @@ test-long: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/bro
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
 	@touch $@
 
-test-book: setup .venv/browser ## the built book in headless Chromium (needs Debian's chromium); writes tests/reports/test-book.txt
+test-book: setup .venv/environments .venv/browser ## the built book in headless Chromium (needs Debian's chromium); writes tests/reports/test-book.txt
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py --report test-book.txt tests/test_browser.py $(ARGS)
 
@@ -72,7 +79,7 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 gpu: setup .venv/gpu ## what needs an NVIDIA GPU: its tests, the speed there, the run time of every notebook
 	@sh env/gpu.sh
 
-book: setup ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU
+book: setup .venv/environments ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU
 	@$(PY) book/build.py $(ARGS)
 
 recheck: ## retrain the first evaluations of a committed run and compare: RUN=book/results/...

@@ -89,6 +89,8 @@ class Config:
     evaluation_games: Count = 32  # greedy episodes per evaluation
 
     gamma: Share = 0.99  # discount per step
+    # True: values go on behind a time limit; False: it ends them, as published
+    bootstrap_at_limit: bool = False
     double_q: bool = True  # the online agents choose the target's actions
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     learning_rate: Positive = 5e-4

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ciacore.config import Config
+from ciacore.contract import check_episodes
 from ciacore.learning.exploration import epsilon_at
 from ciacore.learning.learner import Learner
 from ciacore.learning.ragged_replay import RaggedReplay
@@ -85,8 +86,15 @@ class Training:
         """
         config = self.config
         episodes = play(
-            self.game, self.explore(), config.n_games, self.rngs["play"], config.gamma
+            self.game,
+            self.explore(),
+            config.n_games,
+            self.rngs["play"],
+            config.gamma,
+            config.bootstrap_at_limit,
         )
+        if self.game.spec.ends_early:  # else nothing here may wait for the device
+            check_episodes(episodes)
         self.steps = self.steps_in(episodes)
         self.replay.insert(self.without_padding(episodes))
         self.learner.on_episodes(episodes, self.rngs["learning"])

@@ -122,6 +122,15 @@ def main() -> None:
         "What the browser extra adds to requirements.txt.",
         browser,
     )
+    environments = resolve(extras["environments"], lock)
+    environments = {
+        name: version for name, version in environments.items() if name not in pins
+    }
+    write_lock(
+        ENV / "requirements-environments.txt",
+        "What the environments extra adds to requirements.txt.",
+        environments,
+    )
     added = {name: version for name, version in battles.items() if name not in pins}
     battles_lock = ENV / "requirements-battles.txt"
     write_lock(

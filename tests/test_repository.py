@@ -163,6 +163,10 @@ def test_size_of_the_tree() -> None:
         ("requirements-battles.txt", EXTRAS["battles"]),
         ("requirements-browser.txt", EXTRAS["browser"]),
         ("requirements-tensorboard.txt", EXTRAS["tensorboard"]),
+        (
+            "requirements-environments.txt",
+            [item for item in EXTRAS["environments"] if "pettingzoo" not in item],
+        ),
         ("requirements-study.txt", EXTRAS["study"]),
     ],
 )
@@ -178,13 +182,26 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
 def test_locks_are_sorted_and_agree() -> None:
     main, *others = (
         locked(f"requirements{name}.txt")
-        for name in ("", "-battles", "-gpu", "-browser", "-tensorboard", "-study")
+        for name in (
+            "",
+            "-battles",
+            "-gpu",
+            "-browser",
+            "-tensorboard",
+            "-environments",
+            "-study",
+        )
     )
     assert all([*pins] == sorted(pins) for pins in (main, *others))
-    assert not any(main.keys() & pins.keys() for pins in others[:4])  # what they add
-    # these two may be installed together
-    battles, logging = others[0], others[3]
-    assert all(battles[name] == logging[name] for name in battles.keys() & logging)
+    assert not any(main.keys() & pins.keys() for pins in others[:5])  # what they add
+    # these may be installed together
+    battles, logging, environments = others[0], others[3], others[4]
+    for one, other in (
+        (battles, logging),
+        (battles, environments),
+        (logging, environments),
+    ):
+        assert all(one[name] == other[name] for name in one.keys() & other)
     assert any(name.startswith("nvidia-") for name in others[1])
     for held in map(
         Requirement,

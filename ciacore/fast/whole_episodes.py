@@ -61,6 +61,7 @@ class Played(NamedTuple):
     actions: Tensor  # [T, N, K]
     rewards: Tensor  # [T, N]
     ended: Tensor  # [T, N]
+    terminated: Tensor  # [T, N] ended by the rules, and not by the time limit
     won: Tensor  # [N]
     context: Tensor  # [N, Z]
 

@@ -282,8 +282,12 @@ class Learner:
         """Makes the target networks equal to the online ones."""
         with torch.no_grad():
             for name, module in self.target.items():
-                online = self.online[name].parameters()
-                for copied, value in zip(module.parameters(), online, strict=True):
+                online = self.online[name]
+                for copied, value in zip(
+                    [*module.parameters(), *module.buffers()],
+                    [*online.parameters(), *online.buffers()],
+                    strict=True,
+                ):
                     copied.copy_(value)
         for part in self.auxiliaries.values():
             part.copy_target()

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 
 from ciacore.config import Config
-from ciacore.methods import assemble
+from ciacore.contract import check_face
 from ciacore.runtime.one_core import cores
 from ciacore.runtime.options import Options, Told, check_options
-from ciacore.runtime.processes import picklable, train_in_processes
+from ciacore.runtime.parts import check_parts
+from ciacore.runtime.processes import CannotLoad, picklable, train_in_processes
 from ciacore.runtime.session import finished, train_here
 from ciacore.runtime.store import Run, load_run, run_folder
 from ciacore.types import Game, refuse
@@ -61,7 +62,8 @@ def train(
             over all seeds.
         processes: on a CPU, how many seeds are trained at once; by default one per
             core. 1: in this process, one seed after the other, which is also what
-            happens to a game or mixer defined in a notebook or script.
+            happens to a game or mixer that another process cannot import, e.g. one
+            that is defined in a notebook or script.
         log: who else is told of evaluations. "tensorboard": event files in
             `<results>/tensorboard`. A function: it is called here, as `log(entry)`; an
             entry has the game, method, seed, env steps, returns, wins, losses, epsilon,
@@ -77,10 +79,11 @@ def train(
         A Run per seed, in the order given.
 
     Raises:
-        InvalidInputError: unusable seeds, an unknown name in the Config, a folder that
-            holds something else or cannot be written, a run that another process
-            trains, a checkpoint that cannot be resumed, something to keep without a
-            results folder, a log that is not installed.
+        InvalidInputError: unusable seeds, an unknown name in the Config, a game or a
+            part that breaks its contract, a folder that holds something else or cannot
+            be written, a run that another process trains, a checkpoint that cannot be
+            resumed, something to keep without a results folder, a log that is not
+            installed.
         FloatingPointError: the loss of a seed stopped being a finite number. The other
             seeds are trained all the same.
     """
@@ -91,9 +94,9 @@ def train(
     check_options(options, results)
     device = torch.device(device)
     progress = progress or no_progress
-    with torch.random.fork_rng(devices=[]):
-        # An unknown name stops here, before anything is computed.
-        assemble(game.spec, config)
+    # What cannot be trained or saved stops here, before anything is computed.
+    check_face(game)
+    check_parts(config, game.spec, device)
     with ExitStack() as stack:
         if results is None and len(seeds) > 1:
             results = stack.enter_context(tempfile.TemporaryDirectory())
@@ -116,6 +119,18 @@ def train(
             for seed, folder in missing.items():
                 if seed not in errors:
                     runs[seed] = load_run(folder)
+            here = [
+                seed for seed, error in errors.items() if isinstance(error, CannotLoad)
+            ]
+            if here:  # another process cannot import the game or a part
+                folders = {seed: missing[seed] for seed in here}
+                trained, failed = train_here(
+                    config, game, folders, device, progress, options
+                )
+                runs |= trained
+                errors = {
+                    seed: error for seed, error in errors.items() if seed not in here
+                } | failed
         else:
             trained, errors = train_here(
                 config, game, missing, device, progress, options

@@ -23,8 +23,14 @@ from ciacore.methods import named_parts
 from ciacore.runtime.options import NO_OPTIONS, Options
 from ciacore.types import Game, InvalidInputError
 
+
+class CannotLoad(RuntimeError):
+    """Another process cannot import what it is to train."""
+
+
 ERRORS = {
-    kind.__name__: kind for kind in (InvalidInputError, FloatingPointError, MemoryError)
+    kind.__name__: kind
+    for kind in (InvalidInputError, FloatingPointError, MemoryError, CannotLoad)
 }
 
 

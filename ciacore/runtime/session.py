@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ciacore.config import Config
+from ciacore.contract import check_game
 from ciacore.runtime.checkpoint import NAME as CHECKPOINT
 from ciacore.runtime.checkpoint import (
     locked,
@@ -159,7 +160,12 @@ def train_here(
 
     Returns:
         The runs, and the errors of the seeds that failed, both by seed.
+
+    Raises:
+        InvalidInputError: the game breaks its contract.
     """
+    if folders:
+        check_game(game, config.n_games, device)
     runs: dict[int, Run] = {}
     errors: dict[int, Exception] = {}
     total = len(folders) * config.env_steps
@@ -399,6 +405,8 @@ class Session:
                 or further than this Config goes.
         """
         ours = self.facts()
+        # Fields that Config has gained since then stand at their defaults.
+        facts["config"] = {**Config().to_dict(), **facts.get("config", {})}
         theirs = {**facts, "config": self.extended(facts)}
         for name in ("config", "game", "seed", "arrays", "spec"):
             if theirs.get(name) != ours[name]:

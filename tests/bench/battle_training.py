@@ -178,21 +178,21 @@ def compare(game: Smax, method: str, iterations: int) -> dict[str, Any]:
     ours, baseline = Seconds(), Seconds()
     lengths, ratios = [], []
     training.evaluate()  # compiles
+    config, rngs = training.config, training.rngs
+
+    def update() -> None:
+        batch = training.replay.sample(config.batch, rngs["replay"])
+        training.log.add(training.learner.update(batch))
+
     for number in range(WARM_UP + iterations):
         training.set_epsilon()
-        rng, config = training.rngs["play"], training.config
         policy = training.explore()
         begin = time.process_time()
-        episodes = play(game, policy, 1, rng, config.gamma)
+        episodes = play(game, policy, 1, rngs["play"], config.gamma)
         training.replay.insert(training.without_padding(episodes))
         spent = time.process_time() - begin
         length = float(episodes.weights.sum())
         training.steps = int(length)
-
-        def update() -> None:
-            batch = training.replay.sample(config.batch, training.rngs["replay"])
-            training.log.add(training.learner.update(batch))
-
         before = theirs.env_steps
         their_play = seconds(theirs.rollout)
         their_play /= theirs.env_steps - before

@@ -268,7 +268,7 @@ class Smax(Checked):
         record = Played(*(torch.from_dlpack(array) for array in record))
         cut = {
             name: getattr(record, name)[: steps + (name in SLOTS)]
-            for name in Played._fields[:6]
+            for name in Played._fields[:7]
         }
         return record._replace(**cut)
 
@@ -365,6 +365,7 @@ class Smax(Checked):
                 actions=record.actions.at[t].set(actions.astype(jnp.int32)),
                 rewards=record.rewards.at[t].set(result.reward),
                 ended=record.ended.at[t].set(ended),
+                terminated=record.terminated.at[t].set(result.terminated),
             )
             return t + 1, battles, view, memory, over | ended, won, record
 
@@ -392,6 +393,7 @@ class Smax(Checked):
             actions=jnp.zeros((limit, n_games, self.n_allies), jnp.int32),
             rewards=jnp.zeros((limit, n_games)),
             ended=jnp.zeros((limit, n_games), bool),
+            terminated=jnp.zeros((limit, n_games), bool),
             won=jnp.zeros(n_games, bool),
             context=jnp.zeros((n_games, 0)),
         )

@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     """One run of a study."""
 
     config: Config
-    game: str  # key in ciacore.games.GAMES
+    game: str  # what ciacore.games.game_name returns: a key of GAMES, or longer
     seed: int
 
 
@@ -63,7 +63,7 @@ def grid(
 
     Args:
         configs: the methods.
-        game: key in ciacore.games.GAMES.
+        game: what ciacore.games.game_name returns: a key of GAMES, or longer.
         seeds: of every method.
     """
     configs = list(configs)
