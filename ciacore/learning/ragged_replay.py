@@ -110,6 +110,11 @@ class RaggedReplay:
             found |= flat(self.segments[-1])
         return found
 
+    def nbytes(self) -> int:
+        """The memory that the episodes take, in bytes."""
+        episodes = [one for segment in self.segments for one in segment.episodes]
+        return sum(field.nbytes for episode in episodes for field in episode)
+
     def sealed(self) -> dict[str, dict[str, Tensor]]:
         """The segments that do not change any more, by name."""
         return {
@@ -123,7 +128,12 @@ class RaggedReplay:
         tensors: dict[str, Tensor],
         sealed: dict[str, dict[str, Tensor]] | None = None,
     ) -> None:
-        """Puts back what `tensors` and `sealed` returned."""
+        """Puts back what was held.
+
+        Args:
+            tensors: what `tensors` returned.
+            sealed: what `sealed` returned.
+        """
         self.inserted.copy_(tensors["inserted"])
         parts = list((sealed or {}).values())
         if "lengths" in tensors:

@@ -81,7 +81,12 @@ class Replay:
         tensors: dict[str, Tensor],
         sealed: dict[str, dict[str, Tensor]] | None = None,
     ) -> None:
-        """Puts back what `tensors` returned; `sealed` is empty."""
+        """Puts back what was held.
+
+        Args:
+            tensors: what `tensors` returned.
+            sealed: what `sealed` returned: nothing.
+        """
         self.inserted.copy_(tensors["inserted"])
         if "rewards" in tensors:
             fields = (tensors[name].to(self.slots.device) for name in Episodes._fields)

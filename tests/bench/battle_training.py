@@ -28,12 +28,14 @@ from bench.published_structure import EpisodeStore, Published, Sizes  # noqa: E4
 from ciacore import METHODS  # noqa: E402
 from ciacore.games.battles.battlefield import BATTLES  # noqa: E402
 from ciacore.games.battles.smax import Smax  # noqa: E402
+from ciacore.learning.replay import pack  # noqa: E402
 from ciacore.learning.rollout import play  # noqa: E402
 from ciacore.runtime.one_core import one_core  # noqa: E402
 from ciacore.runtime.provenance import now, provenance  # noqa: E402
 from ciacore.training import Training  # noqa: E402
 from ciacore.types import Episodes  # noqa: E402
 
+CAPACITY = 5_000  # episodes of a replay, as published
 BUFFER = 500  # episodes; more are never played here
 WARM_UP = 60  # episodes of each before the first that counts
 EVALUATIONS = 3  # of each side
@@ -218,6 +220,8 @@ def compare(game: Smax, method: str, iterations: int) -> dict[str, Any]:
     mean = statistics.mean(lengths)
     mine, other = ours.per_step(mean), baseline.per_step(mean)
     whole = other + baseline.of_evaluations()
+    held = training.replay.nbytes() / len(training.replay)  # per episode
+    padded = sum(field.nbytes for field in pack(play(game, policy, 1, rngs["play"], 1)))
     return {
         "steps_per_episode": round(mean, 1),
         "ours_per_s": round(1 / mine, 1),
@@ -227,6 +231,8 @@ def compare(game: Smax, method: str, iterations: int) -> dict[str, Any]:
         "ratio_with_evaluations": round(whole / (mine + ours.of_evaluations()), 2),
         "our_update_ms": round(1000 * statistics.median(ours.update), 1),
         "our_play_ms_per_step": round(1000 * statistics.median(ours.play), 3),
+        "replay_mb_of_5000": round(CAPACITY * held / 1e6),
+        "padded_replay_mb_of_5000": round(CAPACITY * padded / 1e6),
     }
 
 
