@@ -296,16 +296,10 @@ class Session:
                 refuse("checkpoint", f"{name} {ours[name]}", facts.get(name), cure)
         restore(self.training, facts, tensors)
         before = facts["provenance"]
-        again = {
-            "at": now(),
-            "env_steps": self.training.clock.env_steps,
-            "commit": self.provenance["commit"],
-        }
-        self.provenance |= {
-            "started": before["started"],
-            "commit": before["commit"],
-            "resumed": [*before["resumed"], again],
-        }
+        # The machine may be another one than that of the legs before.
+        leg = {"at": now(), "env_steps": self.training.clock.env_steps}
+        leg |= provenance(self.training.device)
+        self.provenance = {**before, "resumed": [*before["resumed"], leg]}
 
     def save(self) -> None:
         """Replaces the checkpoint."""
