@@ -56,6 +56,9 @@ def sweep(config: Config, **values: Iterable[Any]) -> list[Config]:
         if isinstance(choices, str) or not isinstance(choices, Iterable):
             refuse(name, "a list of values", choices, f"Write {name}=[{choices!r}].")
     choices = {name: list(some) for name, some in values.items()}
+    for name, some in choices.items():
+        if not some:
+            refuse(name, "at least one value", some, "Leave the field out.")
     found = {}
     for chosen in product(*choices.values()):
         changes = dict(zip(choices, chosen, strict=True))
