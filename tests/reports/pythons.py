@@ -112,7 +112,12 @@ def main() -> int:
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
-    report = [f"commit: {commit or 'none'}", f"date: {datetime.now(UTC):%Y-%m-%d}", ""]
+    report = [
+        f"commit: {commit or 'none'}",
+        f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"pytest: {' '.join(sys.argv[1:]) or 'the whole quick suite'}",
+        "",
+    ]
     failed = 0
     for version in VERSIONS:
         python = interpreter(version)
