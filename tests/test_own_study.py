@@ -13,6 +13,7 @@ from ciacore import METHODS, MIXERS
 from ciacore.config import Config
 from ciacore.games import GAMES, MatrixGame
 
+ROOT = Path(__file__).resolve().parents[1]
 QMIX = METHODS["qmix"]
 
 
@@ -40,6 +41,16 @@ def test_a_list_of_configs_is_a_study(tmp_path):
 def test_without_game_and_seeds_it_is_turn_with_five(tmp_path):
     path = written(tmp_path, "from ciacore import METHODS\nSTUDY = (METHODS['vdn'],)\n")
     assert find(path) == grid([METHODS["vdn"]], "turn", [1, 2, 3, 4, 5])
+
+
+def test_the_example_is_a_study():
+    """The one that the front page names."""
+    example = ROOT / "examples" / "own_study.py"
+    line = f"make study STUDY={example.relative_to(ROOT)}"
+    assert line in (ROOT / "README.md").read_text() and line in example.read_text()
+    methods = [entry.config.method for entry in find(str(example))]
+    assert methods == ["qmix_cia_hidden_size_32", "qmix_cia_hidden_size_64"]
+    assert place_of(str(example)) == ROOT / "examples" / "runs" / "own_study"
 
 
 def test_a_list_of_entries_is_a_study(tmp_path):
