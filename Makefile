@@ -4,12 +4,12 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup battles environments test test-long test-book test-slurm study status bench gpu book recheck tensorboard lint format strip lock clean
+.PHONY: help setup battles environments test test-long test-book test-slurm test-pythons study status bench gpu book recheck tensorboard lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins of env/requirements.txt
+setup: ## make .venv with the newest Python from 3.11 to 3.14 (PYTHON=... chooses) and the pins of env/requirements.txt
 	@sh env/bootstrap.sh
 
 .venv-study/installed: env/requirements-study.txt | setup
@@ -60,11 +60,14 @@ test-book: setup .venv/environments .venv/browser ## the built book in headless 
 test-slurm: setup .venv-study/installed .venv/battles ## run a study through a real SLURM on this machine (env/slurm/one_machine.sh install); writes tests/reports/test-slurm.txt
 	@$(PY) tests/reports/write.py --report test-slurm.txt tests/test_slurm.py $(ARGS)
 
-study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles; JOBS=2 at once; goes on after any interruption
-	@$(PY) -m ciabook.studies.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+test-pythons: setup ## run a quick suite under every Python from 3.11 to 3.14 that is here; writes tests/reports/test-pythons.txt
+	@$(PY) tests/reports/pythons.py $(ARGS)
+
+study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles, or a file of your own; JOBS=2 at once; goes on after any interruption
+	@$(PY) -m ciabook.studies.lab run "$(STUDY)" $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same
-	@$(PY) -m ciabook.studies.lab status $(STUDY) $(ARGS)
+	@$(PY) -m ciabook.studies.lab status "$(STUDY)" $(ARGS)
 
 bench: setup .venv/battles ## measure speed beside the published structure, on one core; writes book/results/bench/
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)

@@ -5,6 +5,14 @@ its loop, `methods` its methods as values, and the other folders are what makes 
 run.
 """
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(
+        "ciacore: expected Linux or macOS, got Windows. "
+        "Install WSL (wsl --install) and work in its Linux."
+    )
+
 from ciacore.config import Config
 from ciacore.methods import METHODS, MIXERS
 from ciacore.runtime.evaluation import evaluate

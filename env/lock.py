@@ -99,7 +99,7 @@ def main() -> None:
     )
     write_lock(
         lock,
-        "Library, book and tests, every package pinned; for Python 3.11 and 3.12.",
+        "Library, book and tests, every package pinned; for Python 3.11 to 3.14.",
         pins,
     )
     battles = resolve([*PROJECT["dependencies"], *extras["battles"]], [lock])

@@ -24,6 +24,8 @@ class Segment(NamedTuple):
     first: int  # the number of the first, of all that were ever inserted
     lengths: list[int]  # in steps
     episodes: list[Episodes]  # each [1, its length, ...]
+    # of a full segment: what the episodes are views of, as a checkpoint keeps it
+    tensors: dict[str, Tensor] | None = None
 
 
 class RaggedReplay:
@@ -55,14 +57,14 @@ class RaggedReplay:
             self.segments[-1].episodes.append(cut(episodes, row, length))
             self.inserted += 1
             if len(self.segments[-1].lengths) == SEGMENT:
-                self.segments[-1] = joined(self.segments[-1])
+                self.segments[-1] = segment_of(flat(self.segments[-1]))
         oldest = int(self.inserted) - self.capacity
         while self.segments[0].first + len(self.segments[0].lengths) <= oldest:
             del self.segments[0]
 
     def _open_segment(self) -> Segment:
         """The segment that has room; it is the last."""
-        if not self.segments or len(self.segments[-1].lengths) == SEGMENT:
+        if not self.segments or self.segments[-1].tensors is not None:
             self.segments.append(Segment(int(self.inserted), [], []))
         return self.segments[-1]
 
@@ -106,7 +108,7 @@ class RaggedReplay:
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint writes anew: how many there were, and the open segment."""
         found = {"inserted": self.inserted}
-        if self.segments and len(self.segments[-1].lengths) < SEGMENT:
+        if self.segments and self.segments[-1].tensors is None:
             found |= flat(self.segments[-1])
         return found
 
@@ -118,9 +120,9 @@ class RaggedReplay:
     def sealed(self) -> dict[str, dict[str, Tensor]]:
         """The segments that do not change any more, by name."""
         return {
-            f"{segment.first}": flat(segment)
+            f"{segment.first}": segment.tensors
             for segment in self.segments
-            if len(segment.lengths) == SEGMENT
+            if segment.tensors is not None
         }
 
     def load(
@@ -135,10 +137,9 @@ class RaggedReplay:
             sealed: what `sealed` returned.
         """
         self.inserted.copy_(tensors["inserted"])
-        parts = list((sealed or {}).values())
+        segments = [segment_of(part) for part in (sealed or {}).values()]
         if "lengths" in tensors:
-            parts.append(tensors)
-        segments = [segment_of(part) for part in parts]
+            segments.append(segment_of(tensors))
         self.segments = sorted(segments, key=lambda segment: segment.first)
 
 
@@ -190,9 +191,5 @@ def segment_of(tensors: dict[str, Tensor]) -> Segment:
             for name, part in parts.items()
         }
         episodes.append(Episodes(**fields))
-    return Segment(int(tensors["first"]), lengths, episodes)
-
-
-def joined(segment: Segment) -> Segment:
-    """The same segment, its episodes side by side in memory."""
-    return segment_of(flat(segment))
+    full = tensors if len(lengths) == SEGMENT else None
+    return Segment(int(tensors["first"]), lengths, episodes, full)

@@ -426,16 +426,10 @@ class Session:
         restore(self.training, facts, own, sealed)
         self.measured = facts["measured"]
         before = facts["provenance"]
-        again = {
-            "at": now(),
-            "env_steps": self.training.clock.env_steps,
-            "commit": self.provenance["commit"],
-        }
-        self.provenance |= {
-            "started": before["started"],
-            "commit": before["commit"],
-            "resumed": [*before["resumed"], again],
-        }
+        # The machine may be another one than that of the legs before.
+        leg = {"at": now(), "env_steps": self.training.clock.env_steps}
+        leg |= provenance(self.training.device)
+        self.provenance = {**before, "resumed": [*before["resumed"], leg]}
 
     def extended(self, facts: dict[str, Any]) -> dict[str, Any] | None:
         """The Config of a checkpoint, with our `env_steps` if it is not beyond them."""
