@@ -61,6 +61,7 @@ def test_every_method_learns_alike(method, on):
         ("qmix_cia", {"credit_derivative": "exact", "credit_detach": False}),
         ("qmix_cc", {"credit_padding": "masked"}),
         ("qmix", {"double_q": False}),
+        ("qmix_cia", {"agent": "recurrent_per_agent"}),
     ],
 )
 def test_every_variant_learns_alike(method, fields, on):

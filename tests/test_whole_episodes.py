@@ -11,11 +11,10 @@ from support.toys import rng
 import ciacore.learning.rollout
 from ciacore import METHODS
 from ciacore.fast.whole_episodes import pure
+from ciacore.games.battles import smax
 from ciacore.learning.rollout import play
 from ciacore.training import Training
 from ciacore.types import Episodes
-
-smax = pytest.importorskip("ciacore.games.battles.smax")
 
 CPU = torch.device("cpu")
 CLEAR = 1e-4  # between the best two values of an agent, beyond rounding

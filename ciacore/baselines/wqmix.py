@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ciacore.config import Config
-from ciacore.learning.agent import RecurrentAgent
+from ciacore.learning.agent import Inputs, RecurrentAgent
 from ciacore.losses import utilities_of, weighted_mean
 from ciacore.networks import mlp
 from ciacore.types import Agent, Batch, Forward, Mixed, Mixer, Spec, Utilities
@@ -65,7 +65,10 @@ class Weighted(nn.Module):
             batch: the episodes, as the networks read them.
             greedy: [*slots, K] the actions.
         """
-        values, _ = self.central_agent.unroll(batch.episodes, batch.inputs)
+        inputs = batch.inputs
+        if not isinstance(inputs, Inputs):  # the agents read something else
+            inputs = self.central_agent.inputs(batch.episodes, batch.steps)
+        values, _ = self.central_agent.unroll(batch.episodes, inputs)
         utilities = utilities_of(values, greedy, batch.available)
         return self.central_mixer(utilities, batch.states).q_tot
 

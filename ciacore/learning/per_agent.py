@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.fast import numpy_twins
-from ciacore.learning.agent import RecurrentAgent
+from ciacore.fast.steps import Steps
+from ciacore.learning.agent import Inputs, RecurrentAgent
 from ciacore.types import Array, Episodes, Spec
 
 
@@ -35,24 +36,63 @@ class PerAgent(nn.Module):
             RecurrentAgent(alone, config) for _ in range(spec.n_agents)
         )
 
-    def inputs(self, episodes: Episodes) -> None:
-        """Nothing: each network makes its own; another that is asked does, too."""
-
-    def unroll(
-        self, episodes: Episodes, inputs: None = None
-    ) -> tuple[Float[Tensor, "B slots K A"], Float[Tensor, "B slots K H"]]:
-        """Action values and hidden states along whole episodes, T+1 slots.
+    def inputs(self, episodes: Episodes, steps: Steps | None = None) -> list[Inputs]:
+        """What each network reads at every slot.
 
         Args:
             episodes: B of them.
-            inputs: not used.
+            steps: `RealSteps` leaves padding out; every slot is read by default.
         """
+        return [
+            agent.inputs(seen_by(episodes, number), steps)
+            for number, agent in enumerate(self.agents)
+        ]
+
+    def unroll(
+        self, episodes: Episodes, inputs: list[Inputs] | None = None
+    ) -> tuple[Float[Tensor, "*slots K A"], Float[Tensor, "*slots K H"]]:
+        """Action values and hidden states along whole episodes.
+
+        Args:
+            episodes: B of them.
+            inputs: what `inputs(episodes)` gives, where it is known already.
+
+        Returns:
+            Both of every slot, [B, T+1, K, ...]; of the real slots alone where the
+            inputs are.
+        """
+        inputs = inputs or self.inputs(episodes)
         found = [
-            agent.unroll(seen_by(episodes, number))
+            agent.unroll(seen_by(episodes, number), inputs[number])
             for number, agent in enumerate(self.agents)
         ]
         values, hidden = zip(*found, strict=True)
-        return torch.cat(values, 2), torch.cat(hidden, 2)
+        return torch.cat(values, -2), torch.cat(hidden, -2)
+
+    def without_input(
+        self,
+        hidden: Float[Tensor, "E K H"],
+        actions: Int[Tensor, "E K"],
+        counts: list[int],
+    ) -> tuple[Float[Tensor, "P K A"], Int[Tensor, "P"]]:
+        """As `RecurrentAgent.without_input`, of every network.
+
+        Args:
+            hidden: [E, K, H] of E episodes at their ends.
+            actions: [E, K] recorded there.
+            counts: how many episodes go on to each further slot.
+
+        Returns:
+            The values of every further slot, and 0 to P - 1.
+        """
+        values = []
+        for number, agent in enumerate(self.agents):
+            own = slice(number, number + 1)
+            different, index = agent.without_input(
+                hidden[:, own], actions[:, own], counts
+            )
+            values.append(different[index])
+        return torch.cat(values, -2), torch.arange(sum(counts))
 
     def step(
         self,
