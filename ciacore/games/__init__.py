@@ -1,5 +1,7 @@
 """The games, each pure rules on N games at once. Nothing here knows about learning."""
 
+import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,6 +27,26 @@ def smac(scenario: str) -> Game:
     from ciacore.games.battles.smac import Smac
 
     return Smac(scenario)
+
+
+def clash(scenario: str, foe_damage: float) -> Game:
+    """A battle of SMAX with one rule for all foes, as hard as `foe_damage` makes it.
+
+    Foes walk to the nearest agent on every map, and allies lose `foe_damage` times what
+    they would lose; all else is that of `smax_<scenario>`.
+
+    Args:
+        scenario: one of SCENARIOS.
+        foe_damage: above 0; 1 changes nothing.
+    """
+    from ciacore.games.battles import smax
+
+    return smax.clash(scenario, foe_damage, clash_name(scenario, foe_damage))
+
+
+def clash_name(scenario: str, foe_damage: float) -> str:
+    """The name of a clash: `clash_10m_vs_11m_at_0.8`."""
+    return f"clash_{scenario}_at_{foe_damage:g}"
 
 
 # name -> what makes the game
@@ -54,7 +76,9 @@ def make_game(name: str, **arguments: Any) -> Game:
         from ciacore.games.adapters.environment import adapted
 
         return adapted(name, **arguments)
-    found = GAMES[known_name(name, GAMES, "game")]
+    found = GAMES.get(name) or clash_of(name)
+    if found is None:
+        known_name(name, GAMES, "game")
     if arguments:
         cure = "A game with other rules needs a name of its own."
         refuse("game_arguments", f"none for {name}", arguments, cure)
@@ -75,7 +99,17 @@ def game_name(name: str, **arguments: Any) -> str:
         from ciacore.games.adapters.names import format_name
 
         return format_name(named(name, **arguments))
-    return known_name(name, GAMES, "game")
+    return name if clash_of(name) else known_name(name, GAMES, "game")
+
+
+def clash_of(name: str) -> Callable[[], Game] | None:
+    """What makes the clash of that name, None where it is not the name of one."""
+    found = re.fullmatch(r"clash_(.+)_at_(\d+(?:\.\d+)?)", name)
+    if found is None or found[1] not in SCENARIOS or float(found[2]) == 0:
+        return None
+    if clash_name(found[1], float(found[2])) != name:
+        return None
+    return partial(clash, found[1], float(found[2]))
 
 
 __all__ = [
@@ -84,6 +118,8 @@ __all__ = [
     "MatrixGame",
     "Turn",
     "check_game",
+    "clash",
+    "clash_name",
     "game_name",
     "make_game",
 ]

@@ -10,7 +10,7 @@ import io
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,7 @@ COLOSSUS_ENTRIES = {
     "unit_type_health": 350.0,
     "unit_type_weapon_cooldowns": 1.07,
 }
+SPARE = 4096.0  # more than any unit loses in a step
 NORTH, EAST, SOUTH, WEST = range(4)  # SMAX's first actions, the moves
 
 
@@ -77,6 +78,12 @@ class Battle(NamedTuple):
     changes: Mapping[str, Mapping[int, float]] = {}  # table of SMAX -> type -> value
     # half width and half depth of the line a colossus burns
     splash: tuple[float, float] = (0.0, 0.0)
+    # a factor on what allies lose; what foes lose stays
+    foe_damage: float = 1.0
+    # where foes walk on flat maps while they cannot shoot: as in SMAX to a visible
+    # agent that is drawn anew at every step, or to the nearest; on uneven ground always
+    # to the nearest
+    foes_chase: Literal["random", "nearest"] = "random"
 
 
 GROUND_OF_2C_VS_64ZG = Ground(
@@ -150,6 +157,7 @@ class Battlefield(SMAX):
         """
         super().__init__(**options)
         ground = battle.ground
+        self.foe_damage = battle.foe_damage
         self.splash = jnp.array(battle.splash)
         if ground is None:
             by_foot = np.ones((SIZE, SIZE), bool)
@@ -255,8 +263,11 @@ class Battlefield(SMAX):
         return observations, state
 
     def _world_step(self, key: jax.Array, state: Any, actions: Any) -> Any:
-        """SMAX's step, then the burning lines and the edges of the ground."""
-        new = super()._world_step(key, state, actions)
+        """SMAX's step, then the burning lines and the edges of the ground.
+
+        What allies lose is scaled before anything else.
+        """
+        new = self._scaled_world_step(key, state, actions)
         if self.spawns is None:
             return new
         _, attacks = actions
@@ -265,6 +276,21 @@ class Battlefield(SMAX):
             state.unit_positions, new.unit_positions, state.unit_types
         )
         return new.replace(unit_health=health, unit_positions=positions)
+
+    def _scaled_world_step(self, key: jax.Array, state: Any, actions: Any) -> Any:
+        """SMAX's step, where allies lose `foe_damage` times what they would lose.
+
+        SMAX stops at 0 health, so that it is shown allies with health to spare.
+        """
+        if self.foe_damage == 1.0:
+            return super()._world_step(key, state, actions)
+        is_ally = jnp.arange(self.num_agents) < self.num_allies
+        shown = jnp.where(is_ally, SPARE, state.unit_health)
+        new = super()._world_step(key, state.replace(unit_health=shown), actions)
+        loss = self.foe_damage * (SPARE - new.unit_health)
+        of_allies = jnp.maximum(state.unit_health - loss, 0.0)
+        health = jnp.where(is_ally, of_allies, new.unit_health)
+        return new.replace(unit_health=health)
 
     def _push_units_away(self, state: Any, firmness: float = 1.0) -> Any:
         """SMAX's, but nobody is pushed off the ground."""
@@ -278,7 +304,10 @@ class Battlefield(SMAX):
 
 
 class ScriptedBattle(HeuristicEnemySMAX):
-    """A battle against SMAX's scripted foes; on uneven ground they know the way."""
+    """A battle against SMAX's scripted foes, which may walk to the nearest agent.
+
+    On uneven ground they know the way.
+    """
 
     def __init__(self, battle: Battle) -> None:
         """Makes the battlefield, the foes' script, and the ways on uneven ground."""
@@ -286,6 +315,7 @@ class ScriptedBattle(HeuristicEnemySMAX):
         super().__init__(**options)
         self._env = Battlefield(battle, **options)
         self.heuristic_policy = create_heuristic_policy(self._env, 1)
+        self.foes_chase = battle.foes_chase
         if battle.ground is None:
             self.ways = None
             self.goal = None
@@ -296,9 +326,10 @@ class ScriptedBattle(HeuristicEnemySMAX):
     def get_enemy_actions(
         self, key: jax.Array, policy_state: Any, enemy_obs: jax.Array
     ) -> tuple[Any, Any]:
-        """SMAX's, but on uneven ground a foe that walks takes the shortest way.
+        """SMAX's, but a foe may walk to the nearest agent that it sees.
 
-        It walks to the nearest agent that it sees, else to the goal.
+        On uneven ground it takes the shortest way there, or to the goal while it sees
+        nobody; on flat maps it walks straight, and as SMAX's while it sees nobody.
 
         Args:
             key: JAX's random key.
@@ -309,25 +340,26 @@ class ScriptedBattle(HeuristicEnemySMAX):
             The action of each foe by its name, and the memory.
         """
         chosen, policy_state = super().get_enemy_actions(key, policy_state, enemy_obs)
-        if self.ways is None:
+        if self.ways is None and self.foes_chase == "random":
             return chosen, policy_state
-        position, aim = self._walk_of(enemy_obs)
-        there = cell_of(aim)
-        here = cell_of(position)
-        dx, dy = (aim - position).T
-        straight = jnp.where(
-            jnp.abs(dx) > jnp.abs(dy),
-            jnp.where(dx > 0, EAST, WEST),
-            jnp.where(dy > 0, NORTH, SOUTH),
-        )
-        walk = jnp.where(there == here, straight, self.ways[there, here])
         wanted = jnp.stack([chosen[agent] for agent in self.enemy_agents])
+        position, met, sees = self._nearest(enemy_obs)
+        if self.ways is None:
+            walk = jnp.where(sees, straight(met - position), wanted)
+        else:
+            aim = jnp.where(sees[:, None], met, self.goal)
+            there, here = cell_of(aim), cell_of(position)
+            on_the_way = self.ways[there, here]
+            walk = jnp.where(there == here, straight(aim - position), on_the_way)
         wanted = jnp.where(wanted < self._env.num_movement_actions, walk, wanted)
         actions = {agent: wanted[i] for i, agent in enumerate(self.enemy_agents)}
         return actions, policy_state
 
-    def _walk_of(self, enemy_obs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Where each foe is and where it wants to go, [foes, 2] each."""
+    def _nearest(self, enemy_obs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Where each foe is and the agent nearest to it, [foes, 2] each.
+
+        The last says whether it sees any, [foes].
+        """
         width = len(self._env.unit_features)
         first = (self.num_enemies - 1) * width
         last = (self.num_enemies - 1 + self.num_allies) * width
@@ -340,7 +372,17 @@ class ScriptedBattle(HeuristicEnemySMAX):
         distance = jnp.linalg.norm(offset, axis=-1)
         nearest = jnp.where(seen, distance, jnp.inf).argmin(-1)
         met = position + jnp.take_along_axis(offset, nearest[:, None, None], 1)[:, 0]
-        return position, jnp.where(seen.any(-1)[:, None], met, self.goal)
+        return position, met, seen.any(-1)
+
+
+def straight(offset: jax.Array) -> jax.Array:
+    """The move that comes nearest to a direction [..., 2]."""
+    dx, dy = jnp.moveaxis(offset, -1, 0)
+    return jnp.where(
+        jnp.abs(dx) > jnp.abs(dy),
+        jnp.where(dx > 0, EAST, WEST),
+        jnp.where(dy > 0, NORTH, SOUTH),
+    )
 
 
 def cell_of(position: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ciacore.fast.whole_episodes import Played, PurePolicy
 from ciacore.games.checks import Checked, check_n_games
-from ciacore.types import Spec, Step, refuse
+from ciacore.types import Spec, Step, known_name, refuse
 
 try:
     import jax
@@ -144,12 +144,15 @@ class Smax(Checked):
         al. (2024), "JaxMARL".
     """
 
-    def __init__(self, scenario: str, battle: Battle | None = None) -> None:
+    def __init__(
+        self, scenario: str, battle: Battle | None = None, name: str | None = None
+    ) -> None:
         """Makes the battle's rules; they are compiled when the first is played.
 
         Args:
             scenario: one of the six, e.g. "6h_vs_8z".
-            battle: other rules for it, to see what they change.
+            battle: other rules for it.
+            name: of the game with these rules, for its runs.
 
         Raises:
             InvalidInputError: another name.
@@ -163,7 +166,7 @@ class Smax(Checked):
             )
         keep_compiled_code()
         self.scenario = scenario
-        self.name = f"smax_{scenario}"
+        self.name = name or f"smax_{scenario}"
         self.battle = battle or BATTLES[scenario]
         self.smax = ScriptedBattle(self.battle)
         allies, foes = unit_types(self.battle.allies), unit_types(self.battle.foes)
@@ -183,7 +186,7 @@ class Smax(Checked):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name: another process compiles its own."""
-        return Smax, (self.scenario, self.battle)
+        return Smax, (self.scenario, self.battle, self.name)
 
     def _spec(self) -> Spec:
         """The sizes of the scenario, as the card describes its features."""
@@ -547,6 +550,19 @@ class Smax(Checked):
         ally, foe = ally * alive[:n], foe * alive[n:]
         last = jax.nn.one_hot(last_actions, self.spec.n_actions)
         return jnp.concatenate([ally.ravel(), foe.ravel(), last.ravel()])
+
+
+def clash(scenario: str, foe_damage: float, name: str) -> Smax:
+    """A battle whose foes walk to the nearest agent, and hit harder or more softly.
+
+    Args:
+        scenario: one of the six.
+        foe_damage: a factor on what allies lose.
+        name: of the game.
+    """
+    known = known_name(scenario, BATTLES, "scenario")
+    battle = BATTLES[known]._replace(foe_damage=foe_damage, foes_chase="nearest")
+    return Smax(scenario, battle, name)
 
 
 def in_torch(battles: Running, view: View) -> SmaxState:
