@@ -101,7 +101,8 @@ class Training:
         if update:
             batch = self.replay.sample(config.batch, self.rngs["replay"])
             batch = self.without_padding(batch)
-            self.log.add(self.learner.update(batch, self.rngs["learning"]))
+            early = self.game.spec.ends_early
+            self.log.add(self.learner.update(batch, self.rngs["learning"], early))
 
     # what the loop calls, in its order
 

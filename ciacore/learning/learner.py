@@ -76,7 +76,10 @@ class Learner:
         self.env_steps = torch.zeros((), device=device)  # of training so far
 
     def update(
-        self, episodes: Episodes, rng: torch.Generator | None = None
+        self,
+        episodes: Episodes,
+        rng: torch.Generator | None = None,
+        ends_early: bool = True,
     ) -> dict[str, Tensor]:
         """One gradient step on the objective's losses and the weighted terms.
 
@@ -85,13 +88,15 @@ class Learner:
         Args:
             episodes: the batch.
             rng: for what is random in learning; torch's own by default.
+            ends_early: False where no episode has padding, so that none is looked for.
 
         Returns:
             The losses and the gradient norm, by name.
         """
         for part in self.auxiliaries.values():
             part.before_update(self.online["mixer"], self.target["mixer"], rng)
-        record = self.forward(episodes, rng, self.steps_to_compute(episodes))
+        steps = self.steps_to_compute(episodes) if ends_early else AllSteps()
+        record = self.forward(episodes, rng, steps)
         losses = self.online["backbone"](record)
         loss = sum(losses.values())
         for name, term in self.online["terms"].items():
