@@ -5,8 +5,11 @@ from typing import Any
 
 from ciacore.contract import check_game
 from ciacore.games.adapters.names import is_adapted
+from ciacore.games.m_step import MStep
 from ciacore.games.matrix import MatrixGame
+from ciacore.games.predator_prey import PredatorPrey
 from ciacore.games.turn import Turn
+from ciacore.games.two_step import TwoStep
 from ciacore.types import Game, known_name, refuse
 
 # the paper's battles
@@ -32,6 +35,10 @@ GAMES = {
     "turn": Turn,
     # for Qatten: features per agent in the state
     "turn_units": partial(Turn, units=True),
+    "two_step": TwoStep,
+    "m_step": MStep,
+    "predator_prey": PredatorPrey,
+    "predator_prey_0": partial(PredatorPrey, penalty=0.0),
 }
 GAMES |= {f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS}
 GAMES |= {f"smac_{scenario}": partial(smac, scenario) for scenario in SCENARIOS}
@@ -81,8 +88,11 @@ def game_name(name: str, **arguments: Any) -> str:
 __all__ = [
     "GAMES",
     "SCENARIOS",
+    "MStep",
     "MatrixGame",
+    "PredatorPrey",
     "Turn",
+    "TwoStep",
     "check_game",
     "game_name",
     "make_game",
