@@ -35,6 +35,10 @@ GAMES = {
     "turn": Turn,
     # for Qatten: features per agent in the state
     "turn_units": partial(Turn, units=True),
+    # the turn goes round in a ring
+    "turn_3": partial(Turn, n_agents=3),
+    "turn_4": partial(Turn, n_agents=4),
+    "turn_6": partial(Turn, n_agents=6),
     "two_step": TwoStep,
     "m_step": MStep,
     "predator_prey": PredatorPrey,
