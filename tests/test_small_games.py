@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from ciabook.page.drawings import draw_predator_prey, drawing_of
 from ciabook.small_games import (
     best_return,
     chance,
@@ -16,6 +17,7 @@ from ciabook.small_games import (
     together,
 )
 from ciabook.turn.scripted_players import Uniform
+from matplotlib.figure import Figure
 from support.faults import refused
 from support.toys import rng
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -57,6 +59,7 @@ def played(game, *joint_actions):
 # all of them
 
 
+@pytest.mark.usefixtures("as_users_run_it")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_game_keeps_its_contract(name):
     game = GAMES[name]()
@@ -425,6 +428,7 @@ def test_an_episode_ends_with_the_last_predator_or_prey_or_with_time():
     assert ended == [False, False, True]
 
 
+@pytest.mark.usefixtures("as_users_run_it")  # the type checks take half a minute
 def test_bounds_of_predator_prey():
     game, cheap = PredatorPrey(), PredatorPrey(penalty=0.0)
     at_most = 10 * (game.spec.n_agents // 2)
@@ -493,3 +497,21 @@ def test_impossible_grids_are_refused(rules, parts):
 def test_a_penalty_names_the_game():
     names = [PredatorPrey(penalty).name for penalty in (-2.0, -0.5, 0.0)]
     assert names == ["predator_prey", "predator_prey_0.5", "predator_prey_0"]
+
+
+def test_a_grid_is_drawn():
+    game = small_grid(n_predators=3, n_prey=2)
+    state = grid(game, [(0, 1), (2, 2), None], [(2, 3), None])
+    axis = Figure().subplots()
+    assert drawing_of(game) is draw_predator_prey
+    draw_predator_prey(axis, game, state, np.array([STAY, ATTACK, STAY]))
+    shown = {}
+    for line in axis.lines:
+        place = (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        shown.setdefault((line.get_marker(), line.get_fillstyle()), []).append(place)
+    assert shown == {
+        ("D", "full"): [(3, 2)],
+        ("o", "full"): [(1, 0), (2, 2)],
+        ("o", "none"): [(2, 2)],
+    }
+    assert [text.get_text() for text in axis.texts] == ["0", "1"]
