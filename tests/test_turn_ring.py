@@ -21,8 +21,10 @@ from support.faults import refused
 from support.toys import rng, small
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from ciacore.games import GAMES, Turn, check_game
+from ciacore.games import GAMES, Turn, TwoStep, check_game
 from ciacore.games.turn import EAT, RIGHT, STAY, TurnState, act, seen_from
+from ciacore.learning.rollout import play
+from ciacore.runtime.cuda_graphs import capturable
 from ciacore.training import Training
 
 CELLS = list(product(range(5), repeat=2))
@@ -213,20 +215,18 @@ def test_scripted_players_lie_between_the_bounds(n_agents):
     assert abs(chance.mean() - two.mean() - expected) < 4 * error + 3
 
 
-def test_an_iteration_asks_for_no_value():
-    """The rules of three agents run on tensors without values."""
-    game = Turn(n_agents=3, horizon=5)
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    state = game.reset(4, rng())
-    game.observe(state)  # the tables are made before a capture
-    fake = TurnState(*(mode.from_tensor(field) for field in state))
-    actions = mode.from_tensor(torch.full((4, 3), EAT))
-    with mode:
-        step = game.advance(fake, actions, rng())
-        assert game.observe(step.state).shape == (4, 3, 18)
-        assert game.global_state(step.state).shape == (4, 103)
+@pytest.mark.parametrize("game", [Turn(horizon=5, n_agents=3), TwoStep()])
+def test_whole_episodes_ask_for_no_value(game):
+    """They are played on tensors without values, as a CUDA graph captures them."""
+    assert capturable(game, torch.device("cuda"))
+    game.observe(game.reset(1, rng()))  # the tables are made before a capture
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        episodes = play(game, Uniform(), 4, rng(), gamma=0.99)
+        spec = game.spec
+        shape = (4, spec.horizon + 1, spec.n_agents, spec.observation_size)
+        assert episodes.observations.shape == shape
         with pytest.raises(DataDependentOutputException):  # the check can fail
-            bool(step.info["eaten"].any())
+            float(episodes.rewards.sum())
 
 
 @pytest.mark.parametrize("in_numpy", [True, False])
