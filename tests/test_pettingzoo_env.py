@@ -6,12 +6,16 @@ import torch
 from ciabook.turn.pettingzoo_env import ParallelGame
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
-from ciacore.games import MatrixGame, Turn
+from ciacore.games import MatrixGame, MStep, PredatorPrey, Turn, TwoStep
 from ciacore.games.turn import DOWN, EAT, RIGHT, STAY
 from ciacore.types import InvalidInputError
 
 GAMES = {
     "turn": Turn,
+    "turn_3": lambda: Turn(n_agents=3),
+    "two_step": TwoStep,
+    "m_step": MStep,
+    "predator_prey": lambda: PredatorPrey(size=5, n_predators=3, n_prey=2, horizon=20),
     "matrix": lambda: MatrixGame(torch.tensor([[8.0, -12.0], [-12.0, 0.0]])),
 }
 

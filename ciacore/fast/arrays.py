@@ -50,6 +50,18 @@ def uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
     return torch.rand(shape, generator=rng, device=rng.device)
 
 
+def zeros(rng: Generator, shape: tuple[int, ...]) -> Array:
+    """Zeros of int64, in the library and on the device of a generator.
+
+    Args:
+        rng: of torch or numpy; nothing is drawn.
+        shape: of what is made.
+    """
+    if isinstance(rng, np.random.Generator):
+        return np.zeros(shape, np.int64)
+    return torch.zeros(shape, dtype=torch.int64, device=rng.device)
+
+
 def tensor(array: Array) -> Tensor:
     """A tensor; of a numpy array without a copy."""
     return torch.from_numpy(array) if isinstance(array, np.ndarray) else array

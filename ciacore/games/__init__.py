@@ -7,8 +7,11 @@ from typing import Any
 
 from ciacore.contract import check_game
 from ciacore.games.adapters.names import is_adapted
+from ciacore.games.m_step import MStep
 from ciacore.games.matrix import MatrixGame
+from ciacore.games.predator_prey import PredatorPrey
 from ciacore.games.turn import Turn
+from ciacore.games.two_step import TwoStep
 from ciacore.types import Game, known_name, refuse
 
 # the paper's battles
@@ -54,6 +57,14 @@ GAMES = {
     "turn": Turn,
     # for Qatten: features per agent in the state
     "turn_units": partial(Turn, units=True),
+    # the turn goes round in a ring
+    "turn_3": partial(Turn, n_agents=3),
+    "turn_4": partial(Turn, n_agents=4),
+    "turn_6": partial(Turn, n_agents=6),
+    "two_step": TwoStep,
+    "m_step": MStep,
+    "predator_prey": PredatorPrey,
+    "predator_prey_0": partial(PredatorPrey, penalty=0.0),
 }
 GAMES |= {f"smax_{scenario}": partial(smax, scenario) for scenario in SCENARIOS}
 GAMES |= {f"smac_{scenario}": partial(smac, scenario) for scenario in SCENARIOS}
@@ -115,8 +126,11 @@ def clash_of(name: str) -> Callable[[], Game] | None:
 __all__ = [
     "GAMES",
     "SCENARIOS",
+    "MStep",
     "MatrixGame",
+    "PredatorPrey",
     "Turn",
+    "TwoStep",
     "check_game",
     "clash",
     "clash_name",

@@ -1,4 +1,4 @@
-"""Turn, the didactic game of the paper: two agents take turns to eat apples.
+"""Turn, the didactic game of the paper: agents take turns to eat apples.
 
 The rules stand in words in `act`, the view of an agent in `seen_from`. `tabulate` asks
 both about every case once; the game then plays N boards at once by looking cases up.
@@ -6,12 +6,14 @@ both about every case once; the game then plays N boards at once by looking case
 
 from __future__ import annotations
 
-from functools import cache
+import operator
+from collections.abc import Callable
+from functools import cache, reduce
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from ciacore.fast.arrays import integers, library, tensor
 from ciacore.games.checks import Checked, check_n_games
@@ -30,9 +32,9 @@ WINDOW = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), 
 class TurnState(NamedTuple):
     """N boards. Cells are numbered row by row; `Turn.places` gives rows and columns."""
 
-    positions: Int[Array, "N 2"]  # cell of agent 0 and of agent 1
+    positions: Int[Array, "N K"]  # cell of each agent
     apple: Int[Array, "N"]  # its cell
-    free: Int[Array, "N"]  # index of the free agent; the other one is trapped
+    free: Int[Array, "N"]  # index of the free agent; the others are trapped
     t: Int[Array, "N"]  # steps played
 
 
@@ -92,52 +94,80 @@ def seen_from(size: int, cell: int, thing: int) -> list[float]:
 class Tables(NamedTuple):
     """`act` and `seen_from` for every case, and the one-hot rows of the features."""
 
-    agents: Int[Array, "2"]  # 0, 1
+    agents: Int[Array, "K"]  # 0, 1, ...
+    others: Int[
+        Array, "K others"
+    ]  # [agent] -> who comes after it in the ring, in order
     # [free agent, agent, its cell, its action] -> the three numbers of an Outcome
-    outcome: Int[Array, "2 2 cells 6 3"]
+    outcome: Int[Array, "K K cells 6 3"]
     window: Float[Array, "cells cells 9"]  # [own cell, cell of a thing] -> seen_from
-    # [cell of agent 0, cell of agent 1] -> the window of each that shows the other
-    windows_of_both: Float[Array, "cells cells 2 9"]
     one_hot_cell: Float[Array, "cells cells"]
-    one_hot_agent: Float[Array, "2 2"]
-    available: Bool[Array, "2 2 6"]  # [free agent] -> the available actions of both
+    one_hot_agent: Float[Array, "K K"]
+    available: Bool[Array, "K K 6"]  # [free agent] -> the available actions of all
 
 
 @cache
-def tabulate(size: int) -> Tables:
+def tabulate(size: int, n_agents: int = 2) -> Tables:
     """The tables of a board, in numpy; they are made once and must not be written to.
 
     Args:
         size: cells per side of the board.
+        n_agents: K.
     """
     n_cells = size**2
-    outcome = np.zeros((2, 2, n_cells, N_ACTIONS, len(Outcome._fields)), np.int64)
-    for free, agent, cell, action in np.ndindex(2, 2, n_cells, N_ACTIONS):
+    agents = np.arange(n_agents)
+    ahead = 1 + np.arange(n_agents - 1)  # in the ring
+    shape = (n_agents, n_agents, n_cells, N_ACTIONS)
+    outcome = np.zeros((*shape, len(Outcome._fields)), np.int64)
+    for free, agent, cell, action in np.ndindex(*shape):
         outcome[free, agent, cell, action] = act(size, cell, action, agent == free)
     window = np.zeros((n_cells, n_cells, len(WINDOW)), np.float32)
     for cell, thing in np.ndindex(n_cells, n_cells):
         window[cell, thing] = seen_from(size, cell, thing)
-    seen_by_agent_0 = window  # [cell of agent 0, cell of agent 1, 9]
-    seen_by_agent_1 = window.swapaxes(0, 1)
     return Tables(
-        agents=np.arange(2),
+        agents=agents,
+        others=(agents[:, None] + ahead) % n_agents,
         outcome=outcome,
         window=window,
-        windows_of_both=np.stack([seen_by_agent_0, seen_by_agent_1], -2),
         one_hot_cell=np.eye(n_cells, dtype=np.float32),
-        one_hot_agent=np.eye(2, dtype=np.float32),
-        available=np.ones((2, 2, N_ACTIONS), dtype=bool),
+        one_hot_agent=np.eye(n_agents, dtype=np.float32),
+        available=np.ones((n_agents, n_agents, N_ACTIONS), dtype=bool),
     )
 
 
-def tabulate_in_torch(size: int, device: torch.device) -> Tables:
+def tabulate_in_torch(size: int, n_agents: int, device: torch.device) -> Tables:
     """The tables of a board as tensors.
 
     Args:
         size: cells per side of the board.
+        n_agents: K.
         device: where the tensors are.
     """
-    return Tables(*[tensor(table).to(device) for table in tabulate(size)])
+    return Tables(*[tensor(table).to(device) for table in tabulate(size, n_agents)])
+
+
+def first_cells(size: int) -> list[int]:
+    """Where the agents start, agent by agent: opposite corners, then opposite edges.
+
+    Args:
+        size: cells per side of the board.
+    """
+    last, middle = size - 1, size // 2
+    corners = [(0, 0), (last, last), (0, last), (last, 0)]
+    edges = [(0, middle), (last, middle), (middle, 0), (middle, last)]
+    return [row * size + column for row, column in corners + edges]
+
+
+def over_agents(
+    combine: Callable[[Array, Array], Array], values: Shaped[Array, "N K"]
+) -> Array:
+    """The values of all agents combined, [N]; of few agents faster than a reduction.
+
+    Args:
+        combine: of two.
+        values: of each agent.
+    """
+    return reduce(combine, [values[:, agent] for agent in range(values.shape[1])])
 
 
 class Turn(Checked):
@@ -147,44 +177,55 @@ class Turn(Checked):
         Two agents live on a small board with one apple. Only the free agent may move
         and eat; the other is trapped by fences. When the free agent eats, the turn
         passes and a new apple appears. Nobody sees whose turn it is, so a good team
-        must work it out, and a good critic must credit the agents alternately.
+        must work it out, and a good critic must credit the agents alternately. With
+        more agents the turn goes round in a ring: 0, 1, ..., K - 1, and 0 again.
     Agents and actions:
-        2 agents, 6 actions each: 0 up (row - 1), 1 down (row + 1), 2 left (column - 1),
-        3 right (column + 1), 4 eat, 5 stay. All actions are always available.
+        K = 2 agents (up to 8), 6 actions each: 0 up (row - 1), 1 down (row + 1), 2 left
+        (column - 1), 3 right (column + 1), 4 eat, 5 stay. All actions are always
+        available.
     Observation:
-        18 numbers per agent: a 3x3 window around it showing the other agent, then one
-        showing the apple, each all zero when out of view. Windows are row-major with
-        offsets in natural order (-1, 0, +1), the own cell at index 4. Own position,
-        walls, time and whose turn it is are not observed.
+        18 numbers per agent, for every K: a 3x3 window around it showing the other
+        agents (how many are on each cell, but not which), then one showing the apple,
+        each all zero when out of view. Windows are row-major with offsets in natural
+        order (-1, 0, +1), the own cell at index 4. Own position, walls, time and whose
+        turn it is are not observed.
     State:
-        77 numbers: one-hot cell of the apple (25), of agent 0 (25), of agent 1 (25),
-        and who is free (2). With `units=True` 102: per agent its one-hot cell (25),
-        whether it is free (1) and the apple's cell (25).
+        25 + 26K numbers (77 for two agents): one-hot cell of the apple (25), of each
+        agent (25), and who is free (K). With `units=True` 51K: per agent its one-hot
+        cell (25), whether it is free (1) and the apple's cell (25).
     Rewards:
         Shared. +10 when the free agent eats on the apple's cell (eating elsewhere: 0);
         -1 when the free agent walks into the border (it stays where it is); -1 for
-        every action of the trapped agent but staying. The rewards of both agents add
-        up.
+        every action of a trapped agent but staying. The rewards of all agents add up.
     Episode end:
         Truncated after exactly `horizon` steps, never terminated. The published learner
         does not bootstrap there.
     Start:
         Agent 0 at (0, 0) and free, agent 1 at (4, 4) and trapped; the apple uniform
         over all cells, occupied cells included. Agents may share a cell. A new apple
-        may appear anywhere, also where the last one was.
+        may appear anywhere, also where the last one was. Further agents start trapped
+        at (0, 4), (4, 0), (0, 2), (4, 2), (2, 0), (2, 4).
     Scale:
-        Returns: both stay 0, both random about -93, full information about 232.
+        Returns for two agents: both stay 0, both random about -93, full information
+        about 232. Full information hardly depends on K; chance falls by about 83 with
+        each further agent, which pays for five of its six actions.
     Differences:
         Windows in natural order, where the published code wraps (0, +1, -1); a
         relabelling without effect on what is known (deviation 1). Randomness comes from
-        the generator passed in. `units=True`, for Qatten, is ours.
+        the generator passed in. `units=True`, for Qatten, and K above 2 are ours.
 
     References:
         Liu et al. (2023), "Contrastive Identity-Aware Learning for Multi-Agent Value
         Decomposition", Didactic Game and appendix; rules as in the authors' code.
     """
 
-    def __init__(self, size: int = 5, horizon: int = 100, units: bool = False) -> None:
+    def __init__(
+        self,
+        size: int = 5,
+        horizon: int = 100,
+        units: bool = False,
+        n_agents: int = 2,
+    ) -> None:
         """Fixes the sizes; the tables are made when they are needed first.
 
         Args:
@@ -192,9 +233,10 @@ class Turn(Checked):
             horizon: steps per episode.
             units: whether the state has one block of features per agent; the game is
                 then called turn_units.
+            n_agents: K, 2 to 8; above 2 the game is called turn_<K>.
 
         Raises:
-            InvalidInputError: size below 2 or horizon below 1.
+            InvalidInputError: size below 2, horizon below 1 or n_agents outside 2 to 8.
         """
         if not isinstance(size, int) or size < 2:
             refuse(
@@ -210,17 +252,29 @@ class Turn(Checked):
                 horizon,
                 "The paper's episodes have 100 steps.",
             )
+        starts = first_cells(size)
+        if not isinstance(n_agents, int) or not 2 <= n_agents <= len(starts):
+            refuse(
+                "n_agents",
+                f"a whole number from 2 to {len(starts)}",
+                n_agents,
+                "The paper's game has 2 agents.",
+            )
         n_cells = size**2
         unit_size = 2 * n_cells + 1
-        self.name = "turn_units" if units else "turn"
+        crowd = "" if n_agents == 2 else f"_{n_agents}"
+        self.name = f"turn{crowd}_units" if units else f"turn{crowd}"
         self.size = size
+        self.first_cells = starts[:n_agents]
         self.units = units
         self._in_torch: dict[torch.device, Tables] = {}  # made where they are needed
         self.spec = Spec(
-            n_agents=2,
+            n_agents=n_agents,
             n_actions=N_ACTIONS,
             observation_size=2 * len(WINDOW),
-            state_size=2 * unit_size if units else 3 * n_cells + 2,
+            state_size=(
+                n_agents * unit_size if units else (n_agents + 1) * n_cells + n_agents
+            ),
             unit_size=unit_size if units else 0,
             horizon=horizon,
             dtype=torch.uint8,
@@ -233,7 +287,7 @@ class Turn(Checked):
         return {**self.__dict__, "_in_torch": {}}
 
     def reset(self, n_games: int, rng: Generator) -> TurnState:
-        """N fresh boards: the agents in opposite corners, agent 0 free.
+        """N fresh boards: the agents where they start, agent 0 free.
 
         Args:
             n_games: N, at least 1.
@@ -249,22 +303,21 @@ class Turn(Checked):
         check_n_games(n_games)
         apple = self._new_apple(n_games, rng)
         arrays = library(apple)
-        first_cell = arrays.zeros_like(apple)
-        last_cell = arrays.full_like(apple, self.size**2 - 1)
+        cells = [arrays.full_like(apple, cell) for cell in self.first_cells]
         return TurnState(
-            positions=arrays.stack([first_cell, last_cell], -1),
+            positions=arrays.stack(cells, -1),
             apple=apple,
             free=arrays.zeros_like(apple),
             t=arrays.zeros_like(apple),
         )
 
     def advance(
-        self, state: TurnState, actions: Int[Array, "N 2"], rng: Generator
+        self, state: TurnState, actions: Int[Array, "N K"], rng: Generator
     ) -> Step:
         """Plays one joint action on every board.
 
-        Both agents act by the rule (`act`). Where one of them bites into the apple, the
-        turn passes and a new apple appears.
+        All agents act by the rule (`act`). Where one of them bites into the apple, the
+        turn passes to the next agent and a new apple appears.
 
         Args:
             state: N boards.
@@ -278,15 +331,15 @@ class Turn(Checked):
         tables = self._tables(actions)
         outcome = tables.outcome[
             state.free[:, None], tables.agents, state.positions, actions
-        ]  # [N, 2, 3]
+        ]  # [N, K, 3]
         positions, bitten, fines = outcome[..., 0], outcome[..., 1], outcome[..., 2]
-        meals = bitten == state.apple[:, None]  # [N, 2]
-        eaten = meals[:, 0] | meals[:, 1]  # [N]
-        rewards = MEAL * eaten - (fines[:, 0] + fines[:, 1])
+        meals = bitten == state.apple[:, None]  # [N, K]
+        eaten = over_agents(operator.or_, meals)  # [N]
+        rewards = MEAL * eaten - over_agents(operator.add, fines)
 
         arrays, n_games = library(actions), len(actions)
         apple = arrays.where(eaten, self._new_apple(n_games, rng), state.apple)
-        free = state.free ^ eaten  # after a meal, 0 becomes 1 and 1 becomes 0
+        free = (state.free + eaten) % self.spec.n_agents
         t = state.t + 1
 
         never = arrays.zeros(n_games, dtype=bool, device=actions.device)
@@ -298,13 +351,16 @@ class Turn(Checked):
             {"valid": ~never, "eaten": eaten},
         )
 
-    def observe(self, state: TurnState) -> Float[Array, "N 2 18"]:
-        """What each agent sees: the window of the other agent, then the apple's."""
+    def observe(self, state: TurnState) -> Float[Array, "N K 18"]:
+        """What each agent sees: the window of the other agents, then the apple's."""
         tables = self._tables(state.apple)
-        agent_0, agent_1 = state.positions[:, 0], state.positions[:, 1]
-        other_agent = tables.windows_of_both[agent_0, agent_1]  # [N, 2, 9]
-        apple = tables.window[state.positions, state.apple[:, None]]  # [N, 2, 9]
-        return library(apple).concatenate([other_agent, apple], -1)
+        apple = tables.window[state.positions, state.apple[:, None]]  # [N, K, 9]
+        other_agents = None
+        for ahead in range(self.spec.n_agents - 1):
+            one_of_them = state.positions[:, tables.others[:, ahead]]  # [N, K]
+            seen = tables.window[state.positions, one_of_them]  # [N, K, 9]
+            other_agents = seen if other_agents is None else other_agents + seen
+        return library(apple).concatenate([other_agents, apple], -1)
 
     def global_state(self, state: TurnState) -> Float[Array, "N S"]:
         """Everything but the time, as the card says: one-hot cells and who is free."""
@@ -312,30 +368,30 @@ class Turn(Checked):
             return self._state_in_units(state)
         tables = self._tables(state.apple)
         arrays = library(state.apple)
-        cells = arrays.concatenate([state.apple[:, None], state.positions], 1)  # [N, 3]
+        cells = arrays.concatenate([state.apple[:, None], state.positions], 1)
         one_hots = tables.one_hot_cell[cells].reshape(len(cells), -1)
         return arrays.concatenate([one_hots, tables.one_hot_agent[state.free]], 1)
 
-    def available(self, state: TurnState) -> Bool[Array, "N 2 6"]:
+    def available(self, state: TurnState) -> Bool[Array, "N K 6"]:
         """All actions, always."""
         return self._tables(state.free).available[state.free]
 
-    def places(self, state: TurnState) -> tuple[Int[Array, "N 2 2"], Int[Array, "N 2"]]:
-        """(row, column) of both agents, and of the apple."""
+    def places(self, state: TurnState) -> tuple[Int[Array, "N K 2"], Int[Array, "N 2"]]:
+        """(row, column) of the agents, and of the apple."""
         return self._place(state.positions), self._place(state.apple)
 
     def placed(
         self,
-        positions: Int[Array, "N 2 2"],
+        positions: Int[Array, "N K 2"],
         apple: Int[Array, "N 2"],
         free: Int[Array, "N"],
     ) -> TurnState:
         """The boards with these rows and columns, at t = 0.
 
         Args:
-            positions: (row, column) of both agents.
+            positions: (row, column) of each agent.
             apple: its (row, column).
-            free: index of the free agent, 0 or 1.
+            free: index of the free agent, 0 to K - 1.
 
         Returns:
             The boards.
@@ -354,11 +410,11 @@ class Turn(Checked):
         """Per agent: its cell, whether it is free, and the apple's cell."""
         tables = self._tables(state.apple)
         arrays = library(state.apple)
-        own_cell = tables.one_hot_cell[state.positions]  # [N, 2, 25]
-        is_free = tables.one_hot_agent[state.free][..., None]  # [N, 2, 1]
+        own_cell = tables.one_hot_cell[state.positions]  # [N, K, 25]
+        is_free = tables.one_hot_agent[state.free][..., None]  # [N, K, 1]
         apple = tables.one_hot_cell[state.apple[:, None]]  # [N, 1, 25]
-        apple_for_both = arrays.concatenate([apple, apple], 1)  # [N, 2, 25]
-        units = arrays.concatenate([own_cell, is_free, apple_for_both], -1)
+        apples = arrays.concatenate([apple] * self.spec.n_agents, 1)  # [N, K, 25]
+        units = arrays.concatenate([own_cell, is_free, apples], -1)
         return units.reshape(len(units), -1)
 
     def _place(self, cell: Int[Array, "..."]) -> Int[Array, "... 2"]:
@@ -380,9 +436,10 @@ class Turn(Checked):
     def _tables(self, like: Array) -> Tables:
         """The tables in numpy or torch, and on the device, of an array."""
         if isinstance(like, np.ndarray):
-            return tabulate(self.size)
+            return tabulate(self.size, self.spec.n_agents)
         if like.device not in self._in_torch:
-            self._in_torch[like.device] = tabulate_in_torch(self.size, like.device)
+            made = tabulate_in_torch(self.size, self.spec.n_agents, like.device)
+            self._in_torch[like.device] = made
         return self._in_torch[like.device]
 
     def _new_apple(self, n_games: int, rng: Generator) -> Int[Array, "N"]:

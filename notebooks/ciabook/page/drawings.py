@@ -49,7 +49,7 @@ def draw_turn(axis: Axes, game: Game, state: Any, actions: np.ndarray | None) ->
         axis: to draw on.
         game: Turn.
         state: of one game.
-        actions: [2] what the agents are about to do; not shown here.
+        actions: [K] what the agents are about to do; not shown here.
     """
     positions, apple = game.places(state)
     board = array(positions)[0], array(apple)[0], int(state.free[0])
@@ -80,6 +80,35 @@ def draw_matrix(axis: Axes, game: Game, state: Any, actions: np.ndarray | None) 
     ticks = range(len(table))
     axis.set(xticks=ticks, yticks=ticks, xlabel="action of agent 1")
     axis.set(ylabel="action of agent 0")
+
+
+def draw_predator_prey(
+    axis: Axes, game: Game, state: Any, actions: np.ndarray | None
+) -> None:
+    """The grid: numbered circles are predators, diamonds prey; a ring is an attack.
+
+    Args:
+        axis: to draw on.
+        game: PredatorPrey.
+        state: of one grid.
+        actions: [K] what the predators are about to do.
+    """
+    predators, prey = (array(places)[0] for places in game.places(state))
+    attacks = np.zeros(len(predators), bool)
+    if actions is not None:
+        attacks = np.asarray(actions) == game.spec.n_actions - 1
+    for row, column in prey[prey[:, 0] < game.size]:
+        axis.plot(column, row, marker="D", markersize=8, color=FOE)
+    for agent in np.flatnonzero(predators[:, 0] < game.size):
+        row, column = predators[agent]
+        axis.plot(column, row, marker="o", markersize=13, color=ALLY)
+        number = {"color": "white", "ha": "center", "va": "center", "fontsize": 8}
+        axis.text(column, row, str(agent), **number)
+        if attacks[agent]:
+            ring = {"fillstyle": "none", "color": FOE, "markeredgewidth": 2}
+            axis.plot(column, row, marker="o", markersize=18, **ring)
+    edge = game.size - 0.5
+    axis.set(xlim=(-0.5, edge), ylim=(edge, -0.5), aspect="equal", xticks=[], yticks=[])
 
 
 def draw_battle(axis: Axes, game: Game, state: Any, actions: np.ndarray | None) -> None:
@@ -137,5 +166,6 @@ def draw_what_is_seen(
 DRAWINGS: dict[str, Drawing] = {
     "ciacore.games.turn.Turn": draw_turn,
     "ciacore.games.matrix.MatrixGame": draw_matrix,
+    "ciacore.games.predator_prey.PredatorPrey": draw_predator_prey,
     "ciacore.games.battles.smax.Smax": draw_battle,
 }

@@ -18,7 +18,17 @@ from ciabook.evidence.statistics import Interval, Shift, bootstrap, iqm, mean
 from ciacore.runtime.store import Run
 from ciacore.types import refuse
 
-AGENT_COLOURS = ("#0072b2", "#d55e00")  # agent 0, agent 1 (Okabe & Ito)
+# agent 0, agent 1, ... (Okabe & Ito)
+AGENT_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#666666",
+    "#000000",
+)
 APPLE_COLOUR = "#009e73"
 MARKERS = "osD^vPX*"
 # name -> statistic, and the coverage of its band
@@ -180,7 +190,7 @@ def draw_board(
 
     Args:
         axis: to draw on.
-        positions: [2, 2], row and column of each agent.
+        positions: [K, 2], row and column of each agent.
         apple: [2], its row and column.
         free: index of the free agent.
         size: cells along an edge of the board.
@@ -194,9 +204,10 @@ def draw_board(
     corner = 0.2 if hidden else 0.5  # beside an agent, or in the middle
     diamond = {"marker": "D", "markersize": 9, "color": APPLE_COLOUR, "zorder": 5}
     axis.plot(apple[1] + corner, apple[0] + corner, **diamond)
-    together = (positions[0] == positions[1]).all()
     for agent, (row, column) in enumerate(positions):
-        shift = 0.3 + 0.4 * agent if together else 0.5
+        here = (positions == positions[agent]).all(-1)  # itself, too
+        left = here[:agent].sum()
+        shift = 0.3 + 0.4 * left / (here.sum() - 1) if here.sum() > 1 else 0.5
         disc = {"marker": "o", "markersize": 17, "color": AGENT_COLOURS[agent]}
         axis.plot(column + shift, row + 0.5, **disc, zorder=3)
         number = {"color": "white", "ha": "center", "va": "center"}

@@ -198,11 +198,9 @@ def board_text(game: Turn, state: TurnState) -> str:
         state: of any number of games.
     """
     positions, apple = game.places(state)
-    places = {
-        "*": apple[0].tolist(),
-        "0": positions[0, 0].tolist(),
-        "1": positions[0, 1].tolist(),
-    }
+    places = {"*": apple[0].tolist()}
+    for agent, place in enumerate(positions[0].tolist()):
+        places[str(agent)] = place
     cells = [[""] * game.size for _ in range(game.size)]
     for label, (row, column) in places.items():
         cells[row][column] += label

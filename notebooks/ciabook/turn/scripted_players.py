@@ -109,7 +109,7 @@ class StatePolicy(ABC):
     @abstractmethod
     def act(
         self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator
-    ) -> tuple[Int[Tensor, "N 2"], Any]:
+    ) -> tuple[Int[Tensor, "N K"], Any]:
         """An action for each agent, and the memory for the next step.
 
         Args:
@@ -134,7 +134,7 @@ class FullInformation(StatePolicy):
 
     def act(
         self, game: Turn, state: TurnState, memory: None, rng: torch.Generator
-    ) -> tuple[Int[Tensor, "N 2"], None]:
+    ) -> tuple[Int[Tensor, "N K"], None]:
         """Towards the apple, then eat.
 
         Args:
@@ -177,7 +177,7 @@ class Sweep(StatePolicy):
 
     def act(
         self, game: Turn, state: TurnState, memory: SweepMemory, rng: torch.Generator
-    ) -> tuple[Int[Tensor, "N 2"], SweepMemory]:
+    ) -> tuple[Int[Tensor, "N K"], SweepMemory]:
         """Towards a visible apple, else towards the way-point of this search.
 
         Args:
@@ -224,7 +224,7 @@ class Observing(StatePolicy):
 
     def act(
         self, game: Turn, state: TurnState, memory: Any, rng: torch.Generator
-    ) -> tuple[Int[Tensor, "N 2"], Any]:
+    ) -> tuple[Int[Tensor, "N K"], Any]:
         """What the policy does with the observations of this state.
 
         Args:
@@ -315,7 +315,7 @@ def free_position(game: Turn, state: TurnState) -> Int[Tensor, "N 2"]:
         game: the rules.
         state: of N games.
     """
-    positions, _ = game.places(state)  # [N, 2, row and column]
+    positions, _ = game.places(state)  # [N, K, row and column]
     games = torch.arange(len(state.free), device=state.free.device)
     return positions[games, state.free]
 
@@ -335,12 +335,12 @@ def towards(
     return torch.where(down == 0, across, torch.where(down < 0, UP, DOWN))
 
 
-def only_free(state: TurnState, actions: Int[Tensor, "N"]) -> Int[Tensor, "N 2"]:
-    """The action for the free agent, staying for the trapped one.
+def only_free(state: TurnState, actions: Int[Tensor, "N"]) -> Int[Tensor, "N K"]:
+    """The action for the free agent, staying for the trapped ones.
 
     Args:
         state: of N games.
         actions: [N], of the free agents.
     """
-    agents = torch.arange(2, device=actions.device)
+    agents = torch.arange(state.positions.shape[1], device=actions.device)
     return torch.where(state.free.unsqueeze(1) == agents, actions.unsqueeze(1), STAY)
