@@ -39,6 +39,24 @@ def old() -> Smax:
 
 
 @pytest.fixture(scope="module")
+def states(old) -> list[SmaxState]:
+    """Of battles with the old rules."""
+    return played(old, 30)
+
+
+@pytest.fixture(scope="module")
+def softer() -> Smax:
+    """Foes that hit half as hard."""
+    return Smax(FLAT, BATTLES[FLAT]._replace(foe_damage=0.5))
+
+
+@pytest.fixture(scope="module")
+def chasing() -> Smax:
+    """Foes that walk to the nearest agent."""
+    return Smax(FLAT, BATTLES[FLAT]._replace(foes_chase="nearest"))
+
+
+@pytest.fixture(scope="module")
 def with_old_rule() -> Smax:
     """The knob at one, and foes that chase as before."""
     return Smax(FLAT, BATTLES[FLAT]._replace(foe_damage=1.0, foes_chase="random"))
@@ -48,19 +66,27 @@ def health(game: Smax, state: SmaxState) -> torch.Tensor:
     return game.units(state).health
 
 
-def test_with_the_old_rule_and_the_knob_at_one_nothing_changes(old, with_old_rule):
-    for before, after in zip(played(old, 30), played(with_old_rule, 30), strict=True):
+def test_with_the_old_rule_and_the_knob_at_one_nothing_changes(states, with_old_rule):
+    for before, after in zip(states, played(with_old_rule, 30), strict=True):
         assert torch.equal(before.observations, after.observations)
         assert torch.equal(before.states, after.states)
         assert torch.equal(before.available, after.available)
 
 
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_allies_lose_by_the_factor_and_foes_as_before(factor, old):
+def test_allies_lose_by_the_factor_and_foes_as_before(old, softer, states):
+    check_losses(old, softer, states)
+
+
+@pytest.mark.long
+def test_harder_foes(old, states):
+    harder = Smax(FLAT, BATTLES[FLAT]._replace(foe_damage=2.0))
+    check_losses(old, harder, states)
+
+
+def check_losses(old: Smax, game: Smax, states: list[SmaxState]) -> None:
     """From the same states with the same draws, one step on."""
-    game = Smax(FLAT, BATTLES[FLAT]._replace(foe_damage=factor))
-    n, lost = game.n_allies, 0.0
-    for state in played(old, 30):
+    n, lost, factor = game.n_allies, 0.0, game.battle.foe_damage
+    for state in states:
         actions = PLAYERS["closest"](old.units(state), old.available(state), rng(2))
         before = health(old, state)
         plain = health(old, old.step(state, actions, rng()).state)
@@ -75,11 +101,11 @@ def test_allies_lose_by_the_factor_and_foes_as_before(factor, old):
     assert lost > 100
 
 
-def test_what_would_kill_is_scaled_before_it_kills(old):
+def test_what_would_kill_is_scaled_before_it_kills(softer, states):
     """An ally with a point left loses half of the blow, not half of the point."""
-    game = Smax(FLAT, BATTLES[FLAT]._replace(foe_damage=0.5))
+    game = softer
     n, seen = game.n_allies, 0
-    for state in played(old, 30):
+    for state in states:
         field = state.battles.field
         weak = field.state.unit_health.at[:, :n].set(
             jnp.where(field.state.unit_alive[:, :n], 1.0, 0.0)
@@ -108,11 +134,11 @@ def moves(game: Smax, state: SmaxState, seed: int) -> jax.Array:
     return jnp.stack([chosen[agent] for agent in smax.enemy_agents])
 
 
-def test_foes_walk_to_the_nearest_whatever_is_drawn(old):
-    game = Smax(FLAT, BATTLES[FLAT]._replace(foes_chase="nearest"))
-    states = played(old, 12)
+def test_foes_walk_to_the_nearest_whatever_is_drawn(old, chasing, states):
+    states = states[:12]
     same = [
-        bool((moves(game, state, 1) == moves(game, state, 2)).all()) for state in states
+        bool((moves(chasing, state, 1) == moves(chasing, state, 2)).all())
+        for state in states
     ]
     assert all(same)
     dither = [
@@ -121,11 +147,10 @@ def test_foes_walk_to_the_nearest_whatever_is_drawn(old):
     assert not all(dither)
 
 
-def test_that_is_the_move_towards_the_nearest_agent(old):
+def test_that_is_the_move_towards_the_nearest_agent(chasing, states):
     """By hand, for every foe that walks and sees somebody."""
-    game = Smax(FLAT, BATTLES[FLAT]._replace(foes_chase="nearest"))
-    n, checked = game.n_allies, 0
-    for state in played(old, 12):
+    game, n, checked = chasing, chasing.n_allies, 0
+    for state in states[:12]:
         units = game.units(state)
         where, alive = units.positions[0], units.alive[0]
         chosen = moves(game, state, 0).tolist()
