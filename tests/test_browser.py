@@ -328,8 +328,8 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
 def test_the_sandbox_has_the_librarys_losses(site, browser):
     visit = Visit(browser, f"{site}notebooks/contrastive_identity.html")
     box = visit.page.locator(".cia-explorer[data-explorer=sandbox]")
-    credits = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
-    identities = torch.tensor([[1.0, 0.0], [2.0, 1.0]])
+    credits = torch.tensor([[[2.0, 1.0], [1.6, 2.4]]])
+    identities = torch.tensor([[1.0, 0.0], [2.2, 0.6]])
 
     def agree() -> None:
         cia = float(cia_loss(credits, identities))
