@@ -116,6 +116,21 @@ class TableAgent(nn.Module):
         hidden = torch.zeros(batch, slots, len(self.values), self.hidden_size)
         return values, hidden
 
+    def without_input(
+        self,
+        hidden: Float[Tensor, "E K H"],
+        actions: Int[Tensor, "E K"],
+        counts: list[int],
+    ) -> tuple[Float[Tensor, "U K A"], Int[Tensor, "P"]]:
+        """The same values at every further slot.
+
+        Args:
+            hidden: not looked at.
+            actions: not looked at.
+            counts: how many episodes go on at each further slot.
+        """
+        return self.values[None], torch.zeros(sum(counts), dtype=torch.int64)
+
 
 class Fitted(nn.Module):
     """A method whose agents are tables, on a game of one step."""
