@@ -94,7 +94,7 @@ def sign(app: Any) -> None:
 
     app.config.html_theme_options["extra_footer"] = (
         f'<p>Version {__version__}. <a href="'
-        f'{app.config.html_theme_options.get("repository_url", "")}'
+        f"{app.config.html_theme_options.get('repository_url', '')}"
         '/blob/main/CITATION.cff">How to cite</a>. Text CC BY 4.0, code MIT.</p>'
     )
 
