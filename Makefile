@@ -73,6 +73,7 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)
 	@PYTHONPATH=tests $(PY) -m bench.methods
 	@PYTHONPATH=tests $(PY) -m bench.battles
+	@PYTHONPATH=tests $(PY) -m bench.battle_training
 
 .venv/gpu: .venv/battles
 	@echo "setup: installing JAX's CUDA packages into .venv"

@@ -302,6 +302,16 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     """
     visit = Visit(browser, f"{site}notebooks/value_decomposition.html")
     box = visit.page.locator(".cia-explorer[data-explorer=matrix]")
+    slider = box.get_by_label("penalty, all the lowest payoffs")
+    for penalty, reached in ((-4, "false"), (-8, "true"), (-12, "false")):
+        slider.fill(str(penalty))
+        visit.page.wait_for_function(
+            "goal => document.querySelector('[data-explorer=matrix]')"
+            ".dataset.goal === goal",
+            arg=reached,
+        )
+    box.get_by_label("preset").select_option(label="climb")
+    assert box.get_attribute("data-goal") == "false"  # both are wrong
     payoff = torch.tensor([[8.0, -12, -12], [-12, 0, 0], [-12, 0, 0]])
     rows, columns = payoff.mean(1, keepdim=True), payoff.mean(0, keepdim=True)
     best_sum = rows + columns - payoff.mean()
@@ -328,8 +338,8 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
 def test_the_sandbox_has_the_librarys_losses(site, browser):
     visit = Visit(browser, f"{site}notebooks/contrastive_identity.html")
     box = visit.page.locator(".cia-explorer[data-explorer=sandbox]")
-    credits = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
-    identities = torch.tensor([[1.0, 0.0], [2.0, 1.0]])
+    credits = torch.tensor([[[2.0, 1.0], [1.6, 2.4]]])
+    identities = torch.tensor([[1.0, 0.0], [2.2, 0.6]])
 
     def agree() -> None:
         cia = float(cia_loss(credits, identities))

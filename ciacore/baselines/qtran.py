@@ -80,7 +80,7 @@ class QTRAN(nn.Module):
             agent: the target agent.
             mixer: the target mixer; it is not asked.
             batch: the episodes, as the networks read them.
-            greedy: [*slots, K] the actions.
+            greedy: [slots, K] the actions; `slots` may be several axes.
         """
         _, hidden = agent.unroll(batch.episodes, batch.inputs)
         return self.joint(batch.states, hidden, greedy)

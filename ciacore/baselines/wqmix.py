@@ -63,7 +63,7 @@ class Weighted(nn.Module):
             agent: the target agent; it is not asked.
             mixer: the target mixer; it is not asked.
             batch: the episodes, as the networks read them.
-            greedy: [*slots, K] the actions.
+            greedy: [slots, K] the actions; `slots` may be several axes.
         """
         inputs = batch.inputs
         if not isinstance(inputs, Inputs):  # the agents read something else

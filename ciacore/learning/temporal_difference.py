@@ -28,7 +28,7 @@ class TemporalDifference(nn.Module):
             agent: the target agent.
             mixer: the target mixer.
             batch: the episodes, as the networks read them.
-            greedy: [*slots, K] the actions.
+            greedy: [slots, K] the actions; `slots` may be several axes.
         """
         values, _ = agent.unroll(batch.episodes, batch.inputs)
         utilities = utilities_of(values, greedy, batch.available)

@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from ciacore import METHODS
 from ciacore.config import Config
 from ciacore.credits import mixing_at
+from ciacore.fast.steps import AllSteps
 from ciacore.games import MatrixGame
 from ciacore.learning.agent import RecurrentAgent
 from ciacore.losses import greedy_actions, mixer_states, utilities_of
@@ -92,8 +93,13 @@ class TableAgent(nn.Module):
         self.hidden_size = config.hidden_size
         self.values = nn.Parameter(0.1 * torch.randn(spec.n_agents, spec.n_actions))
 
-    def inputs(self, episodes: Episodes) -> None:
-        """Nothing: a table reads nothing."""
+    def inputs(self, episodes: Episodes, steps: Any = None) -> None:
+        """Nothing: a table reads nothing.
+
+        Args:
+            episodes: not looked at.
+            steps: not looked at.
+        """
 
     def unroll(
         self, episodes: Episodes, inputs: Any = None
@@ -109,6 +115,21 @@ class TableAgent(nn.Module):
         values = in_every_episode[:, None].expand(-1, slots, -1, -1)
         hidden = torch.zeros(batch, slots, len(self.values), self.hidden_size)
         return values, hidden
+
+    def without_input(
+        self,
+        hidden: Float[Tensor, "E K H"],
+        actions: Int[Tensor, "E K"],
+        counts: list[int],
+    ) -> tuple[Float[Tensor, "U K A"], Int[Tensor, "P"]]:
+        """The same values at every further slot.
+
+        Args:
+            hidden: not looked at.
+            actions: not looked at.
+            counts: how many episodes go on at each further slot.
+        """
+        return self.values[None], torch.zeros(sum(counts), dtype=torch.int64)
 
 
 class Fitted(nn.Module):
@@ -169,14 +190,16 @@ class Fitted(nn.Module):
             greedy = greedy_actions(action_values, episodes.available)
             # worth of the greedy actions in the one step; nothing is asked after it
             start = episodes._replace(available=episodes.available[:, :1])
-            batch = Batch(start, None, states[:, :1])
+            batch = Batch(start, AllSteps(), None, states[:, :1], start.available)
             greedy_values = self.objective.greedy_values(
                 self.agent, self.mixer, batch, greedy[:, :1]
             ).expand(-1, 2)
         return Forward(
             episodes=episodes,
+            steps=AllSteps(),
             action_values=action_values,
             hidden=hidden,
+            available=episodes.available,
             greedy=greedy,
             utilities=utilities,
             states=states[:, :-1],

@@ -2,13 +2,14 @@
 "use strict";
 window.ciaExplorers ??= (() => {
   const INK = "var(--pst-color-text-base, #222)", FAINT = "var(--pst-color-border, #999)";
-  const AGENTS = ["#0072b2", "#d55e00"], GREEN = "#117733", RED = "#882255";
+  const AGENTS = ["#0072b2", "#d55e00"], RED = "#882255";
   const STYLE = `
     .cia-explorer { border: 1px solid ${FAINT}; border-radius: 6px; padding: 0.7rem; color: ${INK}; max-width: 100%; }
-    .cia-explorer:focus-visible { outline: 3px solid #0072b2; }
+    .cia-explorer:focus-visible { outline: 3px solid #0072b2; outline-offset: -3px; } /* inside: outputs clip what is outside */
     .cia-explorer .cia-row { display: flex; flex-wrap: wrap; gap: 0.7rem; align-items: center; }
     .cia-explorer .cia-bar { margin-bottom: 0.6rem; }
-    .cia-explorer svg { width: 100%; height: auto; max-width: 26rem; touch-action: none; }
+    .cia-explorer svg { width: 100%; height: auto; max-width: 26rem; }
+    .cia-explorer .cia-drag { touch-action: none; } /* a swipe elsewhere scrolls the page */
     .cia-explorer .cia-row > svg { flex: 1 1 14rem; min-width: 0; }
     .cia-explorer .cia-side { flex: 1 1 14rem; min-width: 0; }
     .cia-explorer button, .cia-explorer select, .cia-explorer input[type=number] {
@@ -95,7 +96,22 @@ window.ciaExplorers ??= (() => {
     const charts = data.teams.map((team) =>
       chart(`credits, ${team.name}`, [0, 1].map((k) => team.credits.map((row) => row[k])), AGENTS));
     const facts = make("div", { class: "cia-side" }), side = make("div", { class: "cia-side" }, ...charts.map((c) => c.svg));
+    // who is free is hidden until it was guessed, where the box is ticked
+    const asking = make("input", { type: "checkbox", onchange: () => go(now) });
+    const guesses = new Map(), score = make("output", { "aria-live": "polite" });
+    let now = 0;
+    const guess = (k) => make("button", { type: "button", onclick: () => {
+      if (!guesses.has(now)) guesses.set(now, k);
+      go(now);
+    } }, `agent ${k}`);
+    const ask = make("div", { class: "cia-row cia-bar" }, make("label", {}, asking, " ask me who is free"), guess(0), guess(1), score);
     const { bar, go } = stepper(root, data.rewards.length - 1, (t) => {
+      now = t;
+      const hidden = asking.checked && !guesses.has(t);
+      const right = [...guesses].filter(([at, k]) => data.free[at] === k).length;
+      score.textContent = asking.checked ? `${right} of ${guesses.size} right` : "";
+      [...ask.querySelectorAll("button")].forEach((button) => { button.disabled = !hidden; });
+      side.style.visibility = hidden ? "hidden" : "";
       board.replaceChildren();
       for (let i = 0; i < data.size ** 2; i++) board.append(draw("rect", { x: cell * (i % data.size),
         y: cell * Math.floor(i / data.size), width: cell, height: cell, fill: "white", stroke: "#999" }));
@@ -105,20 +121,22 @@ window.ciaExplorers ??= (() => {
       data.positions[t].forEach(([r, c], k) => {
         const together = String(data.positions[t][0]) === String(data.positions[t][1]);
         const x = cell * (c + (together ? 0.3 + 0.4 * k : 0.5)), y = cell * (r + 0.55);
-        if (k !== data.free[t]) board.append(draw("rect", { x: cell * c + 3, y: cell * r + 3, width: cell - 6,
+        if (!hidden && k !== data.free[t]) board.append(draw("rect", { x: cell * c + 3, y: cell * r + 3, width: cell - 6,
           height: cell - 6, fill: "none", stroke: "#333", "stroke-width": 2, "stroke-dasharray": "4 3" }));
         board.append(draw("circle", { cx: x, cy: y, r: 12, fill: AGENTS[k] }),
           draw("text", { x, y: y + 5, fill: "white", "text-anchor": "middle", "font-size": 14 }, String(k)));
       });
       board.append(apple);
-      const told = `agent ${data.free[t]} is free; agents choose ${data.actions[t].map((a) => ACTIONS[a]).join(" and ")}; `
+      const choose = `agents choose ${data.actions[t].map((a) => ACTIONS[a]).join(" and ")}; `
         + `reward ${number(data.rewards[t], 0)}`;
+      const told = hidden ? "who is free?" : `agent ${data.free[t]} is free; ${choose}`;
       board.setAttribute("aria-label", `board: ${told}`);
       charts.forEach((c) => c.at(t));
-      facts.replaceChildren(make("p", {}, told), table("this step", ["credit 0", "credit 1", "Q 0", "Q 1"],
+      facts.replaceChildren(make("p", {}, told));
+      if (!hidden) facts.append(table("this step", ["credit 0", "credit 1", "Q 0", "Q 1"],
         data.teams.map((team) => [team.name, ...team.credits[t].map((v) => number(v)), ...team.utilities[t].map((v) => number(v, 1))])));
     });
-    root.append(bar, make("div", { class: "cia-row" }, board, facts, side));
+    root.append(bar, ask, make("div", { class: "cia-row" }, board, facts, side));
     go(0);
   }
 
@@ -132,8 +150,8 @@ window.ciaExplorers ??= (() => {
     data.walkable.forEach((row, y) => [...row].forEach((open, x) => {
       if (open === "0") ground.push(draw("rect", { x: 10 * x, y: 10 * (S - 1 - y), width: 10, height: 10, fill: "#404040" }));
     }));
-    const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933", "#332288", "#aa4499"];
-    const credits = data.credits.length ? chart("credits of the agents",
+    const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#117733", "#999933", "#332288", "#aa4499"];
+    const credits = data.credits.length ? chart("credits, in the colours of the agents",
       Array.from({ length: K }, (_, k) => data.credits.map((row) => row[k])), palette) : null;
     const facts = make("div", { class: "cia-side" });
     const { bar, go } = stepper(root, data.positions.length - 1, (t) => {
@@ -147,10 +165,10 @@ window.ciaExplorers ??= (() => {
       living.forEach((lives, u) => {
         if (!lives) return;
         const [x, y] = spot(u), share = data.health[t][u] / data.health[0][u];
-        parts.push(u < K ? draw("circle", { cx: x, cy: y, r: 5, fill: GREEN, stroke: "white" })
+        parts.push(u < K ? draw("circle", { cx: x, cy: y, r: 5, fill: palette[u % palette.length], stroke: "white" })
           : draw("rect", { x: x - 4, y: y - 4, width: 8, height: 8, fill: RED, stroke: "white" }));
         parts.push(draw("rect", { x: x - 6, y: y - 9, width: 12 * share, height: 2, fill: "white" }));
-        if (u < K) parts.push(draw("text", { x, y: y + 3, fill: "white", "font-size": 7, "text-anchor": "middle" }, String(u)));
+        parts.push(draw("text", { x, y: y + 3, fill: "white", "font-size": 7, "text-anchor": "middle" }, String(u < K ? u : u - K)));
       });
       field.replaceChildren(...parts);
       const count = (from, to) => living.slice(from, to).filter(Boolean).length;
@@ -238,15 +256,36 @@ window.ciaExplorers ??= (() => {
         make("table", {}, make("caption", {}, `${name}: error ${number(error)}`), ...rows),
         make("p", {}, `greedy agents earn ${number(earned, 1)}${earned === top ? ", the most" : ` of ${number(top, 1)}`}`));
     }
+    const penalty = make("input", { type: "range", min: -12, max: 0, step: 1, "aria-label": "penalty, all the lowest payoffs" });
+    const told = make("output", {}), goal = make("p", { "aria-live": "polite" });
+    let lowest = [];
+    penalty.addEventListener("input", () => {
+      lowest.forEach(([i, j]) => { payoff[i][j] = Number(penalty.value); });
+      chosen = null;
+      fill(false);
+      clearTimeout(timer);
+      timer = setTimeout(solve, 200);
+    });
     function solve() {
       const fits = [0, 1, 2, 3, 4].map((seed) => qmix(payoff, seed + 1));
       const best = fits.reduce((a, b) => (errorOf(payoff, a.table) <= errorOf(payoff, b.table) ? a : b));
-      results.replaceChildren(shown("VDN", vdn(payoff)), shown("QMIX", best),
+      const most = Math.max(...payoff.flat()), sum = vdn(payoff), earns = (fit) => payoff[fit.greedy[0]][fit.greedy[1]] === most;
+      const reached = earns(sum) && !earns(best);
+      root.dataset.goal = reached;
+      goal.textContent = `goal: a table that VDN decides rightly and QMIX wrongly${reached ? " \u2713 reached" : ""}`;
+      results.replaceChildren(shown("VDN", sum), shown("QMIX", best),
         ...(chosen ? chosen.fits.map((fit) => shown(fit.name, fit)) : []));
       if (!chosen) results.append(make("p", {}, "QPLEX and QTRAN are known for the presets only."));
     }
-    function fill() {
+    function fill(fresh = true) {
       const n = payoff.length;
+      if (fresh) { // the slider moves what is lowest now, if that is a penalty
+        const low = Math.min(...payoff.flat());
+        lowest = low < 0 ? payoff.flatMap((row, i) => row.flatMap((value, j) => (value === low ? [[i, j]] : []))) : [];
+        penalty.disabled = !lowest.length;
+        penalty.value = lowest.length ? low : 0;
+      }
+      told.textContent = lowest.length ? `penalty ${number(Number(penalty.value), 0)}` : "no penalty";
       size.value = n;
       inputs.replaceChildren(make("table", {}, make("caption", {}, "payoff"), ...payoff.map((row, i) => make("tr", {},
         ...row.map((value, j) => make("td", {}, make("input", { type: "number", value, step: "any",
@@ -272,7 +311,8 @@ window.ciaExplorers ??= (() => {
       fill();
       solve();
     });
-    root.append(make("div", { class: "cia-row cia-bar" }, select, size), make("div", { class: "cia-row" }, inputs, results));
+    root.append(make("div", { class: "cia-row cia-bar" }, select, size, penalty, told), goal,
+      make("div", { class: "cia-row" }, inputs, results));
     fill();
     solve();
   }
@@ -302,7 +342,8 @@ window.ciaExplorers ??= (() => {
   function sandbox(root, data) {
     const points = [...data.credits, ...data.identities].map((p) => [...p]), names = ["x0", "x1", "w0", "w1"];
     const S = 320, R = 3.2, to = ([a, b]) => [S / 2 + S / 2 * a / R, S / 2 - S / 2 * b / R];
-    const plane = draw("svg", { viewBox: `0 0 ${S} ${S}`, role: "img", "aria-label": "credits and identities in the plane" });
+    const plane = draw("svg", { viewBox: `0 0 ${S} ${S}`, role: "img", class: "cia-drag",
+      "aria-label": "credits and identities in the plane" });
     const facts = make("div", { class: "cia-side", "aria-live": "polite" });
     let held = 0;
     const choose = make("select", { "aria-label": "point that the arrow keys move" },
@@ -312,14 +353,21 @@ window.ciaExplorers ??= (() => {
     function show() {
       const [x, w] = [points.slice(0, 2), points.slice(2)], all = losses(x, w), now = all[which.value];
       const parts = [draw("rect", { width: S, height: S, fill: "white", stroke: "#999" }),
-        draw("path", { d: `M0 ${S / 2}H${S}M${S / 2} 0V${S}`, stroke: "#bbb" })];
+        draw("path", { d: `M0 ${S / 2}H${S}M${S / 2} 0V${S}`, stroke: "#bbb" }),
+        draw("text", { x: S - 4, y: S / 2 + 13, "text-anchor": "end", "font-size": 11, fill: "#444" }, "at step 1"),
+        draw("text", { x: S / 2 + 4, y: 12, "font-size": 11, fill: "#444" }, "at step 2")];
+      [-3, -2, -1, 1, 2, 3].forEach((v) => parts.push(
+        draw("text", { x: to([v, 0])[0], y: S / 2 + 13, "text-anchor": "middle", "font-size": 9, fill: "#666" }, number(v, 0)),
+        draw("text", { x: S / 2 - 4, y: to([0, v])[1] + 3, "text-anchor": "end", "font-size": 9, fill: "#666" }, number(v, 0))));
       [2, 3, 0, 1].forEach((k) => {
         const point = points[k], gradient = [...now.x, ...now.w][k], [a, b] = to(point), [c, d] = to([point[0] - 2 * gradient[0], point[1] - 2 * gradient[1]]);
-        parts.push(draw("line", { x1: a, y1: b, x2: c, y2: d, stroke: "#333", "stroke-width": 2 }), draw("circle", { cx: c, cy: d, r: 2.5, fill: "#333" }));
+        const turned = Math.atan2(d - b, c - a) * 180 / Math.PI;
+        parts.push(draw("line", { x1: a, y1: b, x2: c, y2: d, stroke: "#333", "stroke-width": 2 }),
+          draw("path", { d: "M5 0L-4 4V-4Z", fill: "#333", transform: `translate(${c} ${d}) rotate(${turned})` }));
         const colour = AGENTS[k % 2];
         parts.push(k < 2 ? draw("circle", { cx: a, cy: b, r: 10, fill: colour, stroke: "white", "data-point": k })
           : draw("rect", { x: a - 15, y: b - 15, width: 30, height: 30, fill: "white", stroke: colour, "stroke-width": 3, "data-point": k }));
-        parts.push(draw("text", { x: a, y: b + (k < 2 ? 4 : -18), "text-anchor": "middle", "font-size": 11, fill: k < 2 ? "white" : "#222", "data-point": k }, names[k]));
+        parts.push(draw("text", { x: a, y: b + (k < 2 ? 4 : 28), "text-anchor": "middle", "font-size": 11, fill: k < 2 ? "white" : "#222", "data-point": k }, names[k]));
       });
       plane.replaceChildren(...parts);
       root.dataset.cia = all.CIA.loss;

@@ -1,17 +1,15 @@
 """What the front page shows of the results, from the run folders.
 
-python -m ciabook.page.front_page     rewrites README.md and book/data/finding.svg
+python -m ciabook.page.front_page     rewrites README.md, finding.svg and preview.png
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 
 from ciabook.evidence.beside_paper import (
     Beside,
@@ -20,17 +18,17 @@ from ciabook.evidence.beside_paper import (
     mixture_mean,
     readings,
 )
-from ciabook.evidence.final_returns import LAST, final_returns
+from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import LEVEL, asleep, compare
 from ciabook.page.plots import pooled, scores, style
-from ciacore import METHODS
 from ciacore.runtime.files import opened_whole, write_whole
-from ciacore.runtime.store import Run, read_runs
+from ciacore.runtime.store import read_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "book" / "results"
 FIGURE = ROOT / "book" / "data" / "finding.svg"
+PREVIEW = FIGURE.with_name("preview.png")  # what a link to the book shows
 PAPER = ROOT / "book" / "data" / "paper_figure4b.json"
 PAIR = {"qmix": "QMIX", "qmix_cia": "QMIX(CIA)"}
 SHORT = {
@@ -47,54 +45,6 @@ PICTURE = (
     "![Learning curves on Turn, one line per seed of QMIX and of QMIX(CIA)]"
     "(book/data/finding.svg)\n"
 )
-
-
-def table(results: Path) -> str:
-    """Markdown: every method on Turn, at the lengths there are, and the battles."""
-    on_turn = "| on Turn, return at the end by seed "
-    lines = [
-        on_turn + "| 0.2 M steps | 1 M steps | 2.05 M steps |",
-        "|---|---|---|---|",
-    ]
-    for method in METHODS:
-        cells = []
-        for place in (results / "fourteen", results, results / "study"):
-            cells.append(numbers(final_returns(stored(place, method))))
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "| in battles on SMAX, 0.3 M steps | return of 20, by seed | won, by seed |",
-        "|---|---|---|",
-    ]
-    for folder in sorted((results / "battles").glob("smax_*/*_300k")):
-        battle = folder.parent.name
-        runs = read_runs(results / "battles", battle, [folder.name])[folder.name]
-        name = f"{battle.removeprefix('smax_')}, {folder.name.removesuffix('_300k')}"
-        wins = ", ".join(f"{won_share(run):.0%}" for run in runs)
-        lines.append(f"| {name} | {numbers(final_returns(runs))} | {wins} |")
-    return "\n".join(lines) + "\n"
-
-
-def stored(place: Path, method: str) -> list[Run]:
-    """The runs of a method on Turn in a results folder; none where it has no folder.
-
-    Args:
-        place: a results folder.
-        method: a name in METHODS.
-    """
-    if not any((place / "turn" / method).glob("seed_*")):
-        return []
-    return read_runs(place, "turn", [method])[method]
-
-
-def won_share(run: Run) -> float:
-    """The share of battles won in the last evaluations of a run."""
-    return float(np.mean([np.mean(won) for won in run.metrics["won"][-LAST:]]))
-
-
-def numbers(values: Sequence[float] | np.ndarray) -> str:
-    """Numbers as a table shows them."""
-    return ", ".join(f"{value:.1f}" for value in values)
 
 
 def finding(results: Path) -> str:
@@ -155,7 +105,7 @@ def sleeping(results: Path) -> str:
         f"of its greedy episodes return exactly 0. After {EARLY / 1e6:.1f} million "
         f"steps {', '.join(told)} sleep. At two million steps sleepers return "
         f"{slept:.0f} on average and the others {woke:.0f}. QMIX's share of sleepers "
-        f"foretells a mean of {mean:.1f}, with a band of ±{band:.1f} over five seeds; "
+        f"predicts a mean of {mean:.1f}, with a band of ±{band:.1f} over five seeds; "
         f"the paper has {theirs.mean:.1f} ± {theirs.half_width:.1f}.\n"
         "Whether CIA is what keeps teams awake is open. On "
         f"{against.only_theirs} seeds only QMIX sleeps and on {against.only_ours} only "
@@ -169,7 +119,7 @@ def draw(path: Path, results: Path) -> None:
     """The curves behind these sentences, always the same file for the same runs.
 
     Args:
-        path: of the SVG file.
+        path: of the file, SVG or PNG by its suffix.
         results: the folder of all results.
     """
     style()
@@ -186,14 +136,16 @@ def draw(path: Path, results: Path) -> None:
     axis.set(xlabel="environment steps (millions)")
     axis.legend(frameon=True)
     with opened_whole(path) as file:
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        kind = path.suffix.removeprefix(".")
+        facts = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(file, format=kind, metadata=facts, dpi=170)
     plt.close(figure)
 
 
 def section(results: Path) -> str:
     """What stands between the marks in README.md."""
     sentences = finding(results) + sleeping(results)
-    return f"{BEGIN}{sentences}\n{PICTURE}\n{table(results)}{END}"
+    return f"{BEGIN}{sentences}\n{PICTURE}{END}"
 
 
 def rewritten(readme: str, results: Path) -> str:
@@ -213,6 +165,7 @@ def main() -> int:
     readme = ROOT / "README.md"
     write_whole(readme, rewritten(readme.read_text(encoding="utf-8"), RESULTS))
     draw(FIGURE, RESULTS)
+    draw(PREVIEW, RESULTS)
     print(finding(RESULTS), end="")
     return 0
 
