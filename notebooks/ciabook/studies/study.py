@@ -174,6 +174,39 @@ WAKE = {
     ),
     "qmix_late": wake("qmix_late", "qmix", env_steps=350_000),
 }
+CALIBRATION_SEEDS = range(901, 911)  # in no comparison
+LOGGED = ("mean_credit", "relative_difference")  # terms without any effect
+
+
+def calibration(
+    name: str, method: str, env_steps: int, terms: Sequence[str] = (), **changes: Any
+) -> Config:
+    """Runs that say what a control of the experiment has to follow.
+
+    Means are written down every 1,000 env steps, with a single greedy episode. When a
+    team is evaluated has no effect on its training.
+
+    Args:
+        name: of the runs.
+        method: a name in METHODS.
+        env_steps: how long they train.
+        terms: besides those that log credits.
+        changes: fields of the Config that differ from those of the method.
+    """
+    return METHODS[method].but(
+        method=f"{name}_calibration",
+        env_steps=env_steps,
+        evaluation_interval=1_000,
+        evaluation_games=1,
+        terms=(*terms, *LOGGED),
+        **changes,
+    )
+
+
+WAKE_CALIBRATION = [
+    calibration("cia", "qmix_cia", 150_000, ["cia_measured"]),
+    calibration("qmix", "qmix", 60_000),
+]
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
 # Table 1
@@ -215,6 +248,7 @@ STUDIES: dict[str, list[Entry]] = {
     "wake": [
         Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS
     ],
+    "wake_calibration": grid(WAKE_CALIBRATION, "turn", CALIBRATION_SEEDS),
     # E3: the dose of CIA
     "wake_alpha": [
         Entry(wake(f"cia_{alpha}", "qmix_cia", cia_coefficient=alpha), "turn", seed)
