@@ -1,0 +1,221 @@
+"""What the controls of *What wakes a team?* follow, computed from calibration runs.
+
+The runs are those of the study `wake_calibration`, seeds 901 to 910, which appear in no
+comparison. Nothing here looks at a return.
+
+    python -m ciabook.evidence.wake_calibration RESULTS
+        writes book/data/wake_calibration.json; RESULTS is the folder of the runs
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ciabook.studies.study import (
+    CALIBRATION_SEEDS,
+    EQUALISER_WEIGHTS,
+    SCALE_WEIGHTS,
+)
+from ciacore.runtime.files import write_whole
+from ciacore.runtime.store import Run, read_runs
+from ciacore.types import refuse
+
+ROOT = Path(__file__).resolve().parents[3]
+FILE = ROOT / "book" / "data" / "wake_calibration.json"
+SCALE_INTERVAL = 10_000  # env steps of one value of c(t): those of an evaluation
+SCALE_END = 60_000  # env steps, from which on c(t) is held
+NOISE_INTERVAL = 1_000  # env steps of one value of the norm: ten updates
+FIRST = 1_000  # updates over which the equaliser is as strong as CIA
+DIGITS = 4  # significant ones, of what is written down
+
+
+def loss_means(
+    run: Run, name: str
+) -> tuple[Float[np.ndarray, "entries"], Float[np.ndarray, "entries"]]:
+    """The means of a logged loss, and over how many updates each was taken.
+
+    Args:
+        run: a stored run.
+        name: of the loss.
+
+    Returns:
+        Both by entry of the run's metrics; 0 where there was no update.
+
+    Raises:
+        InvalidInputError: the run has not logged it.
+    """
+    means = []
+    for losses in run.metrics["losses"]:
+        if losses is not None and name not in losses:
+            cure = "Train it with this term."
+            refuse("runs", f"runs that logged {name}", sorted(losses), cure)
+        means.append(0.0 if losses is None else losses[name])
+    counts = np.diff(run.metrics["updates"], prepend=0)
+    return np.array(means), counts.astype(float)
+
+
+def ends_at(run: Run) -> Float[np.ndarray, "entries"]:
+    """The env steps at which the evaluations of a run were due."""
+    interval = run.config.evaluation_interval
+    return np.array(run.metrics["env_steps"]) // interval * interval
+
+
+def course(runs: Sequence[Run], name: str, interval: int, end: int) -> list[float]:
+    """The course of a loss: the mean over runs of its mean over equal intervals.
+
+    Args:
+        runs: of one method, which evaluate at least once per interval.
+        name: of the loss.
+        interval: env steps of a value.
+        end: env steps of the last value.
+
+    Returns:
+        A value for each interval; before the first update that of the first interval
+        with one.
+
+    Raises:
+        InvalidInputError: a run is too short, or has not logged the loss.
+    """
+    found = []
+    for run in runs:
+        means, counts = loss_means(run, name)
+        due = ends_at(run)
+        if due[-1] < end:
+            refuse("runs", f"at least {end} env steps", int(due[-1]), "Train longer.")
+        values = []
+        for start in range(0, end, interval):
+            inside = (due > start) & (due <= start + interval)
+            updates = counts[inside].sum()
+            total = (means * counts)[inside].sum()
+            values.append(total / updates if updates else np.nan)
+        found.append(values)
+    averages = np.mean(found, axis=0)
+    first = averages[~np.isnan(averages)][0]
+    return [rounded(first if np.isnan(value) else value) for value in averages]
+
+
+def mean_over_first(runs: Sequence[Run], name: str, updates: int = FIRST) -> float:
+    """The mean of a loss over the first updates of all runs.
+
+    Args:
+        runs: that evaluated right after this many updates.
+        name: of the loss.
+        updates: how many.
+
+    Raises:
+        InvalidInputError: a run has no evaluation there.
+    """
+    found = []
+    for run in runs:
+        means, counts = loss_means(run, name)
+        inside = counts.cumsum() <= updates
+        if counts[inside].sum() != updates:
+            cure = "Train longer, or evaluate more often."
+            got = int(counts[inside].sum())
+            refuse("runs", f"an evaluation after {updates} updates", got, cure)
+        found.append((means * counts)[inside].sum() / updates)
+    return float(np.mean(found))
+
+
+def weight_for(norm: float, norms: Mapping[float, float]) -> float:
+    """The weight whose gradient has a given norm.
+
+    Between two weights that were tried, the logarithm of the norm is taken to follow
+    that of the weight along a line.
+
+    Args:
+        norm: that is wanted.
+        norms: weight -> the norm that it had, rising with the weight.
+
+    Returns:
+        The weight, to two significant digits.
+
+    Raises:
+        InvalidInputError: no two weights that were tried lie on both sides.
+    """
+    weights = np.array(sorted(norms))
+    found = np.array([norms[weight] for weight in weights])
+    if not found[0] <= norm <= found[-1] or (np.diff(found) <= 0).any():
+        expected = "rising norms, on both sides of the one that is wanted"
+        refuse("norms", expected, dict(norms), "Try other weights.")
+    return rounded(
+        float(np.exp(np.interp(np.log(norm), np.log(found), np.log(weights)))), 2
+    )
+
+
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """A number to some significant digits.
+
+    Args:
+        value: the number.
+        digits: how many.
+    """
+    return float(f"{value:.{digits}g}")
+
+
+def calibrated(results: Path) -> dict[str, Any]:
+    """The courses, the equaliser's weight, and the runs they were computed from.
+
+    Args:
+        results: the folder of the runs.
+
+    Raises:
+        InvalidInputError: a run is missing, damaged or too short.
+    """
+    names = ["cia", "qmix", *(f"equaliser_{weight}" for weight in EQUALISER_WEIGHTS)]
+    methods = [f"{name}_calibration" for name in names]
+    found = read_runs(results, "turn", methods)
+    for method, runs in found.items():
+        seeds = [run.seed for run in runs]
+        if seeds != [*CALIBRATION_SEEDS]:
+            cure = "Train the study wake_calibration."
+            refuse("results", f"seeds 901 to 910 of {method}", seeds, cure)
+    cia = found["cia_calibration"]
+    wanted = mean_over_first(cia, "cia_measured")
+    norms = {}
+    for weight in EQUALISER_WEIGHTS:
+        runs = found[f"equaliser_{weight}_calibration"]
+        norms[weight] = mean_over_first(runs, "equaliser_measured")
+    return {
+        "scale": {
+            "course": course(cia, "mean_credit", SCALE_INTERVAL, SCALE_END),
+            "interval": SCALE_INTERVAL,
+        },
+        "noise": {
+            "course": course(cia, "cia_measured", NOISE_INTERVAL, 150_000),
+            "interval": NOISE_INTERVAL,
+        },
+        "equaliser": {
+            "weight": weight_for(wanted, norms),
+            "norm of CIA": rounded(wanted),
+            "norms": {str(weight): rounded(norm) for weight, norm in norms.items()},
+        },
+        "runs": {method: made_at(runs) for method, runs in found.items()},
+    }
+
+
+def made_at(runs: Sequence[Run]) -> dict[str, Any]:
+    """The commits that some runs were made at, and the sha256 of their metrics."""
+    return {
+        "commits": sorted({run.provenance["commit"] for run in runs}),
+        "metrics": {
+            str(run.seed): run.provenance["sha256"]["metrics.json"] for run in runs
+        },
+    }
+
+
+def main() -> None:
+    """Writes the file that the study reads."""
+    found = calibrated(Path(sys.argv[1]))
+    write_whole(FILE, json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
