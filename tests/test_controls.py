@@ -26,6 +26,7 @@ from ciacore.controls.course import Course
 from ciacore.controls.equaliser import Equaliser, relative_difference
 from ciacore.controls.hypernetworks import hypernetworks, joint_norm
 from ciacore.credits import credits_at
+from ciacore.fast import switch
 from ciacore.games import Turn
 from ciacore.losses import weighted_mean
 from ciacore.methods import METHODS, TERMS, assemble
@@ -397,7 +398,7 @@ def test_optimism_raises_one_bias_and_nothing_else():
 
 def test_optimists_play_in_numpy_as_others_do():
     training = Training(small(agent="optimistic"), Turn(), 1, torch.device("cpu"))
-    assert training.in_numpy
+    assert training.in_numpy == switch.on()  # always, but where speed is off
 
 
 # ----------------------------------------------------------------------------- refusals

@@ -11,28 +11,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from ciabook.studies.study import (
-    CALIBRATION_SEEDS,
-    EQUALISER_WEIGHTS,
-    SCALE_WEIGHTS,
-)
+from ciabook.studies.study import CALIBRATION_SEEDS, EQUALISER_TRIED, ROOT
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_runs
 from ciacore.types import refuse
 
-ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "book" / "data" / "wake_calibration.json"
 SCALE_INTERVAL = 10_000  # env steps of one value of c(t): those of an evaluation
 SCALE_END = 60_000  # env steps, from which on c(t) is held
 NOISE_INTERVAL = 1_000  # env steps of one value of the norm: ten updates
 FIRST = 1_000  # updates over which the equaliser is as strong as CIA
+NEAR_ENOUGH = 0.2  # how far the norm of the weight that is tried may be, relatively
 DIGITS = 4  # significant ones, of what is written down
 
 
@@ -61,7 +57,7 @@ def loss_means(
     return np.array(means), counts.astype(float)
 
 
-def ends_at(run: Run) -> Float[np.ndarray, "entries"]:
+def ends_at(run: Run) -> Int[np.ndarray, "entries"]:
     """The env steps at which the evaluations of a run were due."""
     interval = run.config.evaluation_interval
     return np.array(run.metrics["env_steps"]) // interval * interval
@@ -124,30 +120,27 @@ def mean_over_first(runs: Sequence[Run], name: str, updates: int = FIRST) -> flo
     return float(np.mean(found))
 
 
-def weight_for(norm: float, norms: Mapping[float, float]) -> float:
-    """The weight whose gradient has a given norm.
+def weight_for(wanted: float, tried: float, norm: float) -> float:
+    """The weight whose gradient has a norm, from a weight near it that was tried.
 
-    Between two weights that were tried, the logarithm of the norm is taken to follow
-    that of the weight along a line.
+    The relative difference has a gradient of much the same norm whatever its own size,
+    so that the norm of the weighted gradient grows as the weight does.
 
     Args:
-        norm: that is wanted.
-        norms: weight -> the norm that it had, rising with the weight.
+        wanted: the norm.
+        tried: a weight.
+        norm: that it had.
 
     Returns:
-        The weight, to two significant digits.
+        The weight, to three significant digits.
 
     Raises:
-        InvalidInputError: no two weights that were tried lie on both sides.
+        InvalidInputError: the two norms are more than a fifth apart.
     """
-    weights = np.array(sorted(norms))
-    found = np.array([norms[weight] for weight in weights])
-    if not found[0] <= norm <= found[-1] or (np.diff(found) <= 0).any():
-        expected = "rising norms, on both sides of the one that is wanted"
-        refuse("norms", expected, dict(norms), "Try other weights.")
-    return rounded(
-        float(np.exp(np.interp(np.log(norm), np.log(found), np.log(weights)))), 2
-    )
+    if abs(wanted / norm - 1) > NEAR_ENOUGH:
+        cure = f"Try {rounded(tried * wanted / norm, 2)}."
+        refuse("tried", f"a weight whose norm is near {wanted}", tried, cure)
+    return rounded(tried * wanted / norm, 3)
 
 
 def rounded(value: float, digits: int = DIGITS) -> float:
@@ -169,7 +162,7 @@ def calibrated(results: Path) -> dict[str, Any]:
     Raises:
         InvalidInputError: a run is missing, damaged or too short.
     """
-    names = ["cia", "qmix", *(f"equaliser_{weight}" for weight in EQUALISER_WEIGHTS)]
+    names = ("cia", "qmix", "equaliser")
     methods = [f"{name}_calibration" for name in names]
     found = read_runs(results, "turn", methods)
     for method, runs in found.items():
@@ -177,12 +170,9 @@ def calibrated(results: Path) -> dict[str, Any]:
         if seeds != [*CALIBRATION_SEEDS]:
             cure = "Train the study wake_calibration."
             refuse("results", f"seeds 901 to 910 of {method}", seeds, cure)
-    cia = found["cia_calibration"]
+    cia, equaliser = found["cia_calibration"], found["equaliser_calibration"]
     wanted = mean_over_first(cia, "cia_measured")
-    norms = {}
-    for weight in EQUALISER_WEIGHTS:
-        runs = found[f"equaliser_{weight}_calibration"]
-        norms[weight] = mean_over_first(runs, "equaliser_measured")
+    norm = mean_over_first(equaliser, "equaliser_measured")
     return {
         "scale": {
             "course": course(cia, "mean_credit", SCALE_INTERVAL, SCALE_END),
@@ -193,9 +183,10 @@ def calibrated(results: Path) -> dict[str, Any]:
             "interval": NOISE_INTERVAL,
         },
         "equaliser": {
-            "weight": weight_for(wanted, norms),
+            "weight": weight_for(wanted, EQUALISER_TRIED, norm),
             "norm of CIA": rounded(wanted),
-            "norms": {str(weight): rounded(norm) for weight, norm in norms.items()},
+            "weight tried": EQUALISER_TRIED,
+            "norm tried": rounded(norm),
         },
         "runs": {method: made_at(runs) for method, runs in found.items()},
     }

@@ -16,6 +16,7 @@ from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
 from ciacore.types import InvalidInputError
 
+ROOT = Path(__file__).resolve().parents[3]
 SEEDS = (1, 2, 3, 4, 5)
 ALPHAS = (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0)  # the paper's grid
 SLOW = {"env_steps": 5_050_000, "epsilon_steps": 500_000}
@@ -105,6 +106,7 @@ def proof(method: str, name: str) -> Config:
 
 CIA = METHODS["qmix_cia"]
 WAKE_SEEDS = range(101, 141)  # fresh: no run of the book used them before
+LOGGED = ("mean_credit", "relative_difference")  # terms without any effect
 
 
 def wake(arm: str, method: str, env_steps: int = 150_000, **changes: Any) -> Config:
@@ -174,8 +176,11 @@ WAKE = {
     ),
     "qmix_late": wake("qmix_late", "qmix", env_steps=350_000),
 }
+# what the equaliser is held against in its manipulation check: the arm `qmix` again,
+# as long as the check looks at it, with its credits logged
+QMIX_LOGGED = wake("qmix_logged", "qmix", env_steps=60_000, terms=LOGGED)
 CALIBRATION_SEEDS = range(901, 911)  # in no comparison
-LOGGED = ("mean_credit", "relative_difference")  # terms without any effect
+EQUALISER_TRIED = 0.02  # a weight near the one that is looked for
 
 
 def calibration(
@@ -206,6 +211,13 @@ def calibration(
 WAKE_CALIBRATION = [
     calibration("cia", "qmix_cia", 150_000, ["cia_measured"]),
     calibration("qmix", "qmix", 60_000),
+    calibration(
+        "equaliser",
+        "qmix",
+        103_000,  # ends after a thousand updates
+        ["equaliser_measured"],
+        control_coefficient=EQUALISER_TRIED,
+    ),
 ]
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
@@ -248,6 +260,7 @@ STUDIES: dict[str, list[Entry]] = {
     "wake": [
         Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS
     ],
+    "wake_logged": [Entry(QMIX_LOGGED, "turn", seed) for seed in WAKE_SEEDS],
     "wake_calibration": grid(WAKE_CALIBRATION, "turn", CALIBRATION_SEEDS),
     # E3: the dose of CIA
     "wake_alpha": [
