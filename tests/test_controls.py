@@ -1,6 +1,8 @@
 """Controls: values by hand, which parameters a gradient reaches, and what they draw."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,7 @@ from ciacore.methods import METHODS, TERMS, assemble
 from ciacore.training import Training
 from ciacore.types import InvalidInputError
 
+DATA = Path(__file__).resolve().parent / "data"
 SHORT = [8, 3, 5, 1]
 CIA = {"cia_coefficient": 0.5, "credit_derivative": "published"}
 LOGS = ("mean_credit", "relative_difference")
@@ -156,6 +159,17 @@ def test_scale_follows_its_course():
         values.append(float(term_of(ours)(record).detach()))
         assert_close(values[-1], float(expected))
     assert values[0] != values[1]
+
+
+@pytest.mark.parametrize("method", ["qmix", "qmix_cia"])
+def test_methods_train_as_they_did_before_there_were_controls(method):
+    """Ten updates on Turn, against means recorded at the commit before."""
+    recorded = json.loads((DATA / "before_controls.json").read_text())
+    config = METHODS[method].but(**recorded["config"])
+    (run,) = train(config, Turn(), [recorded["seed"]])
+    losses = run.metrics["losses"][-1]
+    assert losses == pytest.approx(recorded[method], rel=1e-4)
+    assert losses["td_loss"] > 0.1
 
 
 # --------------------------------------------------------------------------- identities

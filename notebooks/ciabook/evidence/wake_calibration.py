@@ -1,7 +1,7 @@
 """What the controls of *What wakes a team?* follow, computed from calibration runs.
 
-The runs are those of the study `wake_calibration`, seeds 901 to 910, which appear in no
-comparison. Nothing here looks at a return.
+The runs are those of the studies `wake_calibration` and `wake_previews`, seeds 901 to
+910, which appear in no comparison. Nothing here looks at a return.
 
     python -m ciabook.evidence.wake_calibration RESULTS
         writes book/data/wake_calibration.json; RESULTS is the folder of the runs
@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ciabook.studies.study import CALIBRATION_SEEDS, EQUALISER_TRIED, ROOT
+from ciabook.studies.study import (
+    CALIBRATION_SEEDS,
+    EQUALISER_TRIED,
+    PREVIEW_SEEDS,
+    ROOT,
+)
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_runs
 from ciacore.types import refuse
@@ -29,6 +34,8 @@ SCALE_END = 60_000  # env steps, from which on c(t) is held
 NOISE_INTERVAL = 1_000  # env steps of one value of the norm: ten updates
 FIRST = 1_000  # updates over which the equaliser is as strong as CIA
 NEAR_ENOUGH = 0.2  # how far the norm of the weight that is tried may be, relatively
+# env steps between which the equaliser must have halved the relative difference
+HALVED = (50_000, 60_000)
 DIGITS = 4  # significant ones, of what is written down
 
 
@@ -120,6 +127,27 @@ def mean_over_first(runs: Sequence[Run], name: str, updates: int = FIRST) -> flo
     return float(np.mean(found))
 
 
+def over(run: Run, name: str, start: int, end: int) -> float:
+    """The mean of a loss over the updates between two evaluations.
+
+    Args:
+        run: a stored run.
+        name: of the loss.
+        start: env steps at which the first evaluation was due.
+        end: env steps at which the last one was.
+
+    Raises:
+        InvalidInputError: the run was not evaluated there.
+    """
+    due = ends_at(run)
+    if start not in due or end not in due:
+        expected = f"evaluations due at {start} and {end} env steps"
+        refuse("runs", expected, due.tolist(), "Train longer.")
+    means, counts = loss_means(run, name)
+    inside = (due > start) & (due <= end)
+    return float((means * counts)[inside].sum() / counts[inside].sum())
+
+
 def weight_for(wanted: float, tried: float, norm: float) -> float:
     """The weight whose gradient has a norm, from a weight near it that was tried.
 
@@ -162,22 +190,17 @@ def calibrated(results: Path) -> dict[str, Any]:
     Raises:
         InvalidInputError: a run is missing, damaged or too short.
     """
-    names = ("cia", "qmix", "equaliser")
-    methods = [f"{name}_calibration" for name in names]
-    found = read_runs(results, "turn", methods)
-    for method, runs in found.items():
-        seeds = [run.seed for run in runs]
-        if seeds != [*CALIBRATION_SEEDS]:
-            cure = "Train the study wake_calibration."
-            refuse("results", f"seeds 901 to 910 of {method}", seeds, cure)
-    cia, equaliser = found["cia_calibration"], found["equaliser_calibration"]
+    found = {}
+    for name in ("cia", "qmix", "equaliser"):
+        found[name] = of_seeds(results, name, CALIBRATION_SEEDS)
+    for name in ("equaliser_strong", "scale"):
+        found[name] = of_seeds(results, name, PREVIEW_SEEDS)
+    cia, equaliser = found["cia"], found["equaliser"]
     wanted = mean_over_first(cia, "cia_measured")
     norm = mean_over_first(equaliser, "equaliser_measured")
+    of_scale = course(cia, "mean_credit", SCALE_INTERVAL, SCALE_END)
     return {
-        "scale": {
-            "course": course(cia, "mean_credit", SCALE_INTERVAL, SCALE_END),
-            "interval": SCALE_INTERVAL,
-        },
+        "scale": {"course": of_scale, "interval": SCALE_INTERVAL},
         "noise": {
             "course": course(cia, "cia_measured", NOISE_INTERVAL, 150_000),
             "interval": NOISE_INTERVAL,
@@ -188,8 +211,53 @@ def calibrated(results: Path) -> dict[str, Any]:
             "weight tried": EQUALISER_TRIED,
             "norm tried": rounded(norm),
         },
-        "runs": {method: made_at(runs) for method, runs in found.items()},
+        "previews": {
+            "relative difference": relative_differences(found),
+            "mean credit over course": over_course(found["scale"], of_scale),
+        },
+        "runs": {name: made_at(runs) for name, runs in found.items()},
     }
+
+
+def of_seeds(results: Path, name: str, seeds: Sequence[int]) -> list[Run]:
+    """The runs of a calibration, which must have exactly these seeds.
+
+    Args:
+        results: the folder of the runs.
+        name: of the calibration.
+        seeds: of the runs.
+
+    Raises:
+        InvalidInputError: a run is missing, damaged, or of another seed.
+    """
+    method = f"{name}_calibration"
+    runs = read_runs(results, "turn", [method])[method]
+    found = [run.seed for run in runs]
+    if found != [*seeds]:
+        cure = "Train the studies wake_calibration and wake_previews."
+        refuse("results", f"seeds {[*seeds]} of {method}", found, cure)
+    return runs
+
+
+def relative_differences(found: Mapping[str, Sequence[Run]]) -> dict[str, float]:
+    """What the check of the equaliser looks at, on calibration seeds."""
+    values = {}
+    for name in ("qmix", "cia", "equaliser", "equaliser_strong"):
+        each = [over(run, "relative_difference", *HALVED) for run in found[name]]
+        values[name] = rounded(float(np.mean(each)))
+    return values
+
+
+def over_course(runs: Sequence[Run], of_scale: Sequence[float]) -> list[float]:
+    """What the check of the scale looks at, on calibration seeds.
+
+    Args:
+        runs: of the scale.
+        of_scale: c(t).
+    """
+    credits = course(runs, "mean_credit", SCALE_INTERVAL, 150_000)
+    held = [*of_scale, *[of_scale[-1]] * (len(credits) - len(of_scale))]
+    return [rounded(one / other) for one, other in zip(credits, held, strict=True)]
 
 
 def made_at(runs: Sequence[Run]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ committed before the outcomes of their arm are read.
 
     python -m ciabook.evidence.wake_checks RESULTS [ARM ...]
         writes book/data/wake_checks.json, where other arms stay as they are; RESULTS is
-        the folder of the runs
+        the folder of the runs, and without an ARM all three of the rule are checked
 """
 
 from __future__ import annotations
@@ -19,18 +19,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ciabook.evidence.wake_calibration import ends_at, loss_means, rounded
-from ciabook.studies.study import QMIX_LOGGED, WAKE, WAKE_SEEDS
+from ciabook.evidence.wake_calibration import HALVED, ends_at, loss_means, over, rounded
+from ciabook.studies.study import (
+    EQUALISER_STRONG,
+    QMIX_LOGGED,
+    ROOT,
+    WAKE,
+    WAKE_SEEDS,
+)
 from ciacore.config import Config
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_run, run_folder
 from ciacore.types import known_name, refuse
 
-ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "book" / "data" / "wake_checks.json"
+# arms with a check: the three of the rule, and one that is not in it
 ARMS = ("equaliser", "scale", "noise")
-HALF = 0.5  # at most this share of QMIX's relative difference ...
-HALVED = (50_000, 60_000)  # ... over the updates between these env steps
+CHECKED = {**{arm: WAKE[arm] for arm in ARMS}, "equaliser_strong": EQUALISER_STRONG}
+HALF = 0.5  # at most this share of QMIX's relative difference
 NEAR = (0.9, 1.1)  # mean credit divided by c(t) ...
 NEAR_OVER = (10_000, 150_000)  # ... at every evaluation from here to there
 AS_LARGE = 0.05  # how far the norm of the noise may be from its course, relatively
@@ -41,27 +47,6 @@ class Check(NamedTuple):
 
     passed: bool  # otherwise the arm is uninformative
     shown: dict[str, Any]  # the numbers it was told by
-
-
-def over(run: Run, name: str, start: int, end: int) -> float:
-    """The mean of a loss over the updates between two evaluations.
-
-    Args:
-        run: a stored run.
-        name: of the loss.
-        start: env steps at which the first evaluation was due.
-        end: env steps at which the last one was.
-
-    Raises:
-        InvalidInputError: the run was not evaluated there.
-    """
-    due = ends_at(run)
-    if start not in due or end not in due:
-        expected = f"evaluations due at {start} and {end} env steps"
-        refuse("runs", expected, due.tolist(), "Train longer.")
-    means, counts = loss_means(run, name)
-    inside = (due > start) & (due <= end)
-    return float((means * counts)[inside].sum() / counts[inside].sum())
 
 
 def equaliser_check(arm: Sequence[Run], qmix: Sequence[Run]) -> Check:
@@ -196,16 +181,15 @@ def check(arm: str, results: Path) -> Check:
     """The check of an arm.
 
     Args:
-        arm: "equaliser", "scale" or "noise".
+        arm: a name in CHECKED.
         results: the folder of all runs.
 
     Raises:
         InvalidInputError: another arm, or a run that is missing, damaged or of another
             Config.
     """
-    known_name(arm, ARMS, "arm")
-    runs = runs_of(results, WAKE[arm], WAKE_SEEDS)
-    if arm == "equaliser":
+    runs = runs_of(results, CHECKED[known_name(arm, CHECKED, "arm")], WAKE_SEEDS)
+    if arm.startswith("equaliser"):
         return equaliser_check(runs, runs_of(results, QMIX_LOGGED, WAKE_SEEDS))
     return scale_check(runs) if arm == "scale" else noise_check(runs)
 
