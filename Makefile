@@ -4,12 +4,12 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup battles test test-long test-book test-slurm study status bench gpu book recheck lint format strip lock clean
+.PHONY: help setup battles environments test test-long test-book test-slurm test-pythons study status bench gpu book recheck tensorboard lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins of env/requirements.txt
+setup: ## make .venv with the newest Python from 3.11 to 3.14 (PYTHON=... chooses) and the pins of env/requirements.txt
 	@sh env/bootstrap.sh
 
 .venv-study/installed: env/requirements-study.txt | setup
@@ -23,14 +23,28 @@ setup: ## make .venv with Python 3.11 or 3.12 (PYTHON=... chooses) and the pins 
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
 	@touch $@
 
+.venv/tensorboard: env/requirements-tensorboard.txt .venv/installed
+	@echo "setup: installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
 .venv/installed: | setup
 
 battles: .venv/battles ## add what the battles need to .venv: JAX and JaxMARL
 
-test: setup .venv-study/installed .venv/battles ## run every check in one pytest run; ARGS="-k turn" narrows it
+.venv/environments: env/requirements-environments.txt .venv/installed
+	@echo "setup: installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+environments: .venv/environments ## add three packages of games to .venv: mpe2, lbforaging, rware
+
+tensorboard: .venv/tensorboard ## add what log="tensorboard" needs to .venv; then .venv/bin/tensorboard --logdir runs/tensorboard
+
+test: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-long: setup .venv-study/installed .venv/battles .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+test-long: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
 
@@ -39,18 +53,21 @@ test-long: setup .venv-study/installed .venv/battles .venv/browser ## run the lo
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
 	@touch $@
 
-test-book: setup .venv/browser ## the built book in headless Chromium (needs Debian's chromium); writes tests/reports/test-book.txt
+test-book: setup .venv/environments .venv/browser ## the built book in headless Chromium (needs Debian's chromium); writes tests/reports/test-book.txt
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py --report test-book.txt tests/test_browser.py $(ARGS)
 
 test-slurm: setup .venv-study/installed .venv/battles ## run a study through a real SLURM on this machine (env/slurm/one_machine.sh install); writes tests/reports/test-slurm.txt
 	@$(PY) tests/reports/write.py --report test-slurm.txt tests/test_slurm.py $(ARGS)
 
-study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles; JOBS=2 at once; goes on after any interruption
-	@$(PY) -m ciabook.studies.lab run $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+test-pythons: setup ## run a quick suite under every Python from 3.11 to 3.14 that is here; writes tests/reports/test-pythons.txt
+	@$(PY) tests/reports/pythons.py $(ARGS)
+
+study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles, or a file of your own; JOBS=2 at once; goes on after any interruption
+	@$(PY) -m ciabook.studies.lab run "$(STUDY)" $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same
-	@$(PY) -m ciabook.studies.lab status $(STUDY) $(ARGS)
+	@$(PY) -m ciabook.studies.lab status "$(STUDY)" $(ARGS)
 
 bench: setup .venv/battles ## measure speed beside the published structure, on one core; writes book/results/bench/
 	@PYTHONPATH=tests $(PY) -m bench.measure $(ARGS)
@@ -65,7 +82,7 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 gpu: setup .venv/gpu ## what needs an NVIDIA GPU: its tests, the speed there, the run time of every notebook
 	@sh env/gpu.sh
 
-book: setup ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU
+book: setup .venv/environments ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU
 	@$(PY) book/build.py $(ARGS)
 
 recheck: ## retrain the first evaluations of a committed run and compare: RUN=book/results/...

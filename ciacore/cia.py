@@ -94,9 +94,7 @@ def temporal_credits(record: Forward, config: Config) -> Float[Tensor, "B T K"]:
     return credits * in_batch(weights).unsqueeze(-1)
 
 
-def credits_of(
-    record: Forward | PaddedSteps, config: Config
-) -> Float[Tensor, "... K"]:
+def credits_of(record: Forward | PaddedSteps, config: Config) -> Float[Tensor, "... K"]:
     """The credits of single steps.
 
     Args:

@@ -90,6 +90,8 @@ class Config:
     evaluation_games: Count = 32  # greedy episodes per evaluation
 
     gamma: Share = 0.99  # discount per step
+    # True: values go on behind a time limit; False: it ends them, as published
+    bootstrap_at_limit: bool = False
     double_q: bool = True  # the online agents choose the target's actions
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     learning_rate: Positive = 5e-4
@@ -253,12 +255,13 @@ def check_type(name: str, kind: Any, value: Any) -> None:
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int and not (is_number and isinstance(value, int)):
-        cure = "Write it without a fraction or quotes, e.g. 10000."
-        refuse(name, "a whole number", value, cure)
+        refuse(name, "a whole number", value, cure_of_number(kind, value))
     if kind is float and not (is_number and math.isfinite(value)):
-        refuse(name, "a finite number", value, "Write it without quotes, e.g. 0.02.")
+        refuse(name, "a finite number", value, cure_of_number(kind, value))
     if kind is bool and not isinstance(value, bool):
-        refuse(name, "True or False", value, "Write it without quotes.")
+        is_word = str(value).lower() in ("true", "false")
+        word = str(value).capitalize() if is_word else "True or False"
+        refuse(name, "True or False", value, f"Write {word}, without quotes.")
     if kind is str and not (isinstance(value, str) and value):
         refuse(name, "a non-empty string", value, "Write it in quotes.")
     if kind == Names:
@@ -272,3 +275,30 @@ def check_type(name: str, kind: Any, value: Any) -> None:
             check_type(name, float, number)
             if number <= 0:
                 refuse(name, "numbers above 0", value, "Choose positive values.")
+
+
+def cure_of_number(kind: type, value: Any) -> str:
+    """What to write in place of something that is not the number wanted.
+
+    YAML, which papermill's -y and -f are read as, takes 1e-3 and 1.0e3 for text: it
+    wants a point and a sign.
+
+    Args:
+        kind: int or float.
+        value: what came.
+    """
+    example = "10000" if kind is int else "0.02"
+    try:
+        number = float(value) if isinstance(value, str | float) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        return f"Write e.g. {example}, without quotes."
+    if kind is int:
+        if number != int(number):
+            return f"Write it without a fraction, e.g. {round(number)}."
+        return f"Write {int(number)}, without a point, an exponent or quotes."
+    digits, e, power = repr(number).partition("e")
+    point = "" if "." in digits else ".0"
+    written = f"{digits}{point}{e}{power}" if e else digits
+    return f"Write {written}, without quotes; YAML wants a point and a sign with an e."

@@ -70,9 +70,7 @@ def td_targets(
     return (rewards + discounts * next_values).detach()
 
 
-def mixer_states(
-    episodes: Episodes, steps: Any = None
-) -> Float[Tensor, "*slots SZ"]:
+def mixer_states(episodes: Episodes, steps: Any = None) -> Float[Tensor, "*slots SZ"]:
     """What the mixers read at every slot: the state, and the latent if there is one.
 
     Args:

@@ -31,6 +31,7 @@ from ciacore.credits import has_closed_form
 from ciacore.learning.agent import RecurrentAgent
 from ciacore.learning.exploration import PlainExploration
 from ciacore.learning.learner import Parts
+from ciacore.learning.per_agent import PerAgent
 from ciacore.learning.temporal_difference import TemporalDifference
 from ciacore.mixers.qmix import QMIX
 from ciacore.mixers.qplex import QPLEX
@@ -39,6 +40,7 @@ from ciacore.types import Spec, known_name, refuse
 
 AGENTS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Agent
     "recurrent": RecurrentAgent,
+    "recurrent_per_agent": PerAgent,
     "latent": partial(RecurrentAgent, head=LatentHead),
     "optimistic": partial(RecurrentAgent, head=optimistic_head),
 }

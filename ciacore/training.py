@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from ciacore.config import Config
+from ciacore.contract import check_episodes
 from ciacore.learning.exploration import epsilon_at
 from ciacore.learning.learner import Learner
+from ciacore.learning.ragged_replay import RaggedReplay
 from ciacore.learning.replay import Replay, trim
 from ciacore.learning.rollout import play, player_of, plays_in_numpy
 from ciacore.methods import assemble
@@ -49,7 +51,10 @@ class Training:
         self.in_numpy = in_numpy
         if in_numpy:
             self.rngs |= numpy_generators(seed)
-        self.replay = Replay(config.buffer, device)
+        if game.spec.ends_early and device.type == "cpu":
+            self.replay = RaggedReplay(config.buffer)
+        else:
+            self.replay = Replay(config.buffer, device)
         self.clock = Clock()
         self.log = Log(device)
         self.error: FloatingPointError | None = None  # a loss that is no longer finite
@@ -81,8 +86,15 @@ class Training:
         """
         config = self.config
         episodes = play(
-            self.game, self.explore(), config.n_games, self.rngs["play"], config.gamma
+            self.game,
+            self.explore(),
+            config.n_games,
+            self.rngs["play"],
+            config.gamma,
+            config.bootstrap_at_limit,
         )
+        if self.game.spec.ends_early:  # else nothing here may wait for the device
+            check_episodes(episodes)
         self.steps = self.steps_in(episodes)
         self.replay.insert(self.without_padding(episodes))
         self.learner.on_episodes(episodes, self.rngs["learning"])

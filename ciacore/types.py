@@ -204,7 +204,8 @@ class PaddedSteps(NamedTuple):
     mixing: Mixing  # the online mixer at what stands in padding
     penalty: Float[Tensor, "..."]
     weights: Float[Tensor, "P"]  # 0
-    by_episode: Callable[[Tensor], Tensor]  # [P, ...] -> [B, T, ...], zeros elsewhere
+    # [P, ...] -> [B, T, ...], in their places, with zeros elsewhere
+    by_episode: Callable[[Tensor], Tensor]
 
 
 class Forward(NamedTuple):
@@ -238,9 +239,7 @@ class Forward(NamedTuple):
     env_steps: Float[Tensor, ""] | float = 0.0  # of training so far
     rng: torch.Generator | None = None  # for what is random in a loss
 
-    def every_step(
-        self, quantity: Callable[[Any], Tensor]
-    ) -> Float[Tensor, "B T ..."]:
+    def every_step(self, quantity: Callable[[Any], Tensor]) -> Float[Tensor, "B T ..."]:
         """A quantity of every step of the batch, after an episode's end too.
 
         Args:
@@ -295,7 +294,7 @@ class Agent(Protocol):
         hidden: Float[Tensor, "E K H"],
         actions: Int[Tensor, "E K"],
         counts: list[int],
-    ) -> Float[Tensor, "P K A"]:
+    ) -> tuple[Float[Tensor, "U K A"], Int[Tensor, "P"]]:
         """Action values of agents that go on though nothing is there to be seen."""
 
 

@@ -17,7 +17,7 @@ version() { # "3.11", or "missing" for a command that does not run or is no Pyth
 }
 
 supported() {
-    case "$(version "$1")" in 3.11 | 3.12) ;; *) return 1 ;; esac
+    case "$(version "$1")" in 3.11 | 3.12 | 3.13 | 3.14) ;; *) return 1 ;; esac
 }
 
 key() { # changes with the pins, the package's metadata and the folder
@@ -29,7 +29,17 @@ print(hashlib.sha256(b"\0".join([*parts, os.getcwd().encode()])).hexdigest())' 2
 
 choose() { # sets $python
     seen="" without_venv=""
-    if [ -n "${PYTHON:-}" ]; then set -- "$PYTHON"; else set -- python3.12 python3.11 python3; fi
+    if [ -n "${PYTHON:-}" ]; then
+        set -- "$PYTHON"
+    else
+        set --
+        for wanted in 3.14 3.13 3.12 3.11; do # the newest first, whatever it is called
+            for python in "python$wanted" python3 python; do
+                [ "$(version "$python")" != "$wanted" ] || set -- "$@" "$python"
+            done
+        done
+        [ $# -gt 0 ] || set -- python3.14 python3.13 python3.12 python3.11 python3
+    fi
     for python in "$@"; do
         if ! supported "$python"; then
             seen="$seen, $python is $(version "$python")"
@@ -41,7 +51,7 @@ choose() { # sets $python
     done
     [ -z "$without_venv" ] ||
         stop "$without_venv has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or name another interpreter with PYTHON=/path/to/python."
-    stop "Python 3.11 or 3.12 is needed (${seen#, }); install python3.12 or name one with PYTHON=/path/to/python3.12."
+    stop "Python 3.11 to 3.14 is needed (${seen#, }); install python3.12 or name one with PYTHON=/path/to/python3.12."
 }
 
 install() { # pip's own index settings apply
@@ -49,6 +59,9 @@ install() { # pip's own index settings apply
         stop "pip stopped with '$(tail -n 1 .venv/install.log)'; check network and free disk and repeat the command, it goes on from here (all output: .venv/install.log)."
 }
 
+case "${OS:-}" in
+Windows*) stop "Windows is not supported; install WSL (wsl --install), clone the repository in its Linux, and run make there." ;;
+esac
 if [ -n "${PYTHON:-}" ] && [ -x .venv/bin/python ] && [ "$(version "$PYTHON")" != "$(version .venv/bin/python)" ]; then
     stop ".venv is of Python $(version .venv/bin/python), not of $PYTHON; remove .venv to make a new one."
 fi
@@ -71,6 +84,10 @@ rm -f .venv/installed
 echo "setup: installing env/requirements.txt into .venv, some minutes; follow it in .venv/install.log"
 install -r env/requirements.txt
 install --no-deps --no-build-isolation --editable .
+# On the path, too: a folder that happens to be called ciacore would win against an editable install alone.
+for site in .venv/lib/python*/site-packages; do
+    if [ -d "$site" ]; then printf '%s\n' "$PWD" "$PWD/notebooks" >"$site/ciacore-path.pth"; fi
+done
 key .venv/bin/python >.venv/installed.part
 mv .venv/installed.part .venv/installed
 echo "setup: done"

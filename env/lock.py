@@ -33,13 +33,13 @@ def canonical(name: str) -> str:
 
 
 def resolve(
-    requirements: list[str], constraints: Path | None, cuda: bool = False
+    requirements: list[str], constraints: list[Path], cuda: bool = False
 ) -> dict[str, str]:
     """What pip would install for these requirements in an empty environment.
 
     Args:
         requirements: as pip understands them.
-        constraints: a file of versions that pip must keep to, or None.
+        constraints: files of versions that pip must keep to.
         cuda: whether to take PyPI's build of torch, and keep its CUDA packages.
 
     Returns:
@@ -57,7 +57,7 @@ def resolve(
         "-",
     ]
     report = subprocess.run(
-        [*command, *(["-c", constraints] if constraints else []), *requirements],
+        [*command, *(f"--constraint={path}" for path in constraints), *requirements],
         check=True,
         capture_output=True,
         text=True,
@@ -95,15 +95,15 @@ def main() -> None:
     lock = ENV / "requirements.txt"
     pins = resolve(
         [*PROJECT["dependencies"], *extras["book"], *extras["tests"], *build],
-        ENV / "held.txt",
+        [ENV / "held.txt"],
     )
     write_lock(
         lock,
-        "Library, book and tests, every package pinned; for Python 3.11 and 3.12.",
+        "Library, book and tests, every package pinned; for Python 3.11 to 3.14.",
         pins,
     )
-    battles = resolve([*PROJECT["dependencies"], *extras["battles"]], lock)
-    gpu = resolve([f"torch=={pins['torch']}"], lock, cuda=True)
+    battles = resolve([*PROJECT["dependencies"], *extras["battles"]], [lock])
+    gpu = resolve([f"torch=={pins['torch']}"], [lock], cuda=True)
     gpu = {name: version for name, version in gpu.items() if name not in pins}
     write_lock(
         ENV / "requirements-gpu.txt",
@@ -113,20 +113,38 @@ def main() -> None:
     write_lock(
         ENV / "requirements-study.txt",
         "Snakemake with SLURM, for .venv-study.",
-        resolve(extras["study"], None),
+        resolve(extras["study"], []),
     )
-    browser = resolve(extras["browser"], lock)
+    browser = resolve(extras["browser"], [lock])
     browser = {name: version for name, version in browser.items() if name not in pins}
     write_lock(
         ENV / "requirements-browser.txt",
         "What the browser extra adds to requirements.txt.",
         browser,
     )
-    added = {name: version for name, version in battles.items() if name not in pins}
+    environments = resolve(extras["environments"], lock)
+    environments = {
+        name: version for name, version in environments.items() if name not in pins
+    }
     write_lock(
-        ENV / "requirements-battles.txt",
+        ENV / "requirements-environments.txt",
+        "What the environments extra adds to requirements.txt.",
+        environments,
+    )
+    added = {name: version for name, version in battles.items() if name not in pins}
+    battles_lock = ENV / "requirements-battles.txt"
+    write_lock(
+        battles_lock,
         "What the battles extra adds to requirements.txt.",
         added,
+    )
+    # both extras may be in one environment
+    logging = resolve(extras["tensorboard"], [lock, battles_lock])
+    logging = {name: version for name, version in logging.items() if name not in pins}
+    write_lock(
+        ENV / "requirements-tensorboard.txt",
+        "What the tensorboard extra adds to requirements.txt.",
+        logging,
     )
 
 

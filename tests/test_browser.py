@@ -248,6 +248,38 @@ def test_turn_steps_by_key_and_click(site, browser, where):
     visit.close()
 
 
+@pytest.mark.parametrize("where", ["site", "stick"])
+def test_a_watched_team_steps_plays_and_pauses(site, browser, where):
+    """Captions and images are those of its data; also from file://."""
+    address = site if where == "site" else HTML.as_uri() + "/"
+    visit = Visit(browser, f"{address}notebooks/evaluate.html", "phone")
+    box = visit.page.locator("[id^=cia-watch-][role=group]")
+    data = json.loads(
+        visit.page.locator(f"#{box.get_attribute('id')}-data").text_content()
+    )
+
+    def shows(step: int) -> None:
+        assert box.locator("span").text_content() == data["captions"][step]
+        source = box.locator("img").get_attribute("src")
+        assert source == f"data:image/png;base64,{data['images'][step]}"
+
+    box.focus()
+    visit.page.keyboard.press("ArrowRight")
+    box.get_by_role("button", name="step", exact=True).click()
+    shows(2)
+    box.get_by_role("button", name="step back").click()
+    shows(1)
+    box.get_by_role("button", name="play").click()
+    box.get_by_role("button", name="pause").wait_for()
+    visit.page.wait_for_function(
+        "([id, text]) => document.querySelector(`#${id} span`).textContent === text",
+        arg=[box.get_attribute("id"), data["captions"][3]],
+    )
+    box.get_by_role("button", name="pause").click()
+    assert not visit.complaints
+    visit.close()
+
+
 def test_a_battle_steps(site, browser):
     visit = Visit(browser, f"{site}notebooks/strategies.html")
     box = visit.page.locator(".cia-explorer[data-explorer=battle]")

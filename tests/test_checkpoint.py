@@ -84,9 +84,9 @@ def test_what_is_written_is_read_back(tmp_path):
         "c": torch.tensor(7),
     }
     facts = {"number": 0.1, "long": 2**127, "nested": {"list": [1, None]}}
-    write_checkpoint(tmp_path, facts, tensors)
-    found, read = read_checkpoint(tmp_path)
-    assert found == facts and read.keys() == tensors.keys()
+    write_checkpoint(tmp_path, facts, tensors, {})
+    found, read, sealed = read_checkpoint(tmp_path)
+    assert found == facts and read.keys() == tensors.keys() and sealed == {}
     assert all(
         torch.equal(read[name], value) and read[name].dtype == value.dtype
         for name, value in tensors.items()
@@ -99,14 +99,40 @@ def test_no_checkpoint_is_none(tmp_path):
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
-    write_checkpoint(tmp_path, {"number": 1}, {})
+    write_checkpoint(tmp_path, {"number": 1}, {}, {})
     with (
         monkeypatch.context() as patched,
         pytest.raises(OSError, match="No space left"),
     ):
         patched.setattr(checkpoint.os, "fsync", full_disk)
-        write_checkpoint(tmp_path, {"number": 2}, {})
-    assert read_checkpoint(tmp_path) == ({"number": 1}, {})
+        write_checkpoint(tmp_path, {"number": 2}, {}, {})
+    assert read_checkpoint(tmp_path) == ({"number": 1}, {}, {})
+
+
+def test_what_never_changes_is_written_once(tmp_path):
+    """Its files are read back, and go when the checkpoint needs them no longer."""
+    pieces = {name: {"x": torch.full((3,), float(name))} for name in ("0", "250")}
+    write_checkpoint(tmp_path, {}, {}, {"0": pieces["0"]})
+    written = (tmp_path / "replay-0").stat()
+    write_checkpoint(tmp_path, {}, {}, pieces)
+    again = (tmp_path / "replay-0").stat()
+    assert (written.st_ino, written.st_mtime_ns) == (again.st_ino, again.st_mtime_ns)
+    _, _, read = read_checkpoint(tmp_path)
+    assert {name: piece["x"].tolist() for name, piece in read.items()} == {
+        "0": [0.0] * 3,
+        "250": [250.0] * 3,
+    }
+    write_checkpoint(tmp_path, {}, {}, {"250": pieces["250"]})
+    assert files(tmp_path) == ["checkpoint", "replay-250"]
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, foreign, Path.unlink])
+def test_a_damaged_piece_is_named(damage, tmp_path):
+    piece = {"x": torch.arange(99.0)}
+    write_checkpoint(tmp_path, {"number": 1}, {}, {"0": piece})
+    damage(tmp_path / "replay-0")
+    with pytest.raises(InvalidInputError, match=r"replay-0.*Remove"):
+        read_checkpoint(tmp_path)
 
 
 def pickled(path: Path) -> None:

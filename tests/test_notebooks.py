@@ -20,6 +20,7 @@ SMOKE = {
     "first_experiment": {"env_steps": 4_000},
     "your_own_run": {"runs": "../book/results"},
     "recheck": {"evaluations": 1},
+    "your_own_game": {"env_steps": 1_000, "package_steps": 200},
     "turn": {},  # one that is executed here with its defaults, too
 }
 

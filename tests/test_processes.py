@@ -141,8 +141,8 @@ def test_a_worker_that_dies_is_named(tmp_path, monkeypatch):
     started = []
 
     class Dying(processes.Worker):
-        def __init__(self, config, game, seed, folder):
-            super().__init__(config, game, seed, folder)
+        def __init__(self, config, game, seed, folder, options):
+            super().__init__(config, game, seed, folder, options)
             started.append(seed)
             if seed == 2:
                 self.process.kill()

@@ -82,6 +82,7 @@ def test_library_loads_uninstalled_and_alone(tmp_path: Path) -> None:
         "pettingzoo",
         "papermill",
         "jax",
+        "tensorboard",
         "beartype",
         "IPython",
     }
@@ -161,6 +162,11 @@ def test_size_of_the_tree() -> None:
         ),
         ("requirements-battles.txt", EXTRAS["battles"]),
         ("requirements-browser.txt", EXTRAS["browser"]),
+        ("requirements-tensorboard.txt", EXTRAS["tensorboard"]),
+        (
+            "requirements-environments.txt",
+            [item for item in EXTRAS["environments"] if "pettingzoo" not in item],
+        ),
         ("requirements-study.txt", EXTRAS["study"]),
     ],
 )
@@ -176,10 +182,26 @@ def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None
 def test_locks_are_sorted_and_agree() -> None:
     main, *others = (
         locked(f"requirements{name}.txt")
-        for name in ("", "-battles", "-gpu", "-browser", "-study")
+        for name in (
+            "",
+            "-battles",
+            "-gpu",
+            "-browser",
+            "-tensorboard",
+            "-environments",
+            "-study",
+        )
     )
     assert all([*pins] == sorted(pins) for pins in (main, *others))
-    assert not any(main.keys() & pins.keys() for pins in others[:3])  # what they add
+    assert not any(main.keys() & pins.keys() for pins in others[:5])  # what they add
+    # these may be installed together
+    battles, logging, environments = others[0], others[3], others[4]
+    for one, other in (
+        (battles, logging),
+        (battles, environments),
+        (logging, environments),
+    ):
+        assert all(one[name] == other[name] for name in one.keys() & other)
     assert any(name.startswith("nvidia-") for name in others[1])
     for held in map(
         Requirement,

@@ -77,7 +77,7 @@ class Counted:
         self.explorer = PlainExploration(Turn().spec, config, {})
         self.env_steps = torch.zeros(())
 
-        def play(game, policy, n_games, rng, gamma):
+        def play(game, policy, n_games, rng, gamma, bootstrap_at_limit=False):
             if n_games == config.evaluation_games:
                 self.evaluated.append(self.iterations)
                 return SimpleNamespace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,16 +80,84 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_no_python(machine: Machine) -> None:
     message = machine.refusal()
-    assert "Python 3.11 or 3.12 is needed" in message
+    assert "Python 3.11 to 3.14 is needed" in message
     assert "python3 is missing" in message
     assert "install python3.12" in message
 
 
 def test_wrong_python(machine: Machine) -> None:
-    machine.python("python3", "3.13")
-    assert "python3 is 3.13" in machine.refusal()
+    machine.python("python3", "3.10")
+    assert "python3 is 3.10" in machine.refusal()
     machine.python("python3.12", "3.12")
-    assert "(python3 is 3.13)" in machine.refusal(PYTHON="python3")
+    assert "(python3 is 3.10)" in machine.refusal(PYTHON="python3")
+
+
+def made_with(machine: Machine) -> str:
+    """The version of the environment."""
+    assert machine.setup().returncode == 0
+    python = machine.tree / ".venv" / "bin" / "python"
+    return re.search(r"echo (3\.\d+)", python.read_text())[1]
+
+
+@pytest.mark.parametrize(
+    ("here", "taken"),
+    [
+        ({"python3.11": "3.11", "python3.14": "3.14", "python3.12": "3.12"}, "3.14"),
+        ({"python3": "3.13", "python3.12": "3.12"}, "3.13"),
+        ({"python": "3.12", "python3": "3.11"}, "3.12"),
+        ({"python3.15": "3.15", "python3": "3.15", "python3.11": "3.11"}, "3.11"),
+        ({"python3.14": "3.10", "python3.11": "3.11"}, "3.11"),
+    ],
+)
+def test_the_newest_supported_python_is_taken(machine, here, taken) -> None:
+    """Whatever it is called, and where a name does not say what it is."""
+    for name, version in here.items():
+        machine.python(name, version)
+    assert made_with(machine) == taken
+
+
+def test_a_newer_python_without_venv_gives_way(machine: Machine) -> None:
+    machine.python("python3.13", "3.13", venv=False)
+    machine.python("python3.12", "3.12")
+    assert made_with(machine) == "3.12"
+
+
+def test_windows_is_refused_with_the_cure(machine: Machine) -> None:
+    machine.python("python3.12", "3.12")
+    message = machine.refusal(OS="Windows_NT")
+    assert "Windows is not supported; install WSL (wsl --install)" in message
+    assert not (machine.tree / ".venv").exists()
+
+
+def test_packages_are_on_the_path_of_the_environment(machine: Machine) -> None:
+    """A folder called ciacore where one works does not hide them.
+
+    The line that the bootstrap writes is read by a Python without any other way to
+    them, in a folder with such a folder.
+    """
+    machine.python("python3.12", "3.12")
+    site = machine.tree / ".venv" / "lib" / "python3.12" / "site-packages"
+    site.mkdir(parents=True)
+    assert machine.setup().returncode == 0
+    lines = (site / "ciacore-path.pth").read_text().splitlines()
+    assert lines == [str(machine.tree), str(machine.tree / "notebooks")]
+    (site / "ciacore-path.pth").write_text(f"{ROOT}\n{ROOT / 'notebooks'}\n")
+    elsewhere = machine.tree.parent / "elsewhere"
+    (elsewhere / "ciacore").mkdir(parents=True)
+    (elsewhere / "ciabook").mkdir()
+    program = (
+        "import site, sys; sys.path.insert(0, ''); site.addsitedir(sys.argv[1]);"
+        "from ciacore import train; import ciabook; print(ciabook.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, site],
+        cwd=elsewhere,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(ROOT / "notebooks" / "ciabook" / "__init__.py")
 
 
 def test_no_venv_module(machine: Machine) -> None:

@@ -15,7 +15,7 @@ from support.toy_starcraft import Double
 from support.toys import rng, small
 
 from ciacore.games.battles.smac import Smac
-from ciacore.games.battles.starcraft import SIZES, starcraft
+from ciacore.games.battles.starcraft import SIZES, check_version, starcraft
 from ciacore.learning.rollout import play
 from ciacore.training import Training
 from ciacore.types import EpisodeLost, Game, InvalidInputError
@@ -119,6 +119,64 @@ def test_rewards_scaled_after_a_crash_are_noticed(game: Smac, folder: Path) -> N
     assert game.reset(1, rng()).t.tolist() == [0]
 
 
+class Once(Double):
+    """A double that crashes on a reset when it is told to, and counts resets."""
+
+    def reset(self) -> None:
+        if self.marked("reset"):
+            raise ConnectionError("StarCraft II went away")
+        if self.launched and self._episode_steps == 0:
+            (self.folder / "twice_without_a_step").touch()
+        super().reset()
+
+
+def once(scenario: str, folder: str) -> Once:
+    return Once(scenario, folder)
+
+
+def test_a_crash_on_reset_resets_no_other_game_twice(tmp_path: Path) -> None:
+    """StarCraft2Env would start a second StarCraft II; nor after `play` tries again."""
+    made = partial(once, folder=str(tmp_path))
+    game = Smac(NAME, games=3, stagger=0.0, environment=made)
+    try:
+        for steps in (0, 2):  # in the first episode, and in a later one
+            (tmp_path / "reset").touch()
+            with pytest.raises(EpisodeLost, match="went away"):
+                game.reset(3, rng())
+            state = game.reset(3, rng())
+            assert state.t.tolist() == [0, 0, 0]
+            assert game.observe(state)[:, 0, 0].tolist() == [0.0, 0.0, 0.0]
+            for _ in range(steps + 1):
+                state = game.step(state, torch.full((3, 6), 3), rng()).state
+            assert game.observe(state)[:, 0, 0].tolist() == [steps + 1.0] * 3
+        (tmp_path / "reset").touch()
+        episodes = play(game, Always(1, 2, 1), 3, rng(), 0.99)
+        assert episodes.weights.sum(1).tolist() == [3, 5, 3]
+        assert not (tmp_path / "reset").exists()
+        assert not (tmp_path / "twice_without_a_step").exists()
+        assert not game.fresh
+    finally:
+        game.close()
+
+
+def test_a_game_that_was_kept_may_still_crash(tmp_path: Path) -> None:
+    """One game fewer is asked for next; the one that is left is stepped, then lost."""
+    made = partial(once, folder=str(tmp_path))
+    game = Smac(NAME, games=2, stagger=0.0, environment=made)
+    try:
+        (tmp_path / "reset").touch()
+        with pytest.raises(EpisodeLost):
+            game.reset(2, rng())
+        state = game.reset(1, rng())
+        (tmp_path / "crash").touch()
+        with pytest.raises(EpisodeLost, match="crashed"):
+            game.step(state, torch.full((1, 6), 3), rng())
+        assert game.reset(2, rng()).t.tolist() == [0, 0]
+        assert not (tmp_path / "twice_without_a_step").exists()
+    finally:
+        game.close()
+
+
 def test_gives_up_a_game_that_never_runs(tmp_path: Path) -> None:
     game = Smac(NAME, stagger=0.0, environment=unlucky)
     with pytest.raises(
@@ -199,6 +257,19 @@ def test_bad_input(game: Smac) -> None:
         game.reset(4, rng())
 
 
+@pytest.mark.parametrize("named", ["", "~/StarCraftII"])
+def test_a_user_without_a_home_has_no_starcraft(monkeypatch, named: str) -> None:
+    """Nobody's user id, no HOME; and an empty SC2PATH is none."""
+
+    def nobody(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    monkeypatch.setenv("SC2PATH", named)
+    with pytest.raises(InvalidInputError, match="SC2PATH: expected the folder"):
+        check_version()
+
+
 @pytest.mark.parametrize(
     ("package", "builds", "says"),
     [
@@ -227,7 +298,10 @@ def test_what_is_missing_is_named(
     """No SMAC, the other smac, no StarCraft II, another version of it."""
     monkeypatch.delitem(sys.modules, "smac", raising=False)
     monkeypatch.setenv("SC2PATH", str(tmp_path / "StarCraftII"))
-    if package is not None:
+    if package is None:
+        # not to be found, even where it is installed
+        monkeypatch.setitem(sys.modules, "smac", None)
+    else:
         (tmp_path / "site" / "smac" / package).mkdir(parents=True)
         (tmp_path / "site" / "smac" / "__init__.py").touch()
         monkeypatch.syspath_prepend(str(tmp_path / "site"))

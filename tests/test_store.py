@@ -5,13 +5,13 @@ import json
 
 import pytest
 import torch
-from ciabook.evidence.analysis import load_networks
 from ciabook.studies.drop_weights import main as drop_weights
 from support.runs import made_up
 from support.toys import Stroll, small
 
 from ciacore import train
 from ciacore.config import Config
+from ciacore.runtime.evaluation import load_networks
 from ciacore.runtime.store import (
     BODY,
     WEIGHTS,

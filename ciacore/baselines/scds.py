@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import NamedTuple
 
 import torch
@@ -214,4 +215,8 @@ def policy_divergence(
     """
     log_p = (beta1 * action_values).log_softmax(-1)
     mean = action_values.softmax(-1).mean(-2, keepdim=True)
-    return (log_p.exp() * (log_p - mean.log())).sum(-1)
+    # Where values lie far apart the mean rounds to 0; its logarithm is still a number.
+    log_sum = action_values.log_softmax(-1).logsumexp(-2, keepdim=True)
+    log_mean = log_sum - math.log(action_values.shape[-2])
+    log_mean = torch.where(mean > 0, mean.log(), log_mean)
+    return (log_p.exp() * (log_p - log_mean)).sum(-1)

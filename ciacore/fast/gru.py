@@ -23,6 +23,7 @@ from ciacore.fast.ragged_gru import HALVES, along_real_slots, gates
 from ciacore.fast.steps import RealSteps, Steps
 from ciacore.fast.unique_rows import UniqueRows, on_cpu
 
+
 def gru_along(
     gru: nn.GRU, x: Float[Tensor, "D I"], inputs: UniqueRows, steps: Steps
 ) -> Float[Tensor, "*slots R H"]:

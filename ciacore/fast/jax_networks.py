@@ -48,7 +48,6 @@ def recurrent_agent(agent: Any, spec: Spec) -> PureNetwork | None:
         import jax
         import jax.numpy as jnp
 
-        n_games, n_agents, _ = observations.shape
         seen = jnp.concatenate([observations, memory.last_actions], -1)
         # The one-hot identity picks one row of the first layer: a bias of each agent.
         w_seen, w_identity = jnp.split(w["w_in"].T, [seen.shape[-1]])

@@ -8,11 +8,11 @@ is then computed of all rows in one product, forwards and backwards.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import add, matmul, multiply, subtract, tanh
 from torch import Tensor, nn
 from torch.autograd import Function
@@ -54,13 +54,20 @@ def along_real_slots(
     return RaggedGRU.apply(x, counts, *gates(gru))
 
 
+class GoneOn(NamedTuple):
+    """Hidden states of agents that go on without input."""
+
+    hidden: Float[Tensor, "U K H"]  # all different ones
+    index: Int[Tensor, "P"]  # which of them each further slot has
+
+
 def go_on(
     gru: nn.GRU,
     first: Float[Tensor, "E K I"],
     later: Float[Tensor, "K I"],
     hidden: Float[Tensor, "E K H"],
     counts: list[int],
-) -> Float[Tensor, "P K H"]:
+) -> GoneOn:
     """The hidden states of agents that read the same at every later step; no gradient.
 
     Once nothing moves any more they are not computed again.
@@ -74,25 +81,54 @@ def go_on(
             step before.
     """
     w, b, u, c = gates(gru)
+    halves = HALVES.to(u)
     of_first = first.flatten(0, 1) @ w.mT + b.unsqueeze(1)  # for n, r and z
-    of_first = of_first.unflatten(1, first.shape[:2])  # [3, E, K, H]
-    of_later = later @ w.mT + b.unsqueeze(1)  # [3, K, H]
-    now, found = hidden, []
-    settled = False
-    for count in counts:
-        now = now[:count]
-        if not settled:
-            of_h = (now.flatten(0, 1) @ u.mT).view(3, *now.shape)
-            of_x = of_later if found else of_first[:, :count]
-            r = torch.sigmoid(of_x[1] + of_h[0])
-            z = torch.sigmoid(of_x[2] + of_h[1])
-            n = torch.tanh(of_x[0] + r * (of_h[2] + c))
-            moved = n + z * (now - n)
-            if found:
-                settled = bool((moved - now).abs().amax() < SETTLED)
-            now = moved
+    of_later = (later @ w.mT + b.unsqueeze(1)).repeat(1, len(first), 1)
+    of_first, of_later = of_first * halves[:3], of_later * halves[:3]  # [3, E K, H]
+    from_h = (u * halves[1:]).mT.contiguous().numpy()
+    now = hidden.flatten(0, 1).numpy()
+    n_agents, size = hidden.shape[1:]
+    product = np.empty((3, *now.shape), now.dtype)
+    of_x, c_row = of_first.numpy(), c.numpy()
+    found, settled_at = [], len(counts)
+    for t, count in enumerate(counts):
+        rows = count * n_agents
+        before, products = now[:rows], product[:, :rows]
+        matmul(before, from_h, out=products)
+        r_and_z, m = products[:2], products[2]
+        add(r_and_z, of_x[1:, :rows], out=r_and_z)
+        tanh(r_and_z, out=r_and_z)
+        multiply(r_and_z, 0.5, out=r_and_z)
+        add(r_and_z, 0.5, out=r_and_z)
+        r, z = r_and_z
+        add(m, c_row, out=m)
+        multiply(m, r, out=m)
+        add(m, of_x[0, :rows], out=m)
+        n = tanh(m, out=m)
+        subtract(before, n, out=r)
+        multiply(r, z, out=r)
+        now = n + r
         found.append(now)
-    return torch.cat(found) if found else hidden[:0]
+        of_x = of_later.numpy()
+        if t > 0 and np.abs(subtract(now, before, out=r)).max() < SETTLED:
+            settled_at = t
+            break
+    states = np.concatenate(found) if found else now[:0]
+    states = torch.from_numpy(states).view(-1, n_agents, size)
+    return GoneOn(states, settled_index(counts, settled_at))
+
+
+def settled_index(counts: list[int], settled_at: int) -> Int[Tensor, "P"]:
+    """Which row of the times up to `settled_at` each row of all times equals.
+
+    Args:
+        counts: rows at each time, the first of those at the time before.
+        settled_at: the time after which nothing moves.
+    """
+    computed = sum(counts[: settled_at + 1])
+    last = computed - counts[settled_at] if settled_at < len(counts) else computed
+    later = [last + row for count in counts[settled_at + 1 :] for row in range(count)]
+    return torch.cat([torch.arange(computed), torch.tensor(later, dtype=torch.int64)])
 
 
 class RaggedGRU(Function):

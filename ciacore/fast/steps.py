@@ -160,12 +160,9 @@ class RealSteps:
         """[B, T+1, ...] of what was computed of the real slots; zeros in padding."""
         return put(slots, self.slot, (self.shape[0], self.shape[1] + 1))
 
-
     # padding, for the losses that look at it
 
-    def put_at_ends(
-        self, steps: Shaped[Tensor, "E ..."]
-    ) -> Shaped[Tensor, "B T ..."]:
+    def put_at_ends(self, steps: Shaped[Tensor, "E ..."]) -> Shaped[Tensor, "B T ..."]:
         """[B, T, ...] of the steps right after the ends; zeros elsewhere."""
         return put(steps, self.step_at_end, self.shape)
 

@@ -51,8 +51,12 @@ def each_row_once(
         x: [..., F].
 
     Returns:
-        The tensors [..., ...] that function(x) would give.
+        The tensors [..., ...] that function(x) would give; with leading axes of length
+        one where x is a single row that was expanded.
     """
+    if is_one_row(x):
+        one = x[(slice(1),) * (x.dim() - 1)]
+        return function(one)
     if not switch.on():
         return function(x)
     once = unique_rows(x)
@@ -64,9 +68,6 @@ def unique_rows(x: Shaped[Tensor, "... F"]) -> UniqueRows:
 
     Rows are told apart by two sums of their entries, and compared to make sure.
     """
-    if is_one_row(x):
-        same_row = torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device)
-        return UniqueRows(x[(0,) * (x.dim() - 1)].unsqueeze(0), same_row)
     rows = x.reshape(-1, x.shape[-1])
     if len(rows) and on_cpu(x) and switch.on() and may_repeat(rows):
         entries = rows.detach().numpy()

@@ -61,6 +61,7 @@ class Played(NamedTuple):
     actions: Tensor  # [T, N, K]
     rewards: Tensor  # [T, N]
     ended: Tensor  # [T, N]
+    terminated: Tensor  # [T, N] ended by the rules, and not by the time limit
     won: Tensor  # [N]
     context: Tensor  # [N, Z]
 
@@ -91,9 +92,7 @@ def pure(part: Any, spec: Spec) -> Any:
     return None if form is None else form(part, spec)
 
 
-def play_whole(
-    game: Game, policy: Any, n_games: int, rng: Generator
-) -> Played | None:
+def play_whole(game: Game, policy: Any, n_games: int, rng: Generator) -> Played | None:
     """Plays N whole episodes in one call; None where that cannot be done.
 
     The generator is left as if the episodes had been played step by step.

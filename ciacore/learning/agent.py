@@ -98,7 +98,7 @@ class RecurrentAgent(nn.Module):
         hidden: Float[Tensor, "E K H"],
         actions: Int[Tensor, "E K"],
         counts: list[int],
-    ) -> Float[Tensor, "P K A"]:
+    ) -> tuple[Float[Tensor, "U K A"], Int[Tensor, "P"]]:
         """Action values of agents that go on though nothing is there to be seen.
 
         That is what the published code computes of padding.
@@ -110,7 +110,8 @@ class RecurrentAgent(nn.Module):
                 given; none more than to the slot before.
 
         Returns:
-            [P, K, A] of all further slots, slot after slot.
+            All different ones, and which of them each further slot has, slot after
+            slot.
         """
         n_agents, n_actions = self.spec.n_agents, self.spec.n_actions
         seen = self.identity.new_zeros(n_agents, self.spec.observation_size)
@@ -118,7 +119,8 @@ class RecurrentAgent(nn.Module):
         later = F.relu(self.fc_in(self.join(seen, no_action)))
         seen = seen.expand(len(hidden), -1, -1)
         first = F.relu(self.fc_in(self.join(seen, self.one_hot(actions))))
-        return self.fc_out(go_on(self.gru, first, later, hidden, counts), None)
+        gone_on = go_on(self.gru, first, later, hidden, counts)
+        return self.fc_out(gone_on.hidden, None), gone_on.index
 
     def step(
         self,

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.credits import mixing_at
-from ciacore.learning.auxiliary import Auxiliary
 from ciacore.fast.steps import AllSteps, RealSteps, Steps, computed_steps
+from ciacore.learning.auxiliary import Auxiliary
 from ciacore.losses import greedy_actions, mixer_states, td_targets, utilities_of
 from ciacore.types import Batch, Episodes, Explorer, Forward, PaddedSteps, Term
 
@@ -223,19 +223,23 @@ class Learner:
             action_values: of the online agents at the real slots.
             hidden: their recurrent states there.
         """
-        ends, counts = steps.slot_at_end, steps.padded_at.tolist()
-        actions = batch.episodes.actions.flatten(0, 1)
+        agent, ends = self.online["agent"], steps.slot_at_end
+        actions = batch.episodes.actions.flatten(0, 1)[steps.step_at_end]
         with torch.no_grad():
             values = action_values[ends]
-            at_end = actions[steps.step_at_end]
-            agent = self.online["agent"]
-            later_values = agent.without_input(hidden[ends], at_end, counts)
-        later = actions[steps.step_later]
+            later, index = agent.without_input(
+                hidden[ends], actions, steps.padded_at.tolist()
+            )
+        no_action = actions.new_zeros(later.shape[:-1])
         nothing = batch.states.new_zeros(1, batch.states.shape[-1])
         nothing = nothing.expand(len(later), -1)
+
+        def put_later(computed: Tensor) -> Tensor:
+            return steps.put_later(computed.index_select(0, index))
+
         return (
-            self.padded(values, at_end, batch.states[ends], steps.put_at_ends),
-            self.padded(later_values, later, nothing, steps.put_later),
+            self.padded(values, actions, batch.states[ends], steps.put_at_ends),
+            self.padded(later, no_action, nothing, put_later),
         )
 
     def padded(
@@ -255,9 +259,11 @@ class Learner:
         """
         nothing = torch.zeros_like(values, dtype=torch.bool)
         utilities = utilities_of(values, actions, available=nothing)
-        mixing = mixing_at(self.online["mixer"], states)
-        penalty = mixing(utilities).penalty
-        weights = values.new_zeros(len(values))
+        mixer = self.online["mixer"]
+        mixing = mixing_at(mixer, states)
+        penalty = weights = values.new_zeros(len(values))
+        if getattr(mixer, "looks_at_padding", False):
+            penalty = mixing(utilities).penalty
         return PaddedSteps(utilities, mixing, penalty, weights, by_episode)
 
     def on_episodes(
@@ -276,8 +282,12 @@ class Learner:
         """Makes the target networks equal to the online ones."""
         with torch.no_grad():
             for name, module in self.target.items():
-                online = self.online[name].parameters()
-                for copied, value in zip(module.parameters(), online, strict=True):
+                online = self.online[name]
+                for copied, value in zip(
+                    [*module.parameters(), *module.buffers()],
+                    [*online.parameters(), *online.buffers()],
+                    strict=True,
+                ):
                     copied.copy_(value)
         for part in self.auxiliaries.values():
             part.copy_target()

@@ -51,8 +51,6 @@ class Replay:
     def sample(self, batch: int, rng: torch.Generator) -> Episodes:
         """`batch` different episodes, all equally likely.
 
-        Every episode draws a random key; those with the smallest keys are taken.
-
         Args:
             batch: how many; at least as many must be held.
             rng: draws the keys.
@@ -64,9 +62,7 @@ class Replay:
             held = 0 if self.ring is None else self.capacity
             cure = "Insert more episodes first."
             refuse("batch", f"at most {held} episodes", batch, cure)
-        keys = torch.rand(self.capacity, generator=rng, device=rng.device)
-        keys = keys.masked_fill(self.slots >= self.inserted, 2.0)  # empty places last
-        chosen = keys.topk(batch, largest=False, sorted=False).indices
+        chosen = draw_slots(self.capacity, self.inserted, batch, rng)
         sample = Episodes(*(kept.index_select(0, chosen) for kept in self.ring))
         return sample._replace(actions=sample.actions.long())
 
@@ -76,12 +72,44 @@ class Replay:
         filled = {name: field[: len(self)] for name, field in held.items()}
         return {"inserted": self.inserted, **filled}
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Puts back what `tensors` returned."""
+    def sealed(self) -> dict[str, dict[str, Tensor]]:
+        """What does not change any more: nothing here."""
+        return {}
+
+    def load(
+        self,
+        tensors: dict[str, Tensor],
+        sealed: dict[str, dict[str, Tensor]] | None = None,
+    ) -> None:
+        """Puts back what was held.
+
+        Args:
+            tensors: what `tensors` returned.
+            sealed: what `sealed` returned: nothing.
+        """
         self.inserted.copy_(tensors["inserted"])
         if "rewards" in tensors:
             fields = (tensors[name].to(self.slots.device) for name in Episodes._fields)
             self.ring = Episodes(*(grow(field, self.capacity) for field in fields))
+
+
+def draw_slots(
+    capacity: int, inserted: Tensor, batch: int, rng: torch.Generator
+) -> Tensor:
+    """The places of `batch` different episodes in a ring, all equally likely.
+
+    Every place draws a random key; those with the smallest keys are taken.
+
+    Args:
+        capacity: places of the ring.
+        inserted: how many episodes there ever were, a single number.
+        batch: how many are drawn; as many places must be filled.
+        rng: draws the keys.
+    """
+    keys = torch.rand(capacity, generator=rng, device=rng.device)
+    empty = torch.arange(capacity, device=keys.device) >= inserted
+    keys = keys.masked_fill(empty, 2.0)  # empty places last
+    return keys.topk(batch, largest=False, sorted=False).indices
 
 
 def steps_of(episodes: Episodes) -> int:

@@ -51,7 +51,12 @@ def player_of(agent: Agent, in_numpy: bool) -> Any:
 
 
 def play(
-    game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float
+    game: Game,
+    policy: Policy,
+    n_games: int,
+    rng: Generator,
+    gamma: float,
+    bootstrap_at_limit: bool = False,
 ) -> Episodes:
     """N whole episodes, as many side by side as the game can.
 
@@ -65,6 +70,7 @@ def play(
             are tensors in either case.
         gamma: discount per step; 0 is stored where an episode ended, by its rules or by
             the time limit (as published).
+        bootstrap_at_limit: whether gamma is stored where the time limit ended it.
     """
     side_by_side = game.spec.at_once or n_games
     parts: list[Episodes] = []
@@ -72,7 +78,9 @@ def play(
     while left > 0:
         with suppress(EpisodeLost):
             count = min(side_by_side, left)
-            parts.append(play_together(game, policy, count, rng, gamma))
+            parts.append(
+                play_together(game, policy, count, rng, gamma, bootstrap_at_limit)
+            )
             left -= count
     if len(parts) == 1:
         return parts[0]
@@ -82,7 +90,12 @@ def play(
 @torch.no_grad()
 @np.errstate(over="ignore", invalid="ignore")  # diverging networks: the losses tell
 def play_together(
-    game: Game, policy: Policy, n_games: int, rng: Generator, gamma: float
+    game: Game,
+    policy: Policy,
+    n_games: int,
+    rng: Generator,
+    gamma: float,
+    bootstrap_at_limit: bool = False,
 ) -> Episodes:
     """Plays N episodes side by side; what lies after an episode's end is padding.
 
@@ -92,14 +105,16 @@ def play_together(
         n_games: N, at most as many as the game plays at once.
         rng: as for `play`.
         gamma: as for `play`.
+        bootstrap_at_limit: as for `play`.
     """
     played = play_whole(game, policy, n_games, rng)
     if played is not None:
-        return pad_to(episodes_of(played, game.spec, gamma), game.spec.horizon)
+        episodes = episodes_of(played, game.spec, gamma, bootstrap_at_limit)
+        return pad_to(episodes, game.spec.horizon)
     spec, state = game.spec, game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
     memory = policy.start(observations, game.global_state(state), rng)
-    trace = Trace(spec)
+    trace = Trace(spec, bootstrap_at_limit)
     trace.see(observations, available, state)
     for _ in range(spec.horizon):
         actions, memory = policy.act(observations, available, memory, rng)
@@ -114,14 +129,18 @@ def play_together(
     return pad_to(trace.episodes(game, context, gamma), spec.horizon)
 
 
-def episodes_of(played: Played, spec: Spec, gamma: float) -> Episodes:
+def episodes_of(
+    played: Played, spec: Spec, gamma: float, bootstrap_at_limit: bool
+) -> Episodes:
     """The episodes of a game that played them in one call, up to the longest's end.
 
     Args:
         played: what the game recorded.
         spec: its sizes.
         gamma: discount per step.
+        bootstrap_at_limit: as for `play`.
     """
+    final = played.terminated if bootstrap_at_limit else played.ended
     return pad(
         played.observations.transpose(0, 1).to(spec.dtype),
         played.states.transpose(0, 1).to(spec.dtype),
@@ -132,20 +151,29 @@ def episodes_of(played: Played, spec: Spec, gamma: float) -> Episodes:
         gamma,
         played.context,
         played.won,
+        final.transpose(0, 1),
     )
 
 
 class Trace:
     """What happens in N games, step by step."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, bootstrap_at_limit: bool = False) -> None:
+        """Nothing has happened yet.
+
+        Args:
+            spec: of the game.
+            bootstrap_at_limit: as for `play`.
+        """
         self.spec = spec
+        self.bootstrap_at_limit = bootstrap_at_limit
         self.observations: list[Array] = []  # of every slot, [N, K, O] each
         self.available: list[Array] = []
         self.states: list[Any] = []  # the game's own
         self.actions: list[Array] = []  # of every step, [N, K] each
         self.rewards: list[Array] = []
         self.ended: list[Array] = []
+        self.final: list[Array] = []  # what lies behind has no value
         self.over: Array | None = None  # [N] the games that have ended
         self.won: Array | None = None  # [N] the games that were won before they ended
 
@@ -177,6 +205,7 @@ class Trace:
         self.actions.append(actions)
         self.rewards.append(step.rewards)
         self.ended.append(ended)
+        self.final.append(step.terminated if self.bootstrap_at_limit else ended)
         if not self.spec.ends_early:
             return
         if self.spec.winnable:
@@ -210,6 +239,7 @@ class Trace:
             gamma,
             context,
             won,
+            in_time(self.final),
         )
 
     def global_states(self, game: Game) -> Float[Tensor, "N slots S"]:
@@ -255,6 +285,7 @@ def pad(
     gamma: float,
     context: Tensor | None = None,
     won: Tensor | None = None,
+    final: Tensor | None = None,
 ) -> Episodes:
     """Episodes with zeros after each first end; the slot after the last step stays.
 
@@ -268,6 +299,8 @@ def pad(
         gamma: discount per step.
         context: [N, Z]; none by default.
         won: [N]; nobody by default.
+        final: [N, T] True where what lies behind a step has no value; `ended` by
+            default.
     """
     ends_before = ended.cumsum(1) - ended.long()  # [N, T]: how many, before t
     alive = ends_before == 0
@@ -278,7 +311,7 @@ def pad(
         actions=actions * alive[..., None],
         available=available & filled[..., None, None],
         rewards=rewards * alive,
-        discounts=gamma * (alive & ~ended),
+        discounts=gamma * (alive & ~(ended if final is None else final)),
         weights=alive.float(),
         context=rewards.new_zeros(len(rewards), 0) if context is None else context,
         won=torch.zeros_like(ended[:, 0]) if won is None else won,

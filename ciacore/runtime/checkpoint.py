@@ -22,9 +22,10 @@ from torch import Tensor
 from ciacore.runtime.files import opened_whole
 from ciacore.types import refuse
 
-FORMAT = 2  # raised whenever the meaning of a checkpoint changes
+FORMAT = 3  # raised whenever the meaning of a checkpoint changes
 MAGIC = b"ciacore checkpoint"
 NAME = "checkpoint"
+PIECE = "replay-"  # begins the names of the files that are written once
 ATTEMPTS = 5  # at a lock, a hundredth of a second apart: `held` has it for an instant
 
 
@@ -53,7 +54,7 @@ def locked(folder: Path) -> Iterator[Path]:
         cure = "Choose another folder."
         refuse("results", "a folder that can be written", got, cure)
     with handle:
-        sweep(work, NAME, "lock")
+        sweep(work, NAME, "lock", *pieces(work))
         try:
             yield work
         finally:
@@ -117,14 +118,37 @@ def acquire(work: Path) -> Any:
 
 
 def write_checkpoint(
-    work: Path, facts: dict[str, Any], tensors: dict[str, Tensor]
+    work: Path,
+    facts: dict[str, Any],
+    tensors: dict[str, Tensor],
+    sealed: dict[str, dict[str, Tensor]],
 ) -> None:
     """Replaces the checkpoint of a work folder.
 
-    It is one file, sealed with sha256, and renamed into place when it is whole.
+    It is one file, sealed with sha256, and renamed into place when it is whole. What
+    never changes has files of its own, which are written once, before it.
 
     Args:
         work: the locked work folder.
+        facts: what JSON can hold.
+        tensors: by name, on any device.
+        sealed: tensors that never change, by the name of their piece.
+    """
+    digests = {}
+    for name, piece in sealed.items():
+        path = work / f"{PIECE}{name}"
+        digests[name] = digest_of(path) or write_sealed(path, {}, piece)
+    write_sealed(work / NAME, {**facts, "pieces": digests}, tensors)
+    for name in pieces(work):
+        if name.removeprefix(PIECE) not in digests:
+            (work / name).unlink()
+
+
+def write_sealed(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """Writes a sealed file, whole or not at all; returns its sha256.
+
+    Args:
+        path: of the file.
         facts: what JSON can hold.
         tensors: by name, on any device.
     """
@@ -132,24 +156,64 @@ def write_checkpoint(
         name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()
     }
     body = format_tensors(held, {"facts": json.dumps(facts)})
-    head = b"%s %d %s\n" % (MAGIC, FORMAT, hashlib.sha256(body).hexdigest().encode())
-    with opened_whole(work / NAME) as file:
-        file.write(head)
+    digest = hashlib.sha256(body).hexdigest()
+    with opened_whole(path) as file:
+        file.write(b"%s %d %s\n" % (MAGIC, FORMAT, digest.encode()))
         file.write(body)
+    return digest
 
 
-def read_checkpoint(work: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Facts and tensors of the checkpoint in a work folder, None where there is none.
+def pieces(work: Path) -> list[str]:
+    """The names of the files of a work folder that are written once."""
+    return [path.name for path in work.iterdir() if path.name.startswith(PIECE)]
+
+
+def digest_of(path: Path) -> str | None:
+    """The sha256 that a sealed file names, None where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return file.readline().split()[-1].decode()
+    except (FileNotFoundError, IndexError):
+        return None
+
+
+def read_checkpoint(
+    work: Path,
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, dict[str, Tensor]]] | None:
+    """Facts, tensors and pieces of the checkpoint in a work folder.
 
     Nothing in it is executed.
+
+    Returns:
+        None where there is no checkpoint.
+
+    Raises:
+        InvalidInputError: a file is foreign, of another format, truncated or changed,
+            or missing.
+    """
+    if not (work / NAME).exists():
+        return None
+    facts, tensors = read_sealed(work / NAME)
+    sealed = {}
+    for name, digest in facts.pop("pieces").items():
+        path = work / f"{PIECE}{name}"
+        if digest_of(path) != digest:
+            cure = f"Remove {work} to train this run from its start."
+            refuse("checkpoint", f"{path.name} as it was written", str(path), cure)
+        sealed[name] = read_sealed(path)[1]
+    return facts, tensors, sealed
+
+
+def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Facts and tensors of a sealed file.
+
+    Args:
+        path: of the file.
 
     Raises:
         InvalidInputError: the file is foreign, of another format, truncated or changed.
     """
-    path = work / NAME
-    if not path.exists():
-        return None
-    again = f"Remove {work} to train this run from its start."
+    again = f"Remove {path.parent} to train this run from its start."
     foreign = f"The file is foreign. {again}"
     head, _, body = path.read_bytes().partition(b"\n")
     if not head.startswith(MAGIC + b" ") or len(head.split()) != 4:

@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from ciacore.config import Config
-from ciacore.methods import assemble
+from ciacore.contract import check_face
 from ciacore.runtime.one_core import cores
-from ciacore.runtime.processes import picklable, train_in_processes
+from ciacore.runtime.options import Options, Told, check_options
+from ciacore.runtime.parts import check_parts
+from ciacore.runtime.processes import CannotLoad, picklable, train_in_processes
 from ciacore.runtime.session import finished, train_here
-from ciacore.runtime.store import Run, read_run, run_folder
+from ciacore.runtime.store import Run, load_run, run_folder
 from ciacore.types import Game, refuse
 
 
@@ -26,6 +28,10 @@ def train(
     device: torch.device | str = "cpu",
     progress: Callable[..., None] | None = None,
     processes: int | None = None,
+    log: Told = None,
+    keep_checkpoint: bool = False,
+    keep_best: bool = False,
+    keep_every: int | None = None,
 ) -> list[Run]:
     """Trains a method on a game for several seeds.
 
@@ -36,7 +42,13 @@ def train(
 
     With a results folder, a checkpoint is kept every few minutes and when the process
     is asked to end (SIGTERM, or SIGINT: Ctrl-C); the same call resumes from it, on a
-    CPU bit for bit. Seeds that are complete are read, not trained.
+    CPU bit for bit. Seeds that are complete are read, not trained. A complete seed that
+    kept its checkpoint is trained further when nothing but `env_steps` has grown; its
+    folder then becomes that of the longer run.
+
+    Every evaluation is also a line of `metrics.jsonl` in the run's work folder
+    `.seed_<k>`, as it happens (`ciacore.runtime.metrics`). Neither that nor what is
+    logged or kept changes a number of the run.
 
     Args:
         config: the method, e.g. `METHODS["qmix_cia"]`, or
@@ -50,26 +62,41 @@ def train(
             over all seeds.
         processes: on a CPU, how many seeds are trained at once; by default one per
             core. 1: in this process, one seed after the other, which is also what
-            happens to a game or mixer defined in a notebook or script.
+            happens to a game or mixer that another process cannot import, e.g. one
+            that is defined in a notebook or script.
+        log: who else is told of evaluations. "tensorboard": event files in
+            `<results>/tensorboard`. A function: it is called here, as `log(entry)`; an
+            entry has the game, method, seed, env steps, returns, wins, losses, epsilon,
+            speed and memory. After a resume it hears of what follows the checkpoint.
+        keep_checkpoint: whether a complete run keeps the checkpoint of its end, replay
+            included, so that it can be trained further.
+        keep_best: whether the weights of the evaluation with the highest mean return
+            are kept, too; `load_run(folder, weights="best")`.
+        keep_every: the weights are also kept each time that so many env steps are
+            full; `load_run(folder, weights=<env steps>)`. None: not at all.
 
     Returns:
         A Run per seed, in the order given.
 
     Raises:
-        InvalidInputError: unusable seeds, an unknown name in the Config, a folder that
-            holds something else or cannot be written, a run that another process
-            trains, a checkpoint that cannot be resumed.
+        InvalidInputError: unusable seeds, an unknown name in the Config, a game or a
+            part that breaks its contract, a folder that holds something else or cannot
+            be written, a run that another process trains, a checkpoint that cannot be
+            resumed, something to keep without a results folder, a log that is not
+            installed.
         FloatingPointError: the loss of a seed stopped being a finite number. The other
             seeds are trained all the same.
     """
     check_seeds(seeds)
     check_device(device)
     check_processes(processes)
+    options = Options(log, keep_checkpoint, keep_best, keep_every)
+    check_options(options, results)
     device = torch.device(device)
     progress = progress or no_progress
-    with torch.random.fork_rng(devices=[]):
-        # An unknown name stops here, before anything is computed.
-        assemble(game.spec, config)
+    # What cannot be trained or saved stops here, before anything is computed.
+    check_face(game)
+    check_parts(config, game.spec, device)
     with ExitStack() as stack:
         if results is None and len(seeds) > 1:
             results = stack.enter_context(tempfile.TemporaryDirectory())
@@ -86,12 +113,28 @@ def train(
                 runs[seed] = run
         workers = min(len(missing), processes or cores())
         if device.type == "cpu" and workers > 1 and picklable(config, game):
-            errors = train_in_processes(config, game, missing, workers, progress)
+            errors = train_in_processes(
+                config, game, missing, workers, progress, options
+            )
             for seed, folder in missing.items():
                 if seed not in errors:
-                    runs[seed] = read_run(folder)
+                    runs[seed] = load_run(folder)
+            here = [
+                seed for seed, error in errors.items() if isinstance(error, CannotLoad)
+            ]
+            if here:  # another process cannot import the game or a part
+                folders = {seed: missing[seed] for seed in here}
+                trained, failed = train_here(
+                    config, game, folders, device, progress, options
+                )
+                runs |= trained
+                errors = {
+                    seed: error for seed, error in errors.items() if seed not in here
+                } | failed
         else:
-            trained, errors = train_here(config, game, missing, device, progress)
+            trained, errors = train_here(
+                config, game, missing, device, progress, options
+            )
             runs |= trained
     raise_first(seeds, errors)
     return [runs[seed] for seed in seeds]

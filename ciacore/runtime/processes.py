@@ -20,10 +20,17 @@ from typing import Any
 
 from ciacore.config import Config
 from ciacore.methods import named_parts
+from ciacore.runtime.options import NO_OPTIONS, Options
 from ciacore.types import Game, InvalidInputError
 
+
+class CannotLoad(RuntimeError):
+    """Another process cannot import what it is to train."""
+
+
 ERRORS = {
-    kind.__name__: kind for kind in (InvalidInputError, FloatingPointError, MemoryError)
+    kind.__name__: kind
+    for kind in (InvalidInputError, FloatingPointError, MemoryError, CannotLoad)
 }
 
 
@@ -50,6 +57,7 @@ def train_in_processes(
     folders: dict[int, Path],
     workers: int,
     progress: Callable[..., None],
+    options: Options = NO_OPTIONS,
 ) -> dict[int, Exception]:
     """Trains every seed in a process of its own.
 
@@ -62,6 +70,7 @@ def train_in_processes(
         folders: seed -> its run folder.
         workers: how many at a time.
         progress: called with every answer, over all seeds.
+        options: what else the caller wants; a function that logs is called here.
 
     Returns:
         The errors of the seeds that failed.
@@ -74,12 +83,15 @@ def train_in_processes(
             while waiting or running.get_map():
                 while waiting and len(running.get_map()) < workers:
                     seed = waiting.pop(0)
-                    worker = Worker(config, game, seed, folders[seed])
+                    worker = Worker(config, game, seed, folders[seed], options)
                     answers = worker.process.stdout
                     running.register(answers, selectors.EVENT_READ, worker)
                 for key, _ in running.select():
                     worker = key.data
                     for message in worker.read():
+                        if "evaluation" in message:
+                            options.log(message["evaluation"])
+                            continue
                         done[worker.seed] = message.pop("env_steps")
                         progress(sum(done.values()), total, **message)
                     if worker.ended:
@@ -96,7 +108,14 @@ def train_in_processes(
 class Worker:
     """A process that trains one seed."""
 
-    def __init__(self, config: Config, game: Game, seed: int, folder: Path) -> None:
+    def __init__(
+        self,
+        config: Config,
+        game: Game,
+        seed: int,
+        folder: Path,
+        options: Options = NO_OPTIONS,
+    ) -> None:
         """Starts the process.
 
         Args:
@@ -104,6 +123,7 @@ class Worker:
             game: what is played.
             seed: of the run.
             folder: of the run.
+            options: what else the caller wants.
         """
         self.seed, self.error, self.ended = seed, None, False
         self.unread = b""  # the beginning of a line
@@ -126,6 +146,9 @@ class Worker:
             "game": game,
             "seed": seed,
             "folder": folder,
+            # A function stays here, and the worker reports what it is to be told.
+            "report": callable(options.log),
+            "options": options._replace(log=None) if callable(options.log) else options,
             "parts": list(named_parts(config)),
         }
         # If it ended early, `read` finds out why.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
         "commit": git("rev-parse", "HEAD"),
         "dirty": dirty(),
         "numerics": NUMERICS,
+        "fast": os.environ.get("CIACORE_FAST", "1") != "0",
         "lock_sha256": hashlib.sha256(LOCK.read_bytes()).hexdigest()
         if LOCK.is_file()
         else None,
@@ -37,6 +39,29 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
     }
 
 
+def legs_of(seal: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where a run was made: its beginning, and every machine that it was resumed on.
+
+    A run of before 2026-12 names one machine, that of its last leg; of its earlier legs
+    only the commit is known.
+
+    Args:
+        seal: the provenance of a run.
+
+    Returns:
+        For every leg the `env_steps` at which it begins, its commit, and as much of
+        what `provenance` says as was recorded.
+    """
+    begun = {key: value for key, value in seal.items() if key != "resumed"}
+    legs = [{**begun, "env_steps": 0}, *seal.get("resumed", ())]
+    older = [number for number, leg in enumerate(legs) if "versions" not in leg]
+    for number in range(older[-1] if older else 0):
+        legs[number] = {key: legs[number].get(key) for key in ("env_steps", "commit")}
+    for number in older[-1:]:
+        legs[number] = {**begun, **legs[number]}
+    return legs
+
+
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -45,16 +70,31 @@ def now() -> str:
 def git(*arguments: str) -> str | None:
     """What git says about the repository this file lies in.
 
+    Another repository that this one was installed in is not asked, nor one that the
+    environment names, as it does while a hook runs. Whose files they are plays no part.
+
     Args:
         arguments: of the command.
 
     Returns:
         What it prints; None where there is no repository or no git.
     """
-    command = ["git", *arguments]
+    if not (ROOT / ".git").exists():
+        return None
+    command = ["git", "-c", f"safe.directory={ROOT}", *arguments]
+    environment = {
+        name: value for name, value in os.environ.items() if name[:4] != "GIT_"
+    }
     try:
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=10
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -84,7 +124,8 @@ def installed_version(name: str) -> str | None:
 def cpu_model() -> str:
     """The processor's name, as exactly as the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    text = cpuinfo.read_text("utf-8", "replace") if cpuinfo.is_file() else ""
+    lines = text.splitlines()
     facts = dict(
         reversed(
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -16,27 +17,51 @@ import torch
 from torch import Tensor
 
 from ciacore.config import Config
+from ciacore.contract import check_game
+from ciacore.runtime.checkpoint import NAME as CHECKPOINT
 from ciacore.runtime.checkpoint import (
     locked,
+    pieces,
     read_checkpoint,
     work_folder,
     write_checkpoint,
 )
 from ciacore.runtime.cuda_graphs import SeedsInOneGraph, capturable
+from ciacore.runtime.files import opened_whole
+from ciacore.runtime.metrics import (
+    LINES,
+    LOGS,
+    Entry,
+    Lines,
+    Stopwatch,
+    entry_of,
+)
 from ciacore.runtime.one_core import one_core
+from ciacore.runtime.options import NO_OPTIONS, Options
 from ciacore.runtime.provenance import now, provenance
 from ciacore.runtime.snapshot import facts_of, restore, tensors_of
-from ciacore.runtime.store import Run, check_free, read_run, write_run
+from ciacore.runtime.store import (
+    Run,
+    check_free,
+    format_weights,
+    load_run,
+    weights_file,
+    write_run,
+)
 from ciacore.training import Training
 from ciacore.types import Game, InvalidInputError, refuse
 
 CHECKPOINT_SECONDS = 180  # between checkpoints
+KEPT = "kept/"  # what the names of weights begin with that a checkpoint keeps
 
 Progress = Callable[..., None]  # (env_steps, total, **facts)
 
 
 def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run | None:
     """The run of this Config in a folder, None where it is still to be trained.
+
+    A run that differs in nothing but fewer `env_steps` is still to be trained further,
+    if it kept its checkpoint.
 
     Args:
         folder: of the run; None where runs stay in memory.
@@ -54,10 +79,19 @@ def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run |
         return None
     cure = "Choose another folder or move that run away."
     try:
-        run = read_run(folder)
+        run = load_run(folder)
     except InvalidInputError as error:
         expected = "a folder without this run, or with the whole of it"
         refuse("results", expected, f"{folder}: {error}", cure)
+    if is_beginning(run, config, game, seed):
+        if CHECKPOINT in run.provenance["sha256"]:
+            return None
+        got = f"one of {run.config.env_steps} env steps in {folder} without"
+        cure = (
+            "Train further what was trained with keep_checkpoint=True, or under "
+            "another method name."
+        )
+        refuse("results", "a run with its checkpoint", got, cure)
     if (run.config, run.game, run.seed) != (config, game, seed):
         got = f"one of another Config in {folder}"
         refuse("results", "a folder without this run", got, cure)
@@ -68,12 +102,48 @@ def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run |
     return run
 
 
+def is_beginning(run: Run, config: Config, game: str, seed: int) -> bool:
+    """Whether a run is the beginning of one that differs in more `env_steps` alone.
+
+    Args:
+        run: a finished one.
+        config: of the longer run.
+        game: its name.
+        seed: of the longer run.
+    """
+    longer = run.config.but(env_steps=config.env_steps)
+    is_longer = config.env_steps > run.config.env_steps
+    return is_longer and (longer, run.game, run.seed) == (config, game, seed)
+
+
+def reopen(folder: Path, work: Path) -> None:
+    """Makes a finished run an interrupted one: its checkpoint is all that remains.
+
+    Killed at any moment, it leaves the one or the other.
+
+    Args:
+        folder: of the run, which kept its checkpoint.
+        work: its locked work folder.
+
+    Raises:
+        InvalidInputError: the checkpoint cannot be used; the run stays.
+    """
+    read_checkpoint(folder)
+    for name in (*pieces(folder), CHECKPOINT):  # which names the others
+        with open(folder / name, "rb") as kept, opened_whole(work / name) as to:
+            shutil.copyfileobj(kept, to)
+    finished_run = work / "finished"
+    folder.rename(finished_run)
+    shutil.rmtree(finished_run)
+
+
 def train_here(
     config: Config,
     game: Game,
     folders: dict[int, Path | None],
     device: torch.device,
     progress: Progress,
+    options: Options = NO_OPTIONS,
 ) -> tuple[dict[int, Run], dict[int, Exception]]:
     """Trains seeds in this process.
 
@@ -86,10 +156,16 @@ def train_here(
         folders: seed -> its run folder, or None to keep the run in memory.
         device: where everything happens.
         progress: called after every iteration, over all seeds.
+        options: what else the caller wants.
 
     Returns:
         The runs, and the errors of the seeds that failed, both by seed.
+
+    Raises:
+        InvalidInputError: the game breaks its contract.
     """
+    if folders:
+        check_game(game, config.n_games, device)
     runs: dict[int, Run] = {}
     errors: dict[int, Exception] = {}
     total = len(folders) * config.env_steps
@@ -103,7 +179,7 @@ def train_here(
 
     for seeds in groups:
         group = {seed: folders[seed] for seed in seeds}
-        found, failed = train_together(config, game, group, device, report)
+        found, failed = train_together(config, game, group, device, report, options)
         runs |= found
         errors |= failed
         done += len(seeds) * config.env_steps
@@ -116,6 +192,7 @@ def train_together(
     folders: dict[int, Path | None],
     device: torch.device,
     report: Progress,
+    options: Options,
 ) -> tuple[dict[int, Run], dict[int, Exception]]:
     """Trains one seed, or several that can be captured together.
 
@@ -125,6 +202,7 @@ def train_together(
         folders: seed -> its run folder, or None.
         device: where everything happens.
         report: called after every iteration as `report(env_steps, **facts)`.
+        options: what else the caller wants.
 
     Returns:
         The runs, and the errors of the seeds that failed, both by seed.
@@ -144,8 +222,12 @@ def train_together(
                 if run is not None:  # by another process, since we looked
                     runs[seed] = run
                     continue
+                if folder is not None and folder.exists():
+                    reopen(folder, work)
                 training = Training(config, game, seed, device)
-                sessions.append(Session(training, folder, work))
+                session = Session(training, folder, work, options)
+                stack.callback(session.close)
+                sessions.append(session)
             except InvalidInputError as error:
                 errors[seed] = error
         trainings = [session.training for session in sessions]
@@ -200,6 +282,8 @@ def run_to_end(
         while not caught and any(session.training.running() for session in sessions):
             iterate()
             try:
+                for session in sessions:
+                    session.observe()
                 report()
             except BaseException:  # the iteration is whole: nothing of it is lost
                 save(sessions)
@@ -253,7 +337,11 @@ class Session:
     """
 
     def __init__(
-        self, training: Training, folder: Path | None, work: Path | None
+        self,
+        training: Training,
+        folder: Path | None,
+        work: Path | None,
+        options: Options,
     ) -> None:
         """Resumes from the checkpoint, if there is one.
 
@@ -261,87 +349,195 @@ class Session:
             training: at its start.
             folder: of the run; None keeps it in memory.
             work: its locked work folder; None where nothing is saved.
+            options: what else the caller wants.
 
         Raises:
             InvalidInputError: the checkpoint cannot be used, or is of another Config.
         """
         self.training, self.folder, self.work = training, folder, work
+        self.options = options
         self.provenance = {
             **provenance(training.device),
             "started": now(),
             "resumed": [],
         }
-        kept = None if work is None else read_checkpoint(work)
-        if kept is not None:
-            facts, tensors = kept
-            self.resume(facts, tensors)
+        self.measured: list[Entry] = []  # beside the metrics of each evaluation
+        # weights that were asked for: "best" or env steps -> by name, and whence
+        self.kept: dict[str, dict[str, Tensor]] = {}
+        self.kept_at: dict[str, Entry] = {}
+        checkpoint = None if work is None else read_checkpoint(work)
+        if checkpoint is not None:
+            self.resume(*checkpoint)
+        self.stopwatch = Stopwatch(training.clock.env_steps)
+        self.opened = self.open_logs()
+        self.told: list[Callable[[Entry], None]] = [*self.opened]
+        if callable(options.log):
+            self.told.append(options.log)
 
-    def resume(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def open_logs(self) -> list[Any]:
+        """The files that are told of evaluations, made with those so far."""
+        entries = [
+            entry_of(self.training, index, measured)
+            for index, measured in enumerate(self.measured)
+        ]
+        opened: list[Any] = []
+        if self.work is not None:
+            opened.append(Lines(self.work / LINES, entries))
+        if isinstance(self.options.log, str):
+            opened.append(LOGS[self.options.log](self.folder, entries))
+        return opened
+
+    def resume(
+        self,
+        facts: dict[str, Any],
+        tensors: dict[str, Tensor],
+        sealed: dict[str, dict[str, Tensor]],
+    ) -> None:
         """Goes on from a checkpoint.
 
         Args:
             facts: what it says.
             tensors: what it holds.
+            sealed: what it holds of the replay that never changes.
 
         Raises:
-            InvalidInputError: it is of another Config, game, seed or kind of arrays.
+            InvalidInputError: it is of another Config, game, seed or kind of arrays,
+                or further than this Config goes.
         """
         ours = self.facts()
+        # Fields that Config has gained since then stand at their defaults.
+        facts["config"] = {**Config().to_dict(), **facts.get("config", {})}
+        theirs = {**facts, "config": self.extended(facts)}
         for name in ("config", "game", "seed", "arrays", "spec"):
-            if facts.get(name) != ours[name]:
+            if theirs.get(name) != ours[name]:
                 cure = (
                     f"Train under another method name, or remove {self.work} to train "
                     "this run from its start."
                 )
                 refuse("checkpoint", f"{name} {ours[name]}", facts.get(name), cure)
-        restore(self.training, facts, tensors)
+        own = {}
+        for name, tensor in tensors.items():
+            if name.startswith(KEPT):
+                label, _, weight = name.removeprefix(KEPT).partition("/")
+                self.kept.setdefault(label, {})[weight] = tensor
+            else:
+                own[name] = tensor
+        self.kept_at = facts["kept"]
+        restore(self.training, facts, own, sealed)
+        self.measured = facts["measured"]
         before = facts["provenance"]
-        again = {
-            "at": now(),
-            "env_steps": self.training.clock.env_steps,
-            "commit": self.provenance["commit"],
-        }
-        self.provenance |= {
-            "started": before["started"],
-            "commit": before["commit"],
-            "resumed": [*before["resumed"], again],
+        # The machine may be another one than that of the legs before.
+        leg = {"at": now(), "env_steps": self.training.clock.env_steps}
+        leg |= provenance(self.training.device)
+        self.provenance = {**before, "resumed": [*before["resumed"], leg]}
+
+    def extended(self, facts: dict[str, Any]) -> dict[str, Any] | None:
+        """The Config of a checkpoint, with our `env_steps` if it is not beyond them."""
+        config, env_steps = facts.get("config"), self.training.config.env_steps
+        if not isinstance(config, dict) or facts["clock"]["env_steps"] > env_steps:
+            return config
+        return {**config, "env_steps": env_steps}
+
+    def observe(self) -> None:
+        """Keeps and tells what the last iteration gave: weights, an evaluation."""
+        training, every = self.training, self.options.keep_every
+        if training.error is not None:
+            return
+        env_steps = training.clock.env_steps
+        if every and env_steps // every > (env_steps - training.steps) // every:
+            self.keep(str(env_steps), {"env_steps": env_steps})
+        evaluations = training.log.metrics.get("env_steps", ())
+        if len(evaluations) == len(self.measured):
+            return
+        self.measured.append(self.stopwatch.lap(training))
+        entry = entry_of(training, -1, self.measured[-1])
+        if self.options.keep_best:
+            found = {name: entry[name] for name in ("env_steps", "mean_return")}
+            best = self.kept_at.get("best")
+            if best is None or found["mean_return"] > best["mean_return"]:
+                self.keep("best", found)
+        for tell in self.told:
+            tell(entry)
+
+    def keep(self, label: str, whence: Entry) -> None:
+        """Keeps the weights as they are now.
+
+        Args:
+            label: "best", or the env steps.
+            whence: what is written into the run's provenance.
+        """
+        self.kept[label] = self.weights()
+        self.kept_at[label] = whence
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the online networks and the auxiliaries, by name."""
+        learner = self.training.learner
+        own = learner.auxiliaries.state_dict(prefix="auxiliaries.")
+        return {
+            name: value.detach().cpu().clone()
+            for name, value in {**learner.online.state_dict(), **own}.items()
         }
 
     def save(self) -> None:
         """Replaces the checkpoint."""
-        if self.work is not None:
-            write_checkpoint(self.work, self.facts(), tensors_of(self.training))
+        if self.work is None:
+            return
+        kept = {
+            f"{KEPT}{label}/{name}": value
+            for label, weights in self.kept.items()
+            for name, value in weights.items()
+        }
+        tensors = {**tensors_of(self.training), **kept}
+        sealed = self.training.replay.sealed()
+        write_checkpoint(self.work, self.facts(), tensors, sealed)
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps besides tensors."""
         # One name may serve for games of several sizes.
         spec = str(self.training.game.spec)
-        facts = facts_of(self.training)
-        return {**facts, "spec": spec, "provenance": self.provenance}
+        return {
+            **facts_of(self.training),
+            "spec": spec,
+            "provenance": self.provenance,
+            "measured": self.measured,
+            "kept": self.kept_at,
+        }
 
     def complete(self) -> Run | None:
         """The run, written where it has a folder; None where training failed."""
         training = self.training
         if not training.losses_are_finite():  # after the last evaluation, too
             return None
-        learner = training.learner
-        own = learner.auxiliaries.state_dict(prefix="auxiliaries.")
-        weights = {
-            name: value.detach().cpu()
-            for name, value in {**learner.online.state_dict(), **own}.items()
-        }
+        more = {"kept": self.kept_at} if self.kept else {}
         run = Run(
             config=training.config,
             game=training.game.name,
             seed=training.seed,
             metrics=training.log.metrics,
-            weights=weights,
+            weights=self.weights(),
             provenance={
                 **self.provenance,
                 "finished": now(),
                 "updates": training.clock.updates,
+                **more,
             },
         )
         if self.folder is not None:
-            write_run(self.folder, run, self.work)
+            write_run(self.folder, run, self.work, self.files())
         return run
+
+    def files(self) -> dict[str, bytes]:
+        """What a run folder holds on request, by the name of the file."""
+        found = {}
+        for label, weights in self.kept.items():
+            found[weights_file(label)] = format_weights(weights)
+        if self.options.keep_checkpoint:
+            self.save()
+            for name in (CHECKPOINT, *pieces(self.work)):
+                found[name] = (self.work / name).read_bytes()
+        return found
+
+    def close(self) -> None:
+        """Closes the files that were told of evaluations."""
+        for log in self.opened:
+            log.close()

@@ -64,7 +64,10 @@ def tensors_of(training: Training) -> dict[str, Tensor]:
 
 
 def restore(
-    training: Training, facts: dict[str, Any], tensors: dict[str, Tensor]
+    training: Training,
+    facts: dict[str, Any],
+    tensors: dict[str, Tensor],
+    sealed: dict[str, dict[str, Tensor]] | None = None,
 ) -> None:
     """Puts a training back to where a checkpoint was made.
 
@@ -74,6 +77,7 @@ def restore(
         training: of the same config, game and seed.
         facts: as `facts_of` returned them.
         tensors: as `tensors_of` returned them.
+        sealed: what the replay had sealed.
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -92,7 +96,7 @@ def restore(
         settings = optimizer.state_dict()
         optimizer.load_state_dict({**settings, "state": states.get(name, {})})
 
-    training.replay.load(parts["replay"])
+    training.replay.load(parts["replay"], sealed)
     for name, state in parts["generators"].items():
         training.rngs[name].set_state(state)
     for name, state in facts["numpy"].items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from ciacore.types import InvalidInputError, refuse
 
 FORMAT = 1  # raised whenever the meaning of a file changes
 WEIGHTS = "weights.safetensors"
-# what provenance.json seals with sha256
+# what provenance.json seals with sha256, besides files that were kept on request
 BODY = ("config.json", "metrics.json", WEIGHTS)
 
 
@@ -75,7 +76,17 @@ def check_free(folder: Path) -> None:
         refuse("results", "a folder that can be written", got, cure)
 
 
-def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
+def weights_file(weights: str | int) -> str:
+    """The file of the weights named "last", "best", or by their env steps."""
+    return WEIGHTS if weights == "last" else f"weights_{weights}.safetensors"
+
+
+def write_run(
+    folder: Path,
+    run: Run,
+    work: Path | None = None,
+    kept: dict[str, bytes] | None = None,
+) -> Path:
     """Writes a run so that it appears whole or not at all.
 
     It is written in its work folder, or beside its place, and then renamed.
@@ -84,6 +95,7 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
         folder: where it shall lie.
         run: what is written.
         work: its work folder, if there is one.
+        kept: what else lies in the folder, by the name of the file.
 
     Returns:
         The folder.
@@ -102,6 +114,7 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
     if run.weights:
         weights = {name: value.contiguous() for name, value in run.weights.items()}
         body[WEIGHTS] = format_weights(weights)
+    body |= kept or {}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in body.items()}
     seal = {**run.provenance, "sha256": digests}
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -120,12 +133,21 @@ def write_run(folder: Path, run: Run, work: Path | None = None) -> Path:
     return folder
 
 
-def read_run(folder: str | Path) -> Run:
-    """Reads a run after checking every file against its seal; executes nothing.
+def load_run(folder: str | Path, weights: str | int = "last") -> Run:
+    """A run, after checking every file against its seal; nothing in it is executed.
+
+    Args:
+        folder: of the run, `<results>/<game>/<method>/seed_<k>`.
+        weights: which of those that the run kept: "last", of the end of training;
+            "best", where it was trained with `keep_best`; or the env steps of some
+            that `keep_every` kept.
+
+    Returns:
+        The run, with these weights; without any where only the metrics were kept.
 
     Raises:
         InvalidInputError: the folder or a file is missing, truncated, changed, foreign
-            or of another format.
+            or of another format, or the run kept no such weights.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -134,18 +156,22 @@ def read_run(folder: str | Path) -> Run:
     place = folder / "provenance.json"
     seal = parse_json(place, read_bytes(place))
     digests = seal.get("sha256") if isinstance(seal, dict) else None
-    if not isinstance(digests, dict):
+    if not isinstance(digests, dict) or any(
+        Path(name).name != name for name in digests
+    ):
         expected = "a provenance.json with sha256 digests"
         refuse("run", expected, str(folder), "This is not a run of ciacore.")
-    body = {
-        name: read_bytes(folder / name)
-        for name in BODY
-        if name != WEIGHTS or name in digests
-    }
-    for name, data in body.items():
+    file = weights_file(weights)
+    if weights != "last" and file not in digests:
+        refuse_weights(weights, digests, folder)
+    body = {}
+    for name in {"config.json", "metrics.json", *digests}:
+        data = read_bytes(folder / name)
         if hashlib.sha256(data).hexdigest() != digests.get(name):
             cure = "It was damaged or edited: retrain it."
             refuse("run", "a file with the recorded sha256", str(folder / name), cure)
+        if name in ("config.json", "metrics.json", file):
+            body[name] = data
     spec = parse_json(folder / "config.json", body["config.json"])
     found = spec.get("format") if isinstance(spec, dict) else None
     other_version = "Read it with the version of ciacore that wrote it."
@@ -153,15 +179,39 @@ def read_run(folder: str | Path) -> Run:
         refuse("run", f"format {FORMAT}", f"{found} in {folder}", other_version)
     try:
         config, game, seed = Config(**spec["config"]), spec["game"], spec["seed"]
-        weights = parse_weights(body[WEIGHTS]) if WEIGHTS in body else {}
+        tensors = parse_weights(body[file]) if file in body else {}
     except SafetensorError as error:
-        got = f"{folder / WEIGHTS} ({error})"
+        got = f"{folder / file} ({error})"
         refuse("run", "safetensors", got, "The file is foreign: retrain it.")
     except (KeyError, TypeError, InvalidInputError) as error:
         got = f"{folder / 'config.json'} ({error})"
         refuse("run", "a config this version knows", got, other_version)
     metrics = parse_json(folder / "metrics.json", body["metrics.json"])
-    return Run(config, game, seed, metrics, weights, provenance=seal)
+    return Run(config, game, seed, metrics, tensors, provenance=seal)
+
+
+read_run = load_run  # its older name
+
+
+def refuse_weights(weights: str | int, digests: dict[str, str], folder: Path) -> None:
+    """Refuses weights that a run did not keep, and names those that it did.
+
+    Args:
+        weights: what was asked for.
+        digests: of its files, by name.
+        folder: of the run.
+
+    Raises:
+        InvalidInputError: always.
+    """
+    kept = ["last"] if WEIGHTS in digests else []
+    for name in digests:
+        match = re.fullmatch(r"weights_(\w+)\.safetensors", name)
+        if match:
+            kept.append(match[1])
+    cure = "Train with keep_best=True or keep_every=..., and weights are kept."
+    expected = f"weights that {folder} kept: {', '.join(kept) or 'none'}"
+    refuse("weights", expected, weights, cure)
 
 
 def read_runs(
@@ -200,7 +250,7 @@ def read_runs(
                 str(results),
                 "Train it with notebooks/train.ipynb.",
             )
-        found[method] = [read_run(folder) for folder in folders]
+        found[method] = [load_run(folder) for folder in folders]
         for folder, run in zip(folders, found[method], strict=True):
             check_place(folder, run, found[method][0])
     return found

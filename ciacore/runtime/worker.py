@@ -14,6 +14,7 @@ import traceback
 import torch
 
 from ciacore.methods import SLOTS
+from ciacore.runtime.metrics import Entry
 from ciacore.runtime.session import train_here
 
 
@@ -22,32 +23,52 @@ def main() -> int:
 
     Lines of JSON on standard output say how far it is, or why it failed.
     """
-    order = pickle.load(sys.stdin.buffer)  # from the parent's pipe
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what anything prints goes to standard error, not among the answers
+    try:
+        order = pickle.load(sys.stdin.buffer)  # from the parent's pipe
+    except Exception as error:  # what importing a game or a part may raise
+        answers.write(json.dumps(failure(error, "CannotLoad")) + "\n")
+        return 1
 
     def progress(env_steps: int, total: int, **facts: float) -> None:
         answers.write(json.dumps({"env_steps": env_steps, **facts}) + "\n")
 
+    def report(entry: Entry) -> None:
+        answers.write(json.dumps({"evaluation": entry}) + "\n")
+
     for slot, name, part in order["parts"]:
         SLOTS[slot][name] = part
     seed, cpu = order["seed"], torch.device("cpu")
-    folders = {seed: order["folder"]}
+    folders, options = {seed: order["folder"]}, order["options"]
+    if order["report"]:
+        options = options._replace(log=report)
     try:
-        _, errors = train_here(order["config"], order["game"], folders, cpu, progress)
+        _, errors = train_here(
+            order["config"], order["game"], folders, cpu, progress, options
+        )
         if seed in errors:
             raise errors[seed]
     except (BrokenPipeError, KeyboardInterrupt, InterruptedError):
         return 1  # a checkpoint is kept
     except Exception as error:
-        failure = {
-            "error": type(error).__name__,
-            "message": str(error),
-            "traceback": traceback.format_exc(),
-        }
-        answers.write(json.dumps(failure) + "\n")
+        answers.write(json.dumps(failure(error, type(error).__name__)) + "\n")
         return 1
     return 0
+
+
+def failure(error: Exception, name: str) -> dict[str, str]:
+    """What the parent is told of an error that is being handled.
+
+    Args:
+        error: what was raised.
+        name: of its class, as the parent knows it.
+    """
+    return {
+        "error": name,
+        "message": str(error),
+        "traceback": traceback.format_exc(),
+    }
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ from bench.measure import RESULTS, keep
 from torch.utils.flop_counter import FlopCounterMode
 
 from ciacore import METHODS
-from ciacore.fast import gru as recurrence
+from ciacore.fast import gru, ragged_gru
 from ciacore.games import Turn
+from ciacore.learning.replay import trim
 from ciacore.learning.rollout import play
 from ciacore.runtime.one_core import one_core
 from ciacore.runtime.provenance import now, provenance
@@ -75,14 +76,16 @@ def flops(training: Training, batch: Episodes) -> int:
         in_numpy += 2 * out.size * a.shape[-1]
         return np.matmul(a, b, out=out)
 
-    recurrence.matmul = product
+    for module in (gru, ragged_gru):
+        module.matmul = product
     known = {torch.ops.aten.addmm_: in_place}
     counter = FlopCounterMode(display=False, custom_mapping=known)
     try:
         with counter:
             training.learner.update(batch, training.rngs["learning"])
     finally:
-        recurrence.matmul = np.matmul
+        for module in (gru, ragged_gru):
+            module.matmul = np.matmul
     return counter.get_total_flops() + in_numpy
 
 
@@ -129,13 +132,72 @@ def measure(rounds: int) -> dict[str, Any]:
     return {"rows": rows, "provenance": facts}
 
 
+def in_battle(scenario: str, rounds: int) -> list[dict[str, Any]]:
+    """A row per method: its update in a battle, on a batch that all of them share.
+
+    Args:
+        scenario: Of the battle; its agents act at random.
+        rounds: Updates timed per method; the methods take turns.
+    """
+    from ciacore.games.battles.smax import Smax  # loads JAX
+
+    game = Smax(scenario)
+    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
+    counted: dict[str, int] = {}
+    with one_core():
+        trainings = {}
+        for name, config in METHODS.items():
+            short = config.but(buffer=config.batch)
+            trainings[name] = Training(short, game, 1, torch.device("cpu"))
+        qmix = trainings["qmix"]
+        policy = qmix.explore()  # epsilon is 1
+        parts = [
+            play(game, policy, 8, qmix.rngs["play"], qmix.config.gamma)
+            for _ in range(qmix.config.batch // 8)
+        ]
+        batch = trim(Episodes(*map(torch.cat, zip(*parts, strict=True))))
+        for number in range(rounds + 2):
+            for name, training in trainings.items():
+                own = with_latents(batch, training)
+                start = time.process_time()
+                training.learner.update(own, training.rngs["learning"])
+                if number > 1:  # the first ones make the optimizers' states
+                    seconds[name].append(time.process_time() - start)
+        for name, training in trainings.items():
+            counted[name] = flops(training, with_latents(batch, training))
+    ms = {name: 1000 * statistics.median(times) for name, times in seconds.items()}
+    return [
+        {
+            "method": name,
+            "update_ms": round(ms[name], 1),
+            "ratio": round(ms[name] / ms["qmix"], 3),
+            "counted": round(counted[name] / counted["qmix"], 3),
+        }
+        for name in trainings
+    ]
+
+
+def with_latents(batch: Episodes, training: Training) -> Episodes:
+    """The batch as if its episodes had been played with latents, for who reads them.
+
+    Args:
+        batch: B episodes.
+        training: Whose method may have a latent.
+    """
+    size = training.config.latent_size
+    if size == 0:
+        return batch
+    latents = torch.arange(len(batch.rewards)) % size
+    return batch._replace(context=torch.eye(size)[latents])
+
+
 def show(result: dict[str, Any]) -> None:
     """The table as text."""
     print(f"{'method':12}{'play ms':>10}{'update ms':>11}", end="")
     print(f"{'ratio':>8}{'counted':>9}{'quotient':>10}")
-    for row in result["rows"]:
+    for row in [*result["rows"], *result.get("battle", {}).get("rows", ())]:
         quotient = row["ratio"] / row["counted"]
-        print(f"{row['method']:12}{row['play_ms']:10.2f}", end="")
+        print(f"{row['method']:12}{row.get('play_ms', 0):10.2f}", end="")
         print(f"{row['update_ms']:11.2f}{row['ratio']:8.2f}", end="")
         print(f"{row['counted']:9.2f}{quotient:10.2f}")
 
@@ -147,8 +209,12 @@ def main() -> None:
         "--rounds", type=int, default=30, help="iterations timed per method"
     )
     parser.add_argument("--out", type=Path, default=RESULTS / "methods.json")
+    parser.add_argument("--battle", default="10m_vs_11m", help="its scenario, or none")
     options = parser.parse_args()
     result = measure(options.rounds)
+    if options.battle != "none":
+        rows = in_battle(options.battle, max(3, options.rounds // 3))
+        result["battle"] = {"scenario": options.battle, "rows": rows}
     show(result)
     keep(options.out, result)
 

@@ -391,20 +391,27 @@ class Learner:
 
 
 class Published:
-    """QMIX or QMIX(CIA) on Turn: one game, one gradient step per episode."""
+    """QMIX or QMIX(CIA): one game, one gradient step per episode; Turn by default."""
 
     def __init__(
-        self, seed: int, cia: bool, horizon: int = 100, batch: int = 32
+        self,
+        seed: int,
+        cia: bool,
+        horizon: int = 100,
+        batch: int = 32,
+        game: Any = None,
+        sizes: Sizes | None = None,
+        buffer: int = BUFFER,
     ) -> None:
         # as published, torch's global generator initialises and explores
         torch.manual_seed(seed)
         rng = np.random.RandomState(seed)  # apples and samples share a stream
-        self.sizes = Sizes(horizon=horizon)
+        self.sizes = sizes or Sizes(horizon=horizon)
         self.batch = batch
         self.env_steps = 0
         self.episodes = 0
-        self.game = PythonTurn(rng, horizon)
-        self.replay = Replay(self.sizes, BUFFER, rng)
+        self.game = game or PythonTurn(rng, horizon)
+        self.replay = Replay(self.sizes, buffer, rng)
         controller = Controller(self.sizes)
         mixer = QMixer(self.sizes)
         self.learner = Learner(controller, mixer, ALPHA if cia else None)
@@ -447,7 +454,7 @@ class Published:
         """Plays one training episode and keeps it; returns its return."""
         store, total = self.play(max(0.05, 1.0 - 0.95 * self.env_steps / 50_000))
         self.replay.insert(store)
-        self.env_steps += self.sizes.horizon
+        self.env_steps += int(store["filled"].sum()) - 1
         self.episodes += 1
         return total
 

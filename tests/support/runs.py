@@ -2,8 +2,12 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +110,70 @@ def start_training(
         text=True,
         env=environment,
     )
+
+
+FORKED = """
+import os
+import sys
+
+import torch._dynamo  # what an optimizer would import in every child
+
+from ciacore import train
+from ciacore.runtime import provenance, session
+from support.runs import LONGER, TURN
+
+session.CHECKPOINT_SECONDS = 0.02
+provenance.git = lambda *_: None  # it takes longer than all else
+config = LONGER.but(env_steps=10**6, evaluation_interval=1)
+log = sys.argv[2] or None
+told = []
+
+
+def progress(*_, **__):
+    if not told:
+        told.append(print(os.getpid(), flush=True))
+
+
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        train(config, TURN, [1], sys.argv[1], progress=progress, log=log)
+    os.waitpid(child, 0)
+    print("gone", flush=True)
+"""
+
+
+@contextmanager
+def trainings_to_kill(
+    results: Path, log: str = ""
+) -> Iterator[Callable[[float], None]]:
+    """Trainings with an evaluation at every iteration, each killed and then resumed.
+
+    They are forked from one process, which has imported what takes long to import.
+
+    Args:
+        results: The folder of their results.
+        log: Who else is told of evaluations; nobody by default.
+
+    Yields:
+        A function: it starts a training, and kills it (SIGKILL) some seconds after its
+        first iteration.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", FORKED, str(results), log]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as parent:
+
+        def killed_after(seconds: float) -> None:
+            parent.stdin.write("\n")
+            parent.stdin.flush()
+            child = int(parent.stdout.readline())
+            time.sleep(seconds)
+            os.kill(child, signal.SIGKILL)
+            assert parent.stdout.readline() == "gone\n"
+
+        yield killed_after
+        parent.stdin.close()
 
 
 # -------------------------------------------------------------------------- compared

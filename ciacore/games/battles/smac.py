@@ -147,10 +147,12 @@ class Smac(Checked):
         )
         self.workers: list[Worker] = []
         self.crashes = 0  # in a row
+        # what is seen of games whose reset succeeded while another's crashed
+        self.fresh: dict[int, Answer] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the games, which another process starts anew."""
-        return {**self.__dict__, "workers": []}
+        return {**self.__dict__, "workers": [], "fresh": {}}
 
     def reset(self, n_games: int, rng: torch.Generator) -> SmacState:
         """N new episodes; games that do not run yet are started, one after the other.
@@ -178,7 +180,15 @@ class Smac(Checked):
             if self.workers:
                 time.sleep(self.stagger)
             self.workers.append(self.start())
-        answers = self.ask([Order("reset")] * n_games)
+        # No game is reset twice without a step: StarCraft2Env would start another one.
+        orders: list[Order | None] = [Order("reset")] * n_games
+        for index in self.fresh:
+            if index < n_games:
+                orders[index] = None
+        answers = self.ask(orders)
+        for index, answer in enumerate(answers):
+            if answer is None:
+                answers[index] = self.fresh.pop(index)
         nobody = torch.zeros(n_games, dtype=torch.bool)
         t = torch.zeros(n_games, dtype=torch.int64)
         return in_torch([answer.view for answer in answers], over=nobody, t=t)
@@ -244,6 +254,7 @@ class Smac(Checked):
 
     def close(self) -> None:
         """Ends all games; where wanted, each saves a replay first."""
+        self.fresh.clear()
         for process, pipe in self.workers:
             with suppress(OSError):
                 pipe.send(Order("close"))
@@ -294,6 +305,12 @@ class Smac(Checked):
                 f"{self.name}: expected games that run, "
                 f"got {ATTEMPTS} crashes in a row: {reasons[0]}"
             )
+        for index, order in enumerate(orders):
+            if order is not None:
+                self.fresh.pop(index, None)
+                is_ready = isinstance(answers[index], Answer)
+                if reasons and order.name == "reset" and is_ready:
+                    self.fresh[index] = answers[index]
         if reasons:
             raise EpisodeLost(f"{self.name}: {'; '.join(reasons)}")
         return answers

@@ -51,8 +51,6 @@ STEPS = ((0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0))
 # rewards of SMAC, in points of damage, and its scale
 KILLED, WON, HIGHEST = 10.0, 200.0, 20.0
 SLOTS = ("observations", "states", "available")  # of Played, one more than steps
-CACHE_FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-CACHE = CACHE_FOLDER / "ciacore" / "jax"
 
 
 class Units(NamedTuple):
@@ -268,7 +266,7 @@ class Smax(Checked):
         record = Played(*(torch.from_dlpack(array) for array in record))
         cut = {
             name: getattr(record, name)[: steps + (name in SLOTS)]
-            for name in Played._fields[:6]
+            for name in Played._fields[:7]
         }
         return record._replace(**cut)
 
@@ -365,6 +363,7 @@ class Smax(Checked):
                 actions=record.actions.at[t].set(actions.astype(jnp.int32)),
                 rewards=record.rewards.at[t].set(result.reward),
                 ended=record.ended.at[t].set(ended),
+                terminated=record.terminated.at[t].set(result.terminated),
             )
             return t + 1, battles, view, memory, over | ended, won, record
 
@@ -392,6 +391,7 @@ class Smax(Checked):
             actions=jnp.zeros((limit, n_games, self.n_allies), jnp.int32),
             rewards=jnp.zeros((limit, n_games)),
             ended=jnp.zeros((limit, n_games), bool),
+            terminated=jnp.zeros((limit, n_games), bool),
             won=jnp.zeros(n_games, bool),
             context=jnp.zeros((n_games, 0)),
         )
@@ -608,6 +608,22 @@ def jax_device(device: torch.device) -> jax.Device:
 
 def keep_compiled_code() -> None:
     """Has JAX keep what it compiles on disk, unless it was given a folder already."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(CACHE))
+    folder = cache_folder()
+    if folder is not None and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def cache_folder() -> Path | None:
+    """Where compiled code is kept; None where this user has no place for it.
+
+    As XDG has it, a folder that is empty or relative counts as not named.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        place = named if named.is_absolute() else Path.home() / ".cache"
+        folder = place / "ciacore" / "jax"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # nobody's home, or one that cannot be written
+        return None
+    return folder if os.access(folder, os.W_OK) else None

@@ -114,8 +114,12 @@ def check_map(scenario: str) -> None:
 
 
 def starcraft_folder() -> Path:
-    """Where StarCraft II is: SC2PATH, or the home folder."""
-    return Path(os.environ.get("SC2PATH", "~/StarCraftII")).expanduser()
+    """Where StarCraft II is: SC2PATH where it names a folder, or the home folder."""
+    named = Path(os.environ.get("SC2PATH") or "~/StarCraftII")
+    try:
+        return named.expanduser()
+    except RuntimeError:  # nobody's home
+        return named
 
 
 def starcraft(scenario: str) -> Any:

@@ -11,31 +11,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ciacore.config import Config
-from ciacore.credits import credits_at, mixing_at
-from ciacore.learning.learner import Parts
 from ciacore.learning.rollout import play
-from ciacore.losses import mixer_states, utilities_of, weighted_mean
-from ciacore.methods import assemble
+from ciacore.losses import weighted_mean
+from ciacore.runtime.evaluation import (
+    Team,
+    evaluate_on,
+    team,
+)
 from ciacore.runtime.store import Run
-from ciacore.types import Episodes, Game, Spec, Utilities, refuse
-
-
-class Team(NamedTuple):
-    """The trained networks of a run."""
-
-    name: str
-    config: Config
-    parts: Parts
-
-
-class Evaluated(NamedTuple):
-    """What a team's networks say about episodes, its own or those of others."""
-
-    credits: Float[Tensor, "B T K"]
-    utilities: Utilities
-    action_values: Float[Tensor, "B T K A"]
-
+from ciacore.types import Episodes, Game, refuse
 
 # --------------------------------------------------------------------------------
 # networks of stored runs
@@ -60,52 +44,6 @@ def with_networks(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
     return kept
 
 
-def load_networks(run: Run, spec: Spec) -> Parts:
-    """The networks of a run as they were at the end of training.
-
-    Args:
-        run: a stored run.
-        spec: of the game it was trained on.
-
-    Raises:
-        InvalidInputError: the run was kept without weights, or they do not fit a game
-            of these sizes.
-    """
-    if not run.weights:
-        refuse(
-            "run",
-            "a run with weights",
-            f"{run.game}/{run.config.method}/seed_{run.seed} without",
-            "Weights are kept for the first seeds only: take one of those, or train "
-            "this run again.",
-        )
-    with torch.random.fork_rng(devices=[]):
-        parts = assemble(spec, run.config)
-    try:
-        parts.networks().load_state_dict(run.weights)
-    except RuntimeError as error:
-        refuse(
-            "spec",
-            f"that of the game of this run, {run.game}",
-            spec,
-            str(error).splitlines()[-1].strip(),
-        )
-    return parts
-
-
-def team(run: Run, game: Game) -> Team:
-    """The networks of a stored run, ready to act.
-
-    Args:
-        run: a stored run with weights.
-        game: the game it was trained on.
-
-    Raises:
-        InvalidInputError: as `load_networks`.
-    """
-    return Team(run.config.method, run.config, load_networks(run, game.spec))
-
-
 def greedy_episodes(team: Team, game: Game, n_games: int, seed: int) -> Episodes:
     """Episodes of a team without exploration.
 
@@ -121,39 +59,6 @@ def greedy_episodes(team: Team, game: Game, n_games: int, seed: int) -> Episodes
     greedy = team.parts.explorer.evaluating(team.parts.agent)
     rng = torch.Generator().manual_seed(seed)
     return play(game, greedy, n_games, rng, team.config.gamma)
-
-
-def evaluate_on(team: Team, episodes: Episodes, derivative: str = "exact") -> Evaluated:
-    """Utilities and credits of a team along recorded episodes.
-
-    The agents get the recorded observations, and the recorded actions as their own.
-
-    Args:
-        team: whose networks are evaluated.
-        episodes: B recorded episodes, the team's own or those of others.
-        derivative: "exact", or "published" for QMIX's closed form with its slip.
-
-    Returns:
-        Credits, utilities and action values of steps t = 0 .. T-1.
-    """
-    latents = team.config.latent_size
-    if latents == 0:
-        episodes = episodes._replace(context=episodes.context[:, :0])
-    elif episodes.context.shape[-1] != latents:
-        # another team's episodes: none of the latents is drawn
-        shape = (len(episodes.rewards), latents)
-        undecided = episodes.rewards.new_full(shape, 1 / latents)
-        episodes = episodes._replace(context=undecided)
-    with torch.no_grad():
-        values, _ = team.parts.agent.unroll(episodes)
-        values = values[:, :-1]
-        utilities = utilities_of(values, episodes.actions, episodes.available[:, :-1])
-        mixing = mixing_at(team.parts.mixer, mixer_states(episodes)[:, :-1])
-        if derivative == "published":
-            credits = mixing.credits(utilities, derivative="published")
-        else:
-            credits = credits_at(mixing, utilities)
-    return Evaluated(credits.detach(), utilities, values)
 
 
 def concatenated(batches: Sequence[Episodes]) -> Episodes:

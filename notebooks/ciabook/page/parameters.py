@@ -11,7 +11,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from ciacore.config import known_name
+from ciacore.config import cure_of_number, known_name
 from ciacore.types import refuse
 
 
@@ -71,9 +71,29 @@ def check_type(name: str, kind: type, value: Any) -> None:
     accepted = (int, float) if kind is float else kind
     is_flag = isinstance(value, bool) and kind is not bool
     if is_flag or not isinstance(value, accepted):
-        refuse(
-            name,
-            f"a value of type {kind.__name__}",
-            value,
-            "Lists and booleans need papermill -y or -f, not -p.",
-        )
+        cure = cure_of(name, kind, value)
+        refuse(name, f"a value of type {kind.__name__}", value, cure)
+
+
+def cure_of(name: str, kind: type, value: Any) -> str:
+    """How to give a parameter a value of its type.
+
+    papermill's -p makes a number or a boolean of what looks like one, -r passes text,
+    and -y takes YAML.
+
+    Args:
+        name: of the parameter.
+        kind: its declared type.
+        value: what came.
+    """
+    if kind is str:
+        return f"Pass it as text, papermill -r {name} {value}, or in quotes."
+    if kind in (int, float):
+        return cure_of_number(kind, value)
+    examples = {list: "[1, 2]", dict: "{key: value}", bool: "true"}
+    if kind is list and isinstance(value, int | float):
+        examples[list] = f"[{value}]"
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        examples[kind] = value
+    written = examples.get(kind, "a value")
+    return f'Use papermill -y "{name}: {written}", or write it in the notebook.'

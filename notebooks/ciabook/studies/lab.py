@@ -7,9 +7,13 @@ The library knows what is missing; Snakemake only schedules it.
     python -m ciabook.studies.lab status STUDY
         a table; exit code 0: all done, 1: something failed or is damaged, 3: missing
     python -m ciabook.studies.lab missing STUDY
-        the keys of what is missing, for the Snakefile
+        the keys of what is missing
+    python -m ciabook.studies.lab memory STUDY
+        the memory that a run asks for, by game and method
     python -m ciabook.studies.lab exec STUDY KEY
         one of them: executes notebooks/train.ipynb, and checks what it left
+
+STUDY is a name, or the path of a file with a study of one's own, which is executed.
 """
 
 from __future__ import annotations
@@ -19,9 +23,11 @@ import ctypes
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -30,25 +36,31 @@ from typing import Any, NoReturn
 
 import papermill
 
+from ciabook.page.kernel import own_kernel
+from ciabook.studies.own import is_own
+from ciabook.studies.runs import Entry
 from ciabook.studies.study import (
     STUDIES,
-    Entry,
     Standing,
     difference,
     failure_file,
     find,
     folder_of,
+    game_of,
+    place_of,
     standing,
     strangers,
     survey,
 )
 from ciacore.config import Config
+from ciacore.methods import assemble
 from ciacore.runtime.files import write_whole
+from ciacore.runtime.memory import run_megabytes
+from ciacore.runtime.one_core import cores
 from ciacore.types import InvalidInputError, refuse
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTEBOOK = ROOT / "notebooks" / "train.ipynb"
-RESULTS = ROOT / "book" / "results" / "study"
 SNAKEMAKE = ROOT / ".venv-study" / "bin" / "snakemake"
 # what the scheduler is always asked for: only what is missing is done, whatever stamps
 # an earlier run has left
@@ -59,11 +71,17 @@ ALWAYS = (
     "--forcerun",
     "all",
     "--quiet",
-    "all",
+    "host",
+    "progress",
+    "rules",
+    "reason",
 )
+LAST_LINES = 8  # of what Snakemake said before it failed
 # exit codes
 FAILED = 1
 MISSING = 3
+# of a run, after which SLURM ends it; the next try goes on from its checkpoint
+MINUTES = 240
 
 
 def key(*entries: Entry) -> str:
@@ -79,7 +97,7 @@ def named(study: str, wanted: str) -> list[Entry]:
     """The runs of a study with a key.
 
     Args:
-        study: a name in STUDIES.
+        study: as `find` takes it.
         wanted: the key.
 
     Raises:
@@ -102,7 +120,7 @@ def status(study: str, results: Path) -> int:
     """Prints a table of a study's runs, and returns the exit code.
 
     Args:
-        study: a name in STUDIES.
+        study: as `find` takes it.
         results: the folder of all runs.
     """
     entries = find(study)
@@ -118,8 +136,13 @@ def status(study: str, results: Path) -> int:
             "it away"
         )
     parts = [f"{count} {state}" for state, count in counts.items()]
-    print(f"{study}: {', '.join(parts)} of {len(found)}")
+    print(f"{short(study)}: {', '.join(parts)} of {len(found)}")
     return exit_code(found)
+
+
+def short(study: str) -> str:
+    """What a study is called: the path of a file without folder and ending."""
+    return Path(study).stem if is_own(study) else study
 
 
 def exit_code(found: Sequence[Standing]) -> int:
@@ -137,7 +160,18 @@ def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
     graph.
 
     Args:
-        study: a name in STUDIES.
+        study: as `find` takes it.
+        results: the folder of all runs.
+        device: "cpu" or "cuda".
+    """
+    return [key(*group) for group in groups(study, results, device)]
+
+
+def groups(study: str, results: Path, device: str) -> list[list[Entry]]:
+    """What is missing, as `missing` has it: the entries of every key.
+
+    Args:
+        study: as `find` takes it.
         results: the folder of all runs.
         device: "cpu" or "cuda".
     """
@@ -146,11 +180,43 @@ def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
         if each.state not in ("done", "damaged"):
             lacking.append(each.entry)
     if device == "cpu":
-        return [key(entry) for entry in lacking]
-    groups: dict[tuple[str, Config], list[Entry]] = {}
+        return [[entry] for entry in lacking]
+    found: dict[tuple[str, Config], list[Entry]] = {}
     for entry in lacking:
-        groups.setdefault((entry.game, entry.config), []).append(entry)
-    return [key(*group) for group in groups.values()]
+        found.setdefault((entry.game, entry.config), []).append(entry)
+    return list(found.values())
+
+
+def megabytes(entries: Sequence[Entry]) -> dict[tuple[str, Config], int]:
+    """The memory of one run of every game and method, in MiB.
+
+    Every game and method is made once for it, so that a study that cannot be trained
+    here says so before anything is.
+
+    Args:
+        entries: the runs.
+
+    Raises:
+        InvalidInputError: a game that is not installed here, a name in a Config that
+            nothing has, or parts that do not go together.
+    """
+    found = {}
+    games = {name: game_of(name) for name in {entry.game for entry in entries}}
+    for entry in entries:
+        if (entry.game, entry.config) not in found:
+            spec = games[entry.game].spec
+            assemble(spec, entry.config)
+            found[entry.game, entry.config] = run_megabytes(spec, entry.config)
+    return found
+
+
+def memory(study: str) -> int:
+    """Prints what a run of every game and method asks for, and returns 0."""
+    found = megabytes(find(study))
+    width = max(len(f"{game}~{config.method}") for game, config in found)
+    for (game, config), needed in found.items():
+        print(f"{f'{game}~{config.method}':{width}}  {needed:6} MiB")
+    return 0
 
 
 def run(
@@ -159,7 +225,7 @@ def run(
     """Trains what is missing, and goes on where it was interrupted.
 
     Args:
-        study: a name in STUDIES.
+        study: as `find` takes it.
         results: the folder of all runs; it is made.
         jobs: runs at once.
         device: "cpu" or "cuda".
@@ -171,8 +237,15 @@ def run(
     Raises:
         InvalidInputError: another process runs the study, or there is no Snakemake.
     """
-    results.mkdir(parents=True, exist_ok=True)
-    with open(results / f".{study}.lock", "a") as lock:
+    if jobs < 1:
+        refuse("jobs", "a whole number of at least 1", jobs, "Write e.g. JOBS=2.")
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        lock = open(results / f".{short(study)}.lock", "a")
+    except OSError as error:
+        got = f"{results} ({error.strerror})"
+        refuse("results", "a folder that can be written", got, "Choose another folder.")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -182,7 +255,12 @@ def run(
                 study,
                 "Wait for it, or look at its status.",
             )
-        if missing(study, results, device):
+        except OSError as error:
+            got = f"{results} ({error.strerror})"
+            cure = "Choose a folder on another file system."
+            refuse("results", "a folder whose files can be locked", got, cure)
+        lacking = groups(study, results, device)
+        if lacking:
             if not SNAKEMAKE.exists():
                 refuse(
                     "study",
@@ -190,49 +268,102 @@ def run(
                     "none there",
                     f"Use `make study STUDY={study}`.",
                 )
-            schedule(study, results, jobs, device, options)
+            schedule(study, results, lacking, jobs, device, options)
     return status(study, results)
 
 
 def schedule(
-    study: str, results: Path, jobs: int, device: str, options: Sequence[str]
+    study: str,
+    results: Path,
+    lacking: Sequence[Sequence[Entry]],
+    jobs: int,
+    device: str,
+    options: Sequence[str],
 ) -> None:
     """Lets Snakemake run what is missing; arguments as for `run`.
 
+    Where it fails and no run says why, the last that it said is shown.
+
     Args:
-        study: a name in STUDIES.
+        study: as `find` takes it.
         results: the folder of all runs.
+        lacking: the entries of every key that is missing.
         jobs: runs at once.
         device: "cpu" or "cuda".
         options: for Snakemake; where there are any, `jobs` does not count.
     """
+    needed = megabytes([entry for group in lacking for entry in group])
+    plan = {
+        key(*group): {
+            "mem_mb": sum(needed[entry.game, entry.config] for entry in group)
+        }
+        for group in lacking
+    }
+    work = results / ".snakemake-work"
+    work.mkdir(exist_ok=True)
+    file, log = work / f"{short(study)}.json", work / f"{short(study)}.log"
+    told = {"study": study, "results": str(results), "device": device}
+    told |= {"python": sys.executable, "minutes": MINUTES, "plan": plan}
+    write_whole(file, json.dumps(told))
     command = [
         SNAKEMAKE,
         "--snakefile",
         ROOT / "Snakefile",
         "--directory",
-        results / ".snakemake-work",
-        "--config",
-        f"study={study}",
-        f"results={results}",
-        f"python={sys.executable}",
-        f"device={device}",
+        work,
+        "--configfile",
+        file,
         *ALWAYS,
     ]
     command += options if options else ["--cores", str(jobs)]
     # Killed, not asked: on SIGTERM Snakemake 9 waits for its jobs, or for ever if it is
     # just choosing the next.
     killed_with_us = partial(die_with_parent, signal.SIGKILL)
-    with subprocess.Popen(command, cwd=ROOT, preexec_fn=killed_with_us) as scheduler:
+    with (
+        open(log, "wb") as errors,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment_in(work),
+            stderr=errors,
+            preexec_fn=killed_with_us,
+        ) as scheduler,
+    ):
         try:
-            scheduler.wait()
+            code = scheduler.wait()
         except KeyboardInterrupt:
             scheduler.send_signal(signal.SIGINT)
             scheduler.wait()
             raise
+    entries = [entry for group in lacking for entry in group]
+    silent = any(each.state == "missing" for each in survey(entries, results))
+    if code != 0 and silent:
+        said = log.read_text("utf-8", "replace").strip().splitlines()
+        print(f"lab: Snakemake ended with exit code {code}; {log} ends:")
+        print("\n".join(f"    {line}" for line in said[-LAST_LINES:]))
 
 
-def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
+def environment_in(work: Path) -> dict[str, str]:
+    """This process's environment, with a cache folder that can be written.
+
+    Snakemake does not start without one. Where the home folder has none, it lies in
+    `work`.
+    """
+    home = os.path.expanduser("~")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path(home) / ".cache")
+    try:
+        if not cache.is_absolute():  # nobody's home, or not as XDG has it
+            raise FileNotFoundError(cache)
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return dict(os.environ)
+    except OSError:
+        return {**os.environ, "XDG_CACHE_HOME": str(work / "cache")}
+
+
+def execute(
+    entries: Sequence[Entry], results: Path, device: str, code: str = ""
+) -> int:
     """A papermill execution of the training notebook for seeds of one method.
 
     Nothing is done where all of them are done. Whether a run succeeded is judged by its
@@ -242,6 +373,7 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
         entries: runs that differ in their seeds only.
         results: the folder of all runs.
         device: "cpu" or "cuda".
+        code: a file that the notebook executes first; "" where there is none.
 
     Returns:
         The exit code, which is 0 where all of them are done.
@@ -260,15 +392,17 @@ def execute(entries: Sequence[Entry], results: Path, device: str) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         parameters = notebook_parameters(entries, results, device)
+        if code:
+            parameters["code"] = code
         check_declared(parameters)
-        with errors_to(log):
+        with errors_to(log), own_kernel() as kernel:
             papermill.execute_notebook(
                 str(NOTEBOOK),
                 str(page),
                 parameters,
                 cwd=str(NOTEBOOK.parent),
                 progress_bar=False,
-                kernel_name="python3",
+                kernel_name=kernel,
             )
     except Exception as error:  # whatever stops a notebook: the reason is written down
         reason = last_line(error)
@@ -376,10 +510,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """What the command line asks for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="lab", description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("run", "status", "missing", "exec"):
+    for verb in ("run", "status", "missing", "memory", "exec"):
         sub = verbs.add_parser(verb)
-        sub.add_argument("study", help=f"one of {', '.join(STUDIES)}")
-        sub.add_argument("--results", type=Path, default=RESULTS)
+        known = ", ".join(STUDIES)
+        sub.add_argument("study", help=f"one of {known}, or a file of your own")
+        sub.add_argument(
+            "--results", type=Path, help="by default where the study has its runs"
+        )
         if verb == "exec":
             sub.add_argument("key")
         if verb != "status":
@@ -388,7 +525,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sub.add_argument(
                 "--jobs",
                 type=int,
-                default=os.cpu_count() or 1,
+                default=cores(),
                 help="runs at once on this machine",
             )
             sub.add_argument(
@@ -397,14 +534,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 help='more for Snakemake, e.g. "--profile env/slurm"',
             )
     options = parser.parse_args(arguments)
-    results = options.results.resolve()
     study = options.study
+    if is_own(study):
+        study = str(Path(study).resolve())
+    results = (options.results or place_of(study)).resolve()
     try:
         if options.verb == "run":
-            more = options.snakemake.split()
+            more = shlex.split(options.snakemake)
             return run(study, results, options.jobs, options.device, more)
         if options.verb == "exec":
-            return execute(named(study, options.key), results, options.device)
+            code = study if is_own(study) else ""
+            entries = named(study, options.key)
+            return execute(entries, results, options.device, code)
+        if options.verb == "memory":
+            return memory(study)
         if options.verb == "missing":
             print(json.dumps(missing(study, results, options.device)))
             return 0

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ciacore.runtime.experiment import train
+from ciacore.runtime.provenance import legs_of
 from ciacore.runtime.store import Run
 from ciacore.types import Game, refuse
 
 # where all of these agree, so must the returns
-SAME = ("numerics", "cpu", "device", "threads", "python", "torch", "numpy")
+SAME = ("numerics", "fast", "cpu", "device", "threads", "python", "torch", "numpy")
+# what an older run did not record, because it could not be otherwise
+ALWAYS = {"fast": True}
 
 
 class Recheck(NamedTuple):
@@ -25,7 +28,7 @@ class Recheck(NamedTuple):
     stored: list[float]  # mean greedy returns
     again: list[float]
     band: list[float]  # how far the two may lie apart where exactness is not promised
-    differing: list[str]  # what of SAME is not as it was
+    differing: list[str]  # what of SAME is not as it was, in any leg of this part
     exact: bool  # every single return is equal
 
     @property
@@ -77,9 +80,11 @@ def recheck(run: Run, siblings: Sequence[Run], game: Game, evaluations: int) -> 
         spread = max(means) - min(means)
         variance = squared_error(stored[index]) + squared_error(repeated[index])
         band.append(spread + 4 * math.sqrt(variance))
+    legs = [leg for leg in legs_of(run.provenance) if leg["env_steps"] < steps[-1]]
     differing = []
     for name in SAME:
-        if fact(again.provenance, name) != fact(run.provenance, name):
+        here = fact(again.provenance, name)
+        if any(fact(leg, name) != here for leg in legs):
             differing.append(name)
     return Recheck(
         env_steps=steps,
@@ -95,13 +100,14 @@ def fact(provenance: dict, name: str) -> object:
     """An entry of a provenance, or the version of a package.
 
     Args:
-        provenance: of a run.
+        provenance: of a run, or of a leg of one.
         name: of the entry or the package.
 
     Returns:
         What was recorded; None where an older run did not record it.
     """
-    return {**provenance, **provenance["versions"]}.get(name)
+    known = {**provenance, **provenance.get("versions", {})}
+    return known.get(name, ALWAYS.get(name))
 
 
 def mean(values: Sequence[float]) -> float:

@@ -10,17 +10,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ciabook.studies.own import is_own, own_study
+from ciabook.studies.runs import SEEDS, Entry, grid
 from ciacore.config import Config, known_name
+from ciacore.games import make_game
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
+from ciacore.runtime.metrics import read_lines
 from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
-from ciacore.types import InvalidInputError
+from ciacore.types import Game, InvalidInputError, refuse
 
 ROOT = Path(__file__).resolve().parents[3]
 # what controls follow: `ciabook.evidence.wake_calibration` wrote it
 CALIBRATED = json.loads((ROOT / "book" / "data" / "wake_calibration.json").read_text())
-SEEDS = (1, 2, 3, 4, 5)
 ALPHAS = (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0)  # the paper's grid
 SLOW = {"env_steps": 5_050_000, "epsilon_steps": 500_000}
 # what a battle changes in every method, and CIA's coefficient with QMIX, with QPLEX
@@ -43,34 +46,12 @@ MAPS: dict[str, dict[str, Any]] = {
 }
 
 
-class Entry(NamedTuple):
-    """One run of a study."""
-
-    config: Config
-    game: str  # key in ciacore.games.GAMES
-    seed: int
-
-
 class Standing(NamedTuple):
     """What has become of a run."""
 
     entry: Entry
     state: str  # "done", "running", "failed", "damaged", or "missing"
     detail: str = ""
-
-
-def grid(
-    configs: Iterable[Config], game: str, seeds: Iterable[int] = SEEDS
-) -> list[Entry]:
-    """Every config's first seed, then every config's second, and so on.
-
-    Args:
-        configs: the methods.
-        game: key in ciacore.games.GAMES.
-        seeds: of every method.
-    """
-    configs = list(configs)
-    return [Entry(config, game, seed) for seed in seeds for config in configs]
 
 
 def in_battle(config: Config, name: str) -> Config:
@@ -356,13 +337,64 @@ STUDIES: dict[str, list[Entry]] = {
 }
 
 
+# Where the runs of a study lie, below the repository; `book/results/study` where
+# nothing is said. Runs that only try the machinery never lie beside published ones,
+# whose names they share.
+PLACES = {
+    "smoke": "runs/smoke",
+    "minute": "runs/minute",
+    "battles_proof": "book/results/battles",
+    "wake": "book/results/wake",
+    "wake_logged": "book/results/wake",
+    "wake_strong": "book/results/wake",
+    "wake_calibration": "runs/wake_calibration",
+    "wake_previews": "runs/wake_calibration",
+    "wake_alpha": "book/results/wake",
+    "wake_long": "book/results/wake_long",
+}
+
+
 def find(study: str) -> list[Entry]:
     """The runs of a study.
 
+    Args:
+        study: a name in STUDIES, or the path of a file with one of your own
+            (`ciabook.studies.own`), which is executed.
+
     Raises:
-        InvalidInputError: an unknown name.
+        InvalidInputError: an unknown name, or a file that holds no study.
     """
+    if is_own(study):
+        return own_study(Path(study))
     return STUDIES[known_name(study, STUDIES, "study")]
+
+
+def place_of(study: str) -> Path:
+    """The folder of a study's runs, where no other is asked for.
+
+    Args:
+        study: a name in STUDIES, or the path of a file: `runs/<its name>` beside it.
+    """
+    if is_own(study):
+        return Path(study).resolve().parent / "runs" / Path(study).stem
+    return ROOT / PLACES.get(study, "book/results/study")
+
+
+def game_of(name: str) -> Game:
+    """The game that a run is played in.
+
+    Args:
+        name: what `ciacore.games.game_name` returns: a key of GAMES, or longer.
+
+    Raises:
+        InvalidInputError: an unknown name, a game that is not installed here, or one
+            that calls itself otherwise, so that its runs would not be found.
+    """
+    game = make_game(name)
+    if game.name != name:
+        cure = "Enter it in GAMES under its own name."
+        refuse("game", f"a game whose name is {name}", game.name, cure)
+    return game
 
 
 def difference(config: Config) -> tuple[str, dict[str, Any]]:
@@ -408,20 +440,42 @@ def standing(entry: Entry, results: str | Path) -> Standing:
     folder = folder_of(entry, results)
     if folder.exists():
         try:
-            finished(folder, entry.config, entry.game, entry.seed)
+            run = finished(folder, entry.config, entry.game, entry.seed)
         except InvalidInputError as error:
             return Standing(entry, "damaged", str(error))
-        return Standing(entry, "done")
+        if run is not None:
+            return Standing(entry, "done")
     if held(folder):
-        return Standing(entry, "running")
+        return Standing(entry, "running", latest(entry, folder))
     failure = failure_file(folder)
     if failure.exists():
         lines = failure.read_text(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else "no reason was written down"
         return Standing(entry, "failed", reason)
-    if (work_folder(folder) / "checkpoint").exists():
+    if folder.exists() or (work_folder(folder) / "checkpoint").exists():
         return Standing(entry, "missing", "has a checkpoint")
     return Standing(entry, "missing")
+
+
+def latest(entry: Entry, folder: Path) -> str:
+    """The last evaluation of a run that is being trained, in words.
+
+    Args:
+        entry: the run.
+        folder: where it will lie.
+    """
+    lines = read_lines(folder)
+    if not lines:
+        return "no evaluation yet"
+    last = lines[-1]
+    parts = [f"{last['env_steps']:,} of {entry.config.env_steps:,} env steps"]
+    parts.append(f"return {last['mean_return']:.1f}")
+    if "win_rate" in last:
+        parts.append(f"won {last['win_rate']:.0%}")
+    if "steps_per_second" in last:
+        parts.append(f"{last['steps_per_second']:,.0f} steps/s")
+        parts.append(f"{last['memory_mib']:,.0f} MiB")
+    return ", ".join(parts)
 
 
 def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:

@@ -1,0 +1,1 @@
+"""Other people's environments as games: PettingZoo's and Gymnasium's."""
