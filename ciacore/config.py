@@ -51,6 +51,7 @@ Positive = Annotated[float, ABOVE_0]
 Weight = Annotated[float, FROM_0]  # 0: off
 Share = Annotated[float, FROM_0_TO_1]
 Names = tuple[str, ...] | list[str]
+Numbers = tuple[float, ...] | list[float]  # each above 0
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,19 @@ class Config:
     scds_anneal: Weight = 0.0
     scds_size: Count = 128  # width of the predictors
 
+    # of the terms that are experiments (ciacore.controls): the weight of the equaliser,
+    # or of the penalty on the scale of credits
+    control_coefficient: Weight = 0.0
+    # env steps from which on timed CIA counts, and from which on it no longer does; 0:
+    # from the first, and to the last
+    control_start: CountOr0 = 0
+    control_stop: CountOr0 = 0
+    # what scale or noise follows: a value per interval, the last one held; (): none
+    control_course: Numbers = ()
+    control_interval: Count = 10_000  # env steps
+
     def __post_init__(self) -> None:
-        for name in ("terms", "auxiliaries"):
+        for name in ("terms", "auxiliaries", "control_course"):
             if isinstance(getattr(self, name), list):  # as JSON and notebooks write it
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in fields(self):
@@ -235,7 +247,7 @@ def check_type(name: str, kind: Any, value: Any) -> None:
 
     Args:
         name: of the field.
-        kind: int, float, bool, str, or `Names`.
+        kind: int, float, bool, str, `Names` or `Numbers`.
         value: what it is to be.
 
     Raises:
@@ -256,6 +268,13 @@ def check_type(name: str, kind: Any, value: Any) -> None:
         is_names = isinstance(value, tuple)
         if not is_names or not all(isinstance(item, str) for item in value):
             refuse(name, "a list of names", value, 'Write e.g. ["cia"].')
+    if kind == Numbers:
+        if not isinstance(value, tuple):
+            refuse(name, "a list of numbers", value, "Write e.g. [0.5, 0.4].")
+        for number in value:
+            check_type(name, float, number)
+            if number <= 0:
+                refuse(name, "numbers above 0", value, "Choose positive values.")
 
 
 def cure_of_number(kind: type, value: Any) -> str:

@@ -20,7 +20,13 @@ from ciacore.baselines.scds import SCDS
 from ciacore.baselines.wqmix import Central, Weighted
 from ciacore.cia import CC, CIA
 from ciacore.config import Config
-from ciacore.controls import CreditRatio
+from ciacore.controls.equaliser import Equaliser
+from ciacore.controls.hypernetworks import MeasuredCIA, MeasuredEqualiser, Noise
+from ciacore.controls.identities import FrozenCIA, PermutedCIA
+from ciacore.controls.measures import CreditRatio, MeanCredit, RelativeDifference
+from ciacore.controls.optimism import optimistic_head
+from ciacore.controls.scale import Scale
+from ciacore.controls.timing import TimedCIA
 from ciacore.credits import has_closed_form
 from ciacore.learning.agent import RecurrentAgent
 from ciacore.learning.exploration import PlainExploration
@@ -36,6 +42,7 @@ AGENTS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Agent
     "recurrent": RecurrentAgent,
     "recurrent_per_agent": PerAgent,
     "latent": partial(RecurrentAgent, head=LatentHead),
+    "optimistic": partial(RecurrentAgent, head=optimistic_head),
 }
 MIXERS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Mixer
     "vdn": VDN,
@@ -56,6 +63,18 @@ TERMS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Term
     "gre": GRE,
     "credit_ratio": CreditRatio,
     "latent_information": LatentInformation,
+    # experiments
+    "cia_permuted": PermutedCIA,
+    "cia_frozen": FrozenCIA,
+    "cia_timed": TimedCIA,
+    "equaliser": Equaliser,
+    "scale": Scale,
+    "noise": Noise,
+    # what is logged
+    "mean_credit": MeanCredit,
+    "relative_difference": RelativeDifference,
+    "cia_measured": MeasuredCIA,
+    "equaliser_measured": MeasuredEqualiser,
 }
 EXPLORERS: dict[str, Callable[..., Any]] = {  # (spec, config, auxiliaries) -> Explorer
     "epsilon_greedy": PlainExploration,

@@ -37,7 +37,13 @@ def test_recorded_updates_are_met_without_speed() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "file",
-    ["test_golden.py", "test_golden_methods.py", "test_learner.py", "test_resume.py"],
+    [
+        "test_controls.py",
+        "test_golden.py",
+        "test_golden_methods.py",
+        "test_learner.py",
+        "test_resume.py",
+    ],
 )
 def test_everything_holds_without_speed(file: str) -> None:
     assert passed_without_speed(f"tests/{file}") > 10

@@ -9,7 +9,6 @@ import pytest
 from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.wake import (
     AGAINST_QMIX,
-    CREDIT_CONTROLS,
     asleep,
     compare,
     corrected,
@@ -20,7 +19,16 @@ from ciabook.evidence.wake import (
     verdict,
     zero_share,
 )
-from ciabook.studies.study import WAKE, WAKE_ALPHAS, find
+from ciabook.studies.study import (
+    CALIBRATED,
+    EQUALISER_STRONG,
+    LOGGED,
+    SCALE_WEIGHT,
+    WAKE,
+    WAKE_ALPHAS,
+    Entry,
+    find,
+)
 
 from ciacore.methods import METHODS
 from ciacore.runtime.store import Run, read_runs
@@ -161,8 +169,68 @@ def test_an_arm_changes_nothing_but_what_its_name_says():
     methods = {"qmix": "qmix", "cia": "qmix_cia", "cc": "qmix_cc", "rs": "qmix_rs"}
     for arm, method in {**methods, "vdn": "vdn"}.items():
         assert WAKE[arm] == METHODS[method].but(method=f"{arm}_wake", env_steps=150_000)
-    assert {*WAKE} <= {"qmix", "qmix_late", *AGAINST_QMIX}
-    assert not {*CREDIT_CONTROLS} & {*WAKE}
+    assert {*WAKE} == {"qmix", "qmix_late", *AGAINST_QMIX}
+
+
+def test_a_control_arm_changes_nothing_but_its_control():
+    """And it logs credits, which has no effect."""
+    assert LOGGED == ("mean_credit", "relative_difference")
+
+    def fields(arm: str, base: str) -> dict[str, Any]:
+        ours, plain = WAKE[arm].to_dict(), METHODS[base].to_dict()
+        changed = {key: ours[key] for key in ours if ours[key] != plain[key]}
+        assert changed.pop("method") == f"{arm}_wake"
+        changed["terms"] = [name for name in changed["terms"] if name not in LOGGED]
+        return changed
+
+    at_once = {"env_steps": 150_000}
+    scale, noise = CALIBRATED["scale"], CALIBRATED["noise"]
+    assert fields("permuted", "qmix_cia") == {**at_once, "terms": ["cia_permuted"]}
+    assert fields("frozen", "qmix_cia") == {**at_once, "terms": ["cia_frozen"]}
+    assert fields("equaliser", "qmix") == {
+        **at_once,
+        "terms": ["equaliser"],
+        "control_coefficient": CALIBRATED["equaliser"]["weight"],
+    }
+    assert fields("scale", "qmix") == {
+        **at_once,
+        "terms": ["scale"],
+        "control_coefficient": SCALE_WEIGHT,
+        "control_course": scale["course"],  # at the interval of evaluations
+    }
+    assert scale["interval"] == METHODS["qmix"].evaluation_interval == 10_000
+    assert fields("noise", "qmix") == {
+        **at_once,
+        "terms": ["noise"],
+        "control_course": noise["course"],
+        "control_interval": 1_000,
+    }
+    optimistic = {**at_once, "agent": "optimistic", "terms": []}
+    assert fields("optimistic", "qmix") == optimistic
+    early, late = fields("cia_early", "qmix_cia"), fields("cia_late", "qmix_cia")
+    assert early == {**at_once, "terms": ["cia_timed"], "control_stop": 60_000}
+    late_steps = {"env_steps": 350_000, "control_start": 100_000}
+    assert late == {**late_steps, "terms": ["cia_timed"]}
+    for arm in ("permuted", "frozen", "cia_early", "cia_late"):
+        assert WAKE[arm].cia_coefficient == WAKE["cia"].cia_coefficient == 0.02
+        assert WAKE[arm].credit_derivative == WAKE["cia"].credit_derivative
+
+
+def test_the_strong_equaliser_is_no_arm_and_differs_in_its_weight_alone():
+    assert "equaliser_strong" not in WAKE
+    weight = EQUALISER_STRONG.control_coefficient
+    assert weight > 5 * WAKE["equaliser"].control_coefficient
+    expected = WAKE["equaliser"].but(
+        method="equaliser_strong_wake", control_coefficient=weight
+    )
+    assert EQUALISER_STRONG == expected
+    entries = [Entry(expected, "turn", seed) for seed in range(101, 141)]
+    assert find("wake_strong") == entries
+
+
+def test_qmix_is_logged_as_the_arm_was_trained():
+    logged = WAKE["qmix"].but(method="qmix_logged_wake", env_steps=60_000, terms=LOGGED)
+    assert find("wake_logged") == [Entry(logged, "turn", s) for s in range(101, 141)]
 
 
 def test_every_arm_has_the_forty_fresh_seeds():

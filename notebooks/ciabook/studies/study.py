@@ -5,6 +5,7 @@ What has become of a run is read from its folder.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from ciacore.runtime.store import run_folder
 from ciacore.types import Game, InvalidInputError, refuse
 
 ROOT = Path(__file__).resolve().parents[3]
+# what controls follow: `ciabook.evidence.wake_calibration` wrote it
+CALIBRATED = json.loads((ROOT / "book" / "data" / "wake_calibration.json").read_text())
 ALPHAS = (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0)  # the paper's grid
 SLOW = {"env_steps": 5_050_000, "epsilon_steps": 500_000}
 # what a battle changes in every method, and CIA's coefficient with QMIX, with QPLEX
@@ -87,6 +90,12 @@ def proof(method: str, name: str) -> Config:
 
 CIA = METHODS["qmix_cia"]
 WAKE_SEEDS = range(101, 141)  # fresh: no run of the book used them before
+LOGGED = ("mean_credit", "relative_difference")  # terms without any effect
+# chosen on seeds 901 and 904: with it the scale passes its manipulation check
+SCALE_WEIGHT = 1.0
+# no arm of the rule: an equaliser that more than halves the relative difference of
+# credits on seeds 901 and 904, which one as gentle as CIA does not
+STRONG_WEIGHT = 0.3
 
 
 def wake(arm: str, method: str, env_steps: int = 150_000, **changes: Any) -> Config:
@@ -140,7 +149,7 @@ def battles(
     return entries
 
 
-# arm: its Config. Arms with terms of their own follow when the terms are there.
+# arm: its Config
 WAKE = {
     "qmix": wake("qmix", "qmix"),
     "cia": wake("cia", "qmix_cia"),
@@ -155,7 +164,108 @@ WAKE = {
         "epsilon_200k", "qmix", env_steps=350_000, epsilon_steps=200_000
     ),
     "qmix_late": wake("qmix_late", "qmix", env_steps=350_000),
+    # arms with terms of their own, which also log credits
+    "permuted": wake("permuted", "qmix_cia", terms=("cia_permuted", *LOGGED)),
+    "frozen": wake("frozen", "qmix_cia", terms=("cia_frozen", *LOGGED)),
+    "equaliser": wake(
+        "equaliser",
+        "qmix",
+        terms=("equaliser", *LOGGED),
+        control_coefficient=CALIBRATED["equaliser"]["weight"],
+    ),
+    "scale": wake(
+        "scale",
+        "qmix",
+        terms=("scale", *LOGGED),
+        control_coefficient=SCALE_WEIGHT,
+        control_course=CALIBRATED["scale"]["course"],
+        control_interval=CALIBRATED["scale"]["interval"],
+    ),
+    "noise": wake(
+        "noise",
+        "qmix",
+        terms=("noise", *LOGGED),
+        control_course=CALIBRATED["noise"]["course"],
+        control_interval=CALIBRATED["noise"]["interval"],
+    ),
+    "optimistic": wake("optimistic", "qmix", agent="optimistic", terms=LOGGED),
+    "cia_early": wake(
+        "cia_early", "qmix_cia", terms=("cia_timed", *LOGGED), control_stop=60_000
+    ),
+    "cia_late": wake(
+        "cia_late",
+        "qmix_cia",
+        env_steps=350_000,
+        terms=("cia_timed", *LOGGED),
+        control_start=100_000,
+    ),
 }
+# what the equaliser is held against in its manipulation check: the arm `qmix` again,
+# as long as the check looks at it, with its credits logged
+QMIX_LOGGED = wake("qmix_logged", "qmix", env_steps=60_000, terms=LOGGED)
+EQUALISER_STRONG = WAKE["equaliser"].but(
+    method="equaliser_strong_wake", control_coefficient=STRONG_WEIGHT
+)
+CALIBRATION_SEEDS = range(901, 911)  # in no comparison
+EQUALISER_TRIED = 0.02  # a weight near the one that is looked for
+
+
+def calibration(
+    name: str, method: str, env_steps: int, terms: Sequence[str] = (), **changes: Any
+) -> Config:
+    """Runs that say what a control of the experiment has to follow.
+
+    Means are written down every 1,000 env steps, with a single greedy episode. When a
+    team is evaluated has no effect on its training.
+
+    Args:
+        name: of the runs.
+        method: a name in METHODS.
+        env_steps: how long they train.
+        terms: besides those that log credits.
+        changes: fields of the Config that differ from those of the method.
+    """
+    return METHODS[method].but(
+        method=f"{name}_calibration",
+        env_steps=env_steps,
+        evaluation_interval=1_000,
+        evaluation_games=1,
+        terms=(*terms, *LOGGED),
+        **changes,
+    )
+
+
+WAKE_CALIBRATION = [
+    calibration("cia", "qmix_cia", 150_000, ["cia_measured"]),
+    calibration("qmix", "qmix", 60_000),
+    calibration(
+        "equaliser",
+        "qmix",
+        103_000,  # ends after a thousand updates
+        ["equaliser_measured"],
+        control_coefficient=EQUALISER_TRIED,
+    ),
+]
+# weights that were chosen, tried on two of the calibration seeds
+PREVIEW_SEEDS = (901, 904)
+WAKE_PREVIEWS = [
+    calibration(
+        "equaliser_strong",
+        "qmix",
+        60_000,
+        ["equaliser"],
+        control_coefficient=STRONG_WEIGHT,
+    ),
+    calibration(
+        "scale",
+        "qmix",
+        150_000,
+        ["scale"],
+        control_coefficient=SCALE_WEIGHT,
+        control_course=CALIBRATED["scale"]["course"],
+        control_interval=CALIBRATED["scale"]["interval"],
+    ),
+]
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
 # Table 1
@@ -197,6 +307,10 @@ STUDIES: dict[str, list[Entry]] = {
     "wake": [
         Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS
     ],
+    "wake_logged": [Entry(QMIX_LOGGED, "turn", seed) for seed in WAKE_SEEDS],
+    "wake_strong": [Entry(EQUALISER_STRONG, "turn", seed) for seed in WAKE_SEEDS],
+    "wake_calibration": grid(WAKE_CALIBRATION, "turn", CALIBRATION_SEEDS),
+    "wake_previews": grid(WAKE_PREVIEWS, "turn", PREVIEW_SEEDS),
     # E3: the dose of CIA
     "wake_alpha": [
         Entry(wake(f"cia_{alpha}", "qmix_cia", cia_coefficient=alpha), "turn", seed)
@@ -231,6 +345,10 @@ PLACES = {
     "minute": "runs/minute",
     "battles_proof": "book/results/battles",
     "wake": "book/results/wake",
+    "wake_logged": "book/results/wake",
+    "wake_strong": "book/results/wake",
+    "wake_calibration": "runs/wake_calibration",
+    "wake_previews": "runs/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
 }
