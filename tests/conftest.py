@@ -30,6 +30,10 @@ NEEDS = {
         lambda: smac_installed(),
     ),
     "slurm": ("no SLURM: sbatch is not on the PATH", lambda: shutil.which("sbatch")),
+    "compiler": (
+        "no C++ compiler: g++ is not on the PATH",
+        lambda: shutil.which("g++"),
+    ),
     "browser": (
         "no Chromium: chromium is not on the PATH",
         lambda: shutil.which("chromium"),
@@ -73,6 +77,14 @@ def as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 class Stream:
     """A CUDA stream that does nothing."""
 
+    def __init__(self, device: torch.device) -> None:
+        """On a device.
+
+        Args:
+            device: that of the trainings.
+        """
+        self.device = device
+
     def wait_stream(self, other: Stream) -> None:
         """There is nothing to wait for."""
 
@@ -97,7 +109,10 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             self.work()
 
     cuda = SimpleNamespace(
-        Stream=Stream, current_stream=Stream, stream=lambda _: nullcontext()
+        Stream=Stream,
+        current_stream=Stream,
+        stream=lambda _: nullcontext(),
+        device=lambda _: nullcontext(),
     )
     torch_without_cuda = SimpleNamespace(**{**vars(torch), "cuda": cuda})
     monkeypatch.setattr(cuda_graphs, "torch", torch_without_cuda)
