@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +17,10 @@ from support.toys import CIA, Stroll, small
 
 from ciacore import METHODS, train
 from ciacore.games import Turn
+from ciacore.learning.learner import without_tf32
+from ciacore.runtime import cuda_graphs
 from ciacore.runtime.cuda_graphs import WARM_UP, SeedsInOneGraph, capturable
+from ciacore.runtime.provenance import provenance
 from ciacore.runtime.snapshot import facts_of, restore, tensors_of
 from ciacore.training import Training
 
@@ -39,6 +44,50 @@ def test_only_games_of_known_length_on_a_gpu_are_captured():
     assert not capturable(Turn(), CPU) and not capturable(Stroll(), gpu)
 
 
+@pytest.mark.parametrize(("version", "told"), [("2.13.0+cu130", 2), ("2.14.0", 0)])
+def test_a_graph_is_told_its_generators_where_torch_asks_for_them(
+    version, told, monkeypatch
+):
+    """And other threads may use CUDA while it is captured."""
+    registered, settings = [], {}
+
+    class Graph:
+        def register_generator_state(self, rng):
+            registered.append(rng)
+
+    def graph(graph, **options):
+        settings.update(options)
+        return nullcontext()
+
+    cuda = SimpleNamespace(synchronize=lambda: None, CUDAGraph=Graph, graph=graph)
+    stand_in = {**vars(torch), "cuda": cuda, "__version__": version}
+    monkeypatch.setattr(cuda_graphs, "torch", SimpleNamespace(**stand_in))
+    rngs, worked = [torch.Generator(), torch.Generator()], []
+    cuda_graphs.CapturedGraph(lambda: worked.append(True), rngs)
+    assert worked == [True] and registered == rngs[:told]
+    assert settings == {"capture_error_mode": "thread_local"}
+
+
+def test_work_reaches_a_gpu_through_as_many_channels_as_there_are():
+    """CUDA reads it when it starts; importing the library comes before."""
+    show = "import os, ciacore; print(os.environ['CUDA_DEVICE_MAX_CONNECTIONS'])"
+    for given, found in (({}, "32"), ({"CUDA_DEVICE_MAX_CONNECTIONS": "8"}, "8")):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment.pop("CUDA_DEVICE_MAX_CONNECTIONS", None)
+        command = [sys.executable, "-c", show]
+        said = subprocess.check_output(command, env=environment | given, text=True)
+        assert said.strip() == found
+
+
+def test_a_gpu_computes_recurrences_in_float32_and_provenance_says_so(monkeypatch):
+    """Else cuDNN rounds to 10 bits while an agent that plays does not."""
+    monkeypatch.setattr(torch.backends.cudnn.rnn, "fp32_precision", "tf32")
+    assert provenance("cuda")["recurrences"] == "tf32"
+    without_tf32()
+    assert provenance("cuda")["recurrences"] == "ieee"
+    assert provenance("cpu")["recurrences"] is None
+
+
 # ----------------------------------------------------------------------------- lockstep
 
 
@@ -52,6 +101,7 @@ def test_seeds_in_lockstep_learn_as_alone(replayed):
         while training.running():
             training.iterate()
     lockstep = SeedsInOneGraph(together)
+    assert [stream.device for stream in lockstep.streams] == [CPU] * 3
     while together[0].running():
         lockstep.iterate()
     for one, other in zip(alone, together, strict=True):

@@ -76,6 +76,7 @@ from ciacore import METHODS, train
 from ciacore.runtime import session
 from ciacore.games import Turn
 session.CHECKPOINT_SECONDS = 0
+session.CHECKPOINT_SHARE = 1.0
 sizes = {"env_steps": 36_000, "buffer": 200, "evaluation_interval": 2_000}
 config = METHODS[sys.argv[1]].but(**sizes)
 
@@ -148,6 +149,7 @@ def test_papermill_killed_at_random_moments(tmp_path):
     lines = [
         "from ciacore.runtime import session",
         "session.CHECKPOINT_SECONDS = 0",
+        "session.CHECKPOINT_SHARE = 1.0",
     ]
     often = nbformat.v4.new_code_cell("\n".join(lines))
     place = [cell.id for cell in notebook.cells].index("train-04")

@@ -84,6 +84,7 @@ def progress(env_steps, *_, **__):
 # a shell may have told its background jobs to ignore it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 session.CHECKPOINT_SECONDS = float(sys.argv[2])
+session.CHECKPOINT_SHARE = 1.0
 config = LONGER.but(env_steps=int(sys.argv[3]))
 train(config, TURN, [1], sys.argv[1], progress=progress)
 """
@@ -123,6 +124,7 @@ from ciacore.runtime import provenance, session
 from support.runs import LONGER, TURN
 
 session.CHECKPOINT_SECONDS = 0.02
+session.CHECKPOINT_SHARE = 1.0
 provenance.git = lambda *_: None  # it takes longer than all else
 config = LONGER.but(env_steps=10**6, evaluation_interval=1)
 log = sys.argv[2] or None
