@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import stand_in
 import torch
@@ -21,9 +21,19 @@ from torch import nn
 
 from ciacore.runtime import cuda_graphs
 
-STEPS, ROWS, HIDDEN = 101, 64, 64  # of a recurrence: Turn's, a batch of two agents
+ROWS, HIDDEN = 64, 64  # of a recurrence: Turn's, a batch of two agents
 BRANCHES = (1, 2, 4, 8, 16, 32, 64)
-NODES, ROUNDS = 2000, 10
+
+
+class Sizes(NamedTuple):
+    """How much is measured."""
+
+    nodes: int = 2000  # of a chain
+    steps: int = 101  # of a recurrence
+    rounds: int = 10  # that are timed
+
+
+TINY = Sizes(nodes=20, steps=3, rounds=1)  # of a dry run
 
 
 def launched(branches: int, work: Callable[[int], None]) -> Callable[[], None]:
@@ -48,33 +58,34 @@ def launched(branches: int, work: Callable[[int], None]) -> Callable[[], None]:
     return cuda_graphs.CapturedGraph(all_of_them, []).launch
 
 
-def timed(work: Callable[[], None]) -> dict[str, float]:
+def timed(work: Callable[[], None], sizes: Sizes) -> dict[str, float]:
     """Milliseconds of a launch: until the GPU is done, and until the host is.
 
     Args:
         work: what is launched.
+        sizes: how often.
     """
     for _ in range(3):
         work()
     torch.cuda.synchronize()
     began = time.perf_counter()
-    for _ in range(ROUNDS):
+    for _ in range(sizes.rounds):
         work()
     submitted = time.perf_counter()
     torch.cuda.synchronize()
     done = time.perf_counter()
     return {
-        "ms": 1e3 * (done - began) / ROUNDS,
-        "host_ms": 1e3 * (submitted - began) / ROUNDS,
+        "ms": 1e3 * (done - began) / sizes.rounds,
+        "host_ms": 1e3 * (submitted - began) / sizes.rounds,
     }
 
 
-def chains(device: torch.device, nodes: int) -> dict[str, dict[str, float]]:
+def chains(device: torch.device, sizes: Sizes) -> dict[str, dict[str, float]]:
     """Small operations one after the other, by name.
 
     Args:
         device: the GPU.
-        nodes: of a chain.
+        sizes: of a chain, and how often.
     """
     x = torch.zeros(2, HIDDEN, device=device)
     w = torch.zeros(HIDDEN, HIDDEN, device=device)
@@ -87,22 +98,23 @@ def chains(device: torch.device, nodes: int) -> dict[str, dict[str, float]]:
     for name, operation in operations.items():
 
         def chain(_: int, operation: Callable[[], Any] = operation) -> None:
-            for _ in range(nodes):
+            for _ in range(sizes.nodes):
                 operation()
 
-        found[name] = timed(launched(1, chain))
-        found[name]["us_per_node"] = 1e3 * found[name]["ms"] / nodes
+        found[name] = timed(launched(1, chain), sizes)
+        found[name]["us_per_node"] = 1e3 * found[name]["ms"] / sizes.nodes
     return found
 
 
-def parallel(device: torch.device, nodes: int) -> dict[int, dict[str, float]]:
+def parallel(device: torch.device, sizes: Sizes) -> dict[int, dict[str, float]]:
     """Chains side by side, by how many there are.
 
     Args:
         device: the GPU.
-        nodes: of each chain.
+        sizes: of two chains, and how often.
     """
     x = [torch.zeros(2, HIDDEN, device=device) for _ in range(max(BRANCHES))]
+    nodes = sizes.nodes // 2
 
     def chain(branch: int) -> None:
         for _ in range(nodes):
@@ -110,19 +122,20 @@ def parallel(device: torch.device, nodes: int) -> dict[int, dict[str, float]]:
 
     found = {}
     for branches in BRANCHES:
-        found[branches] = timed(launched(branches, chain))
+        found[branches] = timed(launched(branches, chain), sizes)
         found[branches]["nodes_per_us"] = branches * nodes / found[branches]["ms"] / 1e3
     return found
 
 
-def recurrences(device: torch.device) -> dict[str, dict[str, float]]:
+def recurrences(device: torch.device, sizes: Sizes) -> dict[str, dict[str, float]]:
     """GRUs forwards and backwards, in both formats, one and several at once.
 
     Args:
         device: the GPU.
+        sizes: of a recurrence, and how often.
     """
     found = {}
-    inputs = torch.randn(STEPS, ROWS, HIDDEN, device=device)
+    inputs = torch.randn(sizes.steps, ROWS, HIDDEN, device=device)
     for precision in ("tf32", "ieee"):
         torch.backends.cudnn.rnn.fp32_precision = precision
         for branches in (1, 4, 16):
@@ -132,15 +145,17 @@ def recurrences(device: torch.device) -> dict[str, dict[str, float]]:
                 gru = grus[branch]
                 torch.autograd.grad(gru(inputs)[0].sum(), list(gru.parameters()))
 
-            found[f"{precision}, {branches} at once"] = timed(launched(branches, both))
+            launch = launched(branches, both)
+            found[f"{precision}, {branches} at once"] = timed(launch, sizes)
     return found
 
 
-def stacked(device: torch.device) -> dict[int, dict[str, float]]:
+def stacked(device: torch.device, sizes: Sizes) -> dict[int, dict[str, float]]:
     """A recurrence of many seeds as one: a product and a cell for all of them per step.
 
     Args:
         device: the GPU.
+        sizes: of a recurrence, and how often.
 
     Returns:
         By the number of seeds, forwards alone.
@@ -149,7 +164,7 @@ def stacked(device: torch.device) -> dict[int, dict[str, float]]:
     for seeds in (5, 16, 70):
         u = torch.randn(seeds, HIDDEN, 3 * HIDDEN, device=device) / 8
         b = torch.zeros(seeds, ROWS, 3 * HIDDEN, device=device)
-        from_x = torch.randn(STEPS, seeds * ROWS, 3 * HIDDEN, device=device)
+        from_x = torch.randn(sizes.steps, seeds * ROWS, 3 * HIDDEN, device=device)
 
         def forwards(
             _: int,
@@ -163,7 +178,7 @@ def stacked(device: torch.device) -> dict[int, dict[str, float]]:
                 h = cell(of_step, from_h, h.flatten(0, 1)).view_as(h)
 
         with torch.no_grad():
-            found[seeds] = timed(launched(1, forwards))
+            found[seeds] = timed(launched(1, forwards), sizes)
     return found
 
 
@@ -190,14 +205,14 @@ def main() -> None:
     parser.add_argument("--stand-in", action="store_true")
     options = parser.parse_args()
     device = stand_in.device(options.stand_in)
-    nodes = 20 if options.stand_in else NODES
+    sizes = TINY if options.stand_in else Sizes()
     found = {
         "connections": os.environ.get("CUDA_DEVICE_MAX_CONNECTIONS"),
         "cudnn": torch.backends.cudnn.version(),
-        "chains": chains(device, nodes),
-        "branches": parallel(device, nodes // 2),
-        "recurrences": recurrences(device),
-        "stacked": stacked(device),
+        "chains": chains(device, sizes),
+        "branches": parallel(device, sizes),
+        "recurrences": recurrences(device, sizes),
+        "stacked": stacked(device, sizes),
     }
     print(json.dumps(found))
 
