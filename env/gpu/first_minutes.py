@@ -129,6 +129,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=names, choices=names)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
+    if options.stand_in and options.out == RESULTS:
+        parser.error("--stand-in: say --out FILE; what a dry run measures is no result")
     if not options.stand_in and not torch.cuda.is_available():
         print(f"gpu: {NO_GPU}", file=sys.stderr)
         return 2
