@@ -59,12 +59,15 @@ def test_a_graph_is_told_its_generators_where_torch_asks_for_them(
         settings.update(options)
         return nullcontext()
 
-    cuda = SimpleNamespace(synchronize=lambda: None, CUDAGraph=Graph, graph=graph)
+    cuda = SimpleNamespace(
+        synchronize=lambda: None, CUDAGraph=Graph, graph=graph, Stream=object
+    )
     stand_in = {**vars(torch), "cuda": cuda, "__version__": version}
     monkeypatch.setattr(cuda_graphs, "torch", SimpleNamespace(**stand_in))
     rngs, worked = [torch.Generator(), torch.Generator()], []
     cuda_graphs.CapturedGraph(lambda: worked.append(True), rngs)
     assert worked == [True] and registered == rngs[:told]
+    assert settings.pop("stream") is not None  # not that of another GPU
     assert settings == {"capture_error_mode": "thread_local"}
 
 

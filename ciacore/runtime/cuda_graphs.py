@@ -135,7 +135,7 @@ class CapturedGraph:
     def __init__(
         self, work: Callable[[], None], rngs: Sequence[torch.Generator]
     ) -> None:
-        """Records the function; nothing is computed then.
+        """Records the function on the current GPU; nothing is computed then.
 
         Args:
             work: what is recorded.
@@ -146,8 +146,10 @@ class CapturedGraph:
         if registers_generators():
             for rng in rngs:
                 self.graph.register_generator_state(rng)
-        # What other threads ask CUDA for meanwhile (JAX has some) is no part of it.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+        # A stream of its own: torch's for captures lies on the GPU that was first. And
+        # what other threads ask CUDA for meanwhile (JAX has some) is no part of it.
+        stream, mode = torch.cuda.Stream(), "thread_local"
+        with torch.cuda.graph(self.graph, stream=stream, capture_error_mode=mode):
             work()
 
     def launch(self) -> None:
