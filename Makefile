@@ -80,7 +80,9 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 	@$(PY) -m pip install --quiet --disable-pip-version-check "jax[cuda13]==$$(sed -n 's/^jax==//p' env/requirements-battles.txt)" >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
 	@touch $@
 
-gpu: setup .venv/gpu ## what needs an NVIDIA GPU: its tests, the speed there, the run time of every notebook
+gpu: setup ## what needs an NVIDIA GPU: its first minutes, its tests, the speed there, the run time of every notebook
+	@$(PY) env/gpu/first_minutes.py --ask
+	@$(MAKE) --no-print-directory .venv/gpu
 	@sh env/gpu.sh
 
 book: setup .venv/environments ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU

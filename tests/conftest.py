@@ -37,6 +37,9 @@ NEEDS = {
 }
 
 
+# what a test marked gpu("imaginary") needs
+IMAGINARY = ("no NVIDIA GPU, and no g++ to imagine one", lambda: shutil.which("g++"))
+
 # what takes longest, so that nothing waits for it at the end
 FIRST = ("test_book.py", "test_study.py", "test_smax.py")
 
@@ -59,8 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips by marker; one thread, whatever the test before has left."""
     torch.set_num_threads(1)
-    for marker, (reason, present) in NEEDS.items():
-        if item.get_closest_marker(marker) and not present():
+    for marker, needed in NEEDS.items():
+        found = item.get_closest_marker(marker)
+        imaginary = found is not None and found.args == ("imaginary",)
+        reason, present = IMAGINARY if imaginary else needed
+        if found and not present():
             pytest.skip(reason)
 
 
@@ -72,6 +78,14 @@ def as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Stream:
     """A CUDA stream that does nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        """On a device.
+
+        Args:
+            device: that of the trainings.
+        """
+        self.device = device
 
     def wait_stream(self, other: Stream) -> None:
         """There is nothing to wait for."""
@@ -97,7 +111,10 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             self.work()
 
     cuda = SimpleNamespace(
-        Stream=Stream, current_stream=Stream, stream=lambda _: nullcontext()
+        Stream=Stream,
+        current_stream=Stream,
+        stream=lambda _: nullcontext(),
+        device=lambda _: nullcontext(),
     )
     torch_without_cuda = SimpleNamespace(**{**vars(torch), "cuda": cuda})
     monkeypatch.setattr(cuda_graphs, "torch", torch_without_cuda)

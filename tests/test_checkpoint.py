@@ -5,7 +5,9 @@ import pickle
 import shutil
 import signal
 import threading
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,7 +27,7 @@ from support.toys import CIA, Stroll, small
 
 from ciacore import train
 from ciacore.games import Turn
-from ciacore.runtime import checkpoint
+from ciacore.runtime import checkpoint, session
 from ciacore.runtime.checkpoint import (
     FORMAT,
     MAGIC,
@@ -327,3 +329,30 @@ def test_a_failed_run_leaves_nothing_but_its_error(tmp_path):
     with pytest.raises(FloatingPointError, match="Lower learning_rate"):
         train(config, GAME, [1], tmp_path)
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(20.0, 980.0), (0.5, 180.0)])
+def test_checkpoints_take_a_fiftieth_of_the_time(
+    seconds, pause, monkeypatch, as_users_run_it
+):
+    """On a GPU they take longer than what they interrupt: many seeds, large replays."""
+    now, saved = [0.0], []
+
+    class Saved:
+        training = SimpleNamespace(running=lambda: now[0] < 10_000, error=None)
+
+        def observe(self) -> None:
+            """Nobody is told."""
+
+        def save(self) -> None:
+            saved.append(now[0])
+            now[0] += seconds
+
+    def iterate() -> None:
+        now[0] += 1
+
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(session, "time", clock)
+    session.run_to_end([Saved()], iterate, lambda: None)
+    gaps = [later - earlier - seconds for earlier, later in pairwise(saved)]
+    assert len(gaps) > 5 and all(pause < gap <= pause + 1 for gap in gaps)

@@ -1,5 +1,6 @@
 """`make gpu` and what it takes along, with a stand-in for Python, without a GPU."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from support.runs import assert_faithful, dry_run
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "env"))
+sys.path += [str(ROOT / "env"), str(ROOT / "env" / "gpu")]
 
+import first_minutes  # noqa: E402
 import pack  # noqa: E402
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c")
@@ -58,6 +61,8 @@ def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
     code, calls = measured(tree, METHODS="qmix vdn")
     assert code == 1
     assert calls == [
+        "env/gpu/first_minutes.py --ask",
+        "env/gpu/first_minutes.py",
         "tests/reports/write.py --report test-gpu.txt -m gpu",
         "-m bench.gpu --methods qmix vdn",
         "book/build.py --execute-only --device cuda",
@@ -66,6 +71,45 @@ def test_a_stage_that_fails_stops_no_other(tree: Path) -> None:
     for call in calls:
         program = call.split()[0]
         assert program == "-m" or (ROOT / program).is_file()
+
+
+def test_without_a_gpu_nothing_begins_and_one_sentence_says_so(tree: Path) -> None:
+    """CUDA_VISIBLE_DEVICES hides those that this machine may have."""
+    script = ROOT / "env" / "gpu" / "first_minutes.py"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, script, "--ask"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("gpu: This machine has no NVIDIA GPU")
+    assert done.stderr.count("\n") == 1
+    (tree / "python").write_text('#!/bin/sh\necho "$*" >>calls\nexit 2\n')
+    assert measured(tree) == (2, ["env/gpu/first_minutes.py --ask"])
+
+
+def test_the_first_minutes_come_to_their_end_without_a_gpu(tmp_path: Path) -> None:
+    """A dry run of each kind of part; `test_long.py` runs them all."""
+    names = ["graphs", "qmix_cia", "eoi", "qmix_cia, 5 seeds", "battle"]
+    found = dry_run(tmp_path / "found.json", "--only", *names)
+    assert set(found["parts"]) == set(names) and found["stand_in"]
+    for name in ("qmix_cia", "eoi"):
+        assert_faithful(found["parts"][name])
+    assert found["parts"]["eoi"]["beside"]
+    assert found["parts"]["qmix_cia, 5 seeds"]["seeds"] == 5
+    assert set(found["parts"]["graphs"]["branches"]) >= {"1", "64"}
+    assert [row["device"] for row in found["parts"]["battle"]["rows"]]
+    assert found["provenance"]["commit"] and found["provenance"]["warm_up"]
+
+
+def test_a_part_that_fails_or_hangs_stops_no_other(monkeypatch) -> None:
+    missing = first_minutes.Part("missing", ("method.py", "nobody", "1"), 60)
+    hangs = first_minutes.Part("hangs", ("method.py", "qmix", "1"), 0)
+    found = first_minutes.run_all([missing, hangs], stand_in=True)
+    assert "invalid choice" in found["missing"]["error"][-1]
+    assert found["hangs"]["error"] == ["not done after 0 s"]
 
 
 def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) -> None:
@@ -85,7 +129,7 @@ def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) 
     )
     (there / "module.py").write_text("x = 2\n")
     _, calls = measured(there)
-    assert calls[0].startswith("-m pip install") and len(calls) == 5
+    assert calls[0].startswith("-m pip install") and len(calls) == 7
     assert git(there, "rev-parse", "HEAD") == commit
     assert set(kinds.split()) == {
         "commit",

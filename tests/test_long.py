@@ -23,7 +23,7 @@ from bench.plain import row_by_row
 from ciabook.page.plots import scores
 from ciabook.studies.recheck import mean, recheck
 from support.faults import wait_until_free
-from support.runs import digests, files
+from support.runs import assert_faithful, digests, dry_run, files
 
 from ciacore import METHODS, train
 from ciacore.games import Turn
@@ -76,6 +76,7 @@ from ciacore import METHODS, train
 from ciacore.runtime import session
 from ciacore.games import Turn
 session.CHECKPOINT_SECONDS = 0
+session.CHECKPOINT_SHARE = 1.0
 sizes = {"env_steps": 36_000, "buffer": 200, "evaluation_interval": 2_000}
 config = METHODS[sys.argv[1]].but(**sizes)
 
@@ -148,6 +149,7 @@ def test_papermill_killed_at_random_moments(tmp_path):
     lines = [
         "from ciacore.runtime import session",
         "session.CHECKPOINT_SECONDS = 0",
+        "session.CHECKPOINT_SHARE = 1.0",
     ]
     often = nbformat.v4.new_code_cell("\n".join(lines))
     place = [cell.id for cell in notebook.cells].index("train-04")
@@ -253,3 +255,9 @@ def test_pages_load_without_a_complaint(tmp_path):
             if "CONSOLE" in line and not notes.search(line)
         ]
         assert not console, f"{page.name}: {console}"
+
+
+def test_the_first_minutes_of_every_method_come_to_their_end(tmp_path):
+    found = dry_run(tmp_path / "found.json")
+    for method in METHODS:
+        assert_faithful(found["parts"][method])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -411,13 +414,18 @@ def test_tensors_share_jaxs_memory(
 
         return call
 
+    compiled = game._play_steps
     monkeypatch.setattr(game, "_fresh_battles", watched(game._fresh_battles))
     monkeypatch.setattr(game, "_play_steps", watched(game._play_steps))
     state = game.reset(N, generator)
+    game.advance(state, game.available(state).int().argmax(-1).int(), generator)
+    state = game.reset(N, generator)  # what is compiled brings its constants along
+    programs = compiled._cache_size()
     pairs = list(zip(kept[1][1], state[1:], strict=True))
     actions = game.available(state).int().argmax(-1).int()
     with jax.transfer_guard("disallow"):  # and nothing passes between host and GPU
         step = game.advance(state, actions, generator)
+    assert compiled._cache_size() == programs > 0  # nor is anything compiled there
     (_, given), (_, view, result) = kept
     pairs += [(given, actions), *zip(view, step.state[1:], strict=True)]
     pairs += zip(
@@ -429,6 +437,15 @@ def test_tensors_share_jaxs_memory(
     for array, tensor in pairs:
         assert tensor.data_ptr() == array.unsafe_buffer_pointer()
         assert tensor.device.type == device
+
+
+def test_jax_leaves_a_gpus_memory_to_torch() -> None:
+    show = "import os, ciacore.games.battles.smax; print(os.environ[{!r}])"
+    name = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop(name, None)
+    command = [sys.executable, "-c", show.format(name)]
+    assert subprocess.check_output(command, env=environment, text=True) == "false\n"
 
 
 def test_travels_to_another_process_by_name(games: dict[str, Smax]) -> None:

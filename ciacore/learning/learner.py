@@ -68,11 +68,14 @@ class Learner:
         self.online = networks
         copied = {name: networks[name] for name in ("agent", "mixer", "backbone")}
         self.target = copy.deepcopy(nn.ModuleDict(copied)).requires_grad_(False)
+        in_one_piece(self.target)
         self.parameters = list(self.online.parameters())
         self.optimizer = make_optimizer(self.parameters, config)
         for part in parts.auxiliaries.values():
             part.make_optimizers()
         device = self.parameters[0].device
+        if device.type == "cuda":
+            without_tf32()
         self.env_steps = torch.zeros((), device=device)  # of training so far
 
     def update(
@@ -318,6 +321,29 @@ def coefficient_of(
     if callable(term.coefficient):
         return term.coefficient(env_steps)
     return term.coefficient
+
+
+def in_one_piece(networks: nn.Module) -> None:
+    """Puts the weights of each recurrence side by side in memory, where cuDNN wants it.
+
+    A copy of a network has every weight in a place of its own; cuDNN would warn, and
+    gather them anew at every call. On a CPU nothing happens.
+
+    Args:
+        networks: that were copied.
+    """
+    for module in networks.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
+
+
+def without_tf32() -> None:
+    """Has cuDNN compute recurrences in float32, in the whole process.
+
+    By default it rounds factors to 10 bits there (TF32), and an agent would learn from
+    other values than those it plays by.
+    """
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"
 
 
 def make_optimizer(

@@ -8,6 +8,8 @@ host only sets epsilon, counts, and reads returns and losses back once per evalu
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,9 +17,14 @@ import torch
 from ciacore.training import Training
 from ciacore.types import Game
 
-# Updates before the capture, so that optimizer states, gradients and library handles
-# are there.
-WARM_UP = 3
+# How often this process does the work of a graph one by one before it captures it, so
+# that a game's tables, optimizer states and library handles are there. What a training
+# did before it was resumed is no warm-up: its handles died with that process.
+WARM_UP = {"play": 1, "iteration": 3, "evaluation": 1}
+
+# Through so many channels CUDA hands work to a GPU, 8 by default; branches that share
+# one wait for each other. Read when CUDA starts, which is later than this.
+os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 
 
 def capturable(game: Game, device: torch.device) -> bool:
@@ -37,40 +44,55 @@ class SeedsInOneGraph:
     """
 
     def __init__(self, trainings: Sequence[Training]) -> None:
+        """Nothing is captured yet.
+
+        Args:
+            trainings: at least one; all on one GPU, and equally far.
+        """
         self.trainings = list(trainings)
-        self.streams = [torch.cuda.Stream() for _ in self.trainings]
+        self.device = self.trainings[0].device
+        self.streams = [torch.cuda.Stream(self.device) for _ in self.trainings]
         for training in self.trainings:
             training.epsilon = torch.ones((), device=training.device)
+        self.done: Counter[str] = Counter()  # how often one by one, in this process
         self.graphs: dict[str, CapturedGraph] = {}
 
     def iterate(self) -> None:
-        """One iteration of every seed, in the order of `Training.iterate`.
-
-        The first ones are played one by one, the rest as graphs.
-        """
+        """One iteration of every seed, in the order of `Training.iterate`."""
         first = self.trainings[0]
         update = first.clock.update_due(first.config)
         for training in self.trainings:
             training.set_epsilon()
-        if self.graphs or (update and first.clock.updates >= WARM_UP):
-            self.launch("iteration", lambda training: training.play_and_update(True))
+        if update:
+            self.do("iteration", play_and_learn)
         else:
-            self.on_streams(lambda training: training.play_and_update(update))
+            self.do("play", play_only)
         for training in self.trainings:
             training.count()
             if training.clock.copy_due(training.config):
                 training.copy_target()
         if first.clock.evaluation_due(first.config):
-            if self.graphs:
-                self.launch("evaluation", Training.evaluate)
-            else:
-                self.on_streams(Training.evaluate)
+            self.do("evaluation", Training.evaluate)
             for training in self.trainings:
                 training.write_evaluation()
 
+    def do(self, name: str, work: Callable[[Training], None]) -> None:
+        """Does the work of every seed: a few times one by one, then as a graph.
+
+        Args:
+            name: of the work, one of `WARM_UP`.
+            work: what is done, of one seed.
+        """
+        if self.done[name] < WARM_UP[name]:
+            self.done[name] += 1
+            with torch.cuda.device(self.device):
+                self.on_streams(work)
+        else:
+            self.launch(name, work)
+
     def on_streams(self, work: Callable[[Training], None]) -> None:
         """Does the work of every seed, one branch per stream."""
-        main = torch.cuda.current_stream()
+        main = torch.cuda.current_stream(self.device)
         for training, stream in zip(self.trainings, self.streams, strict=True):
             stream.wait_stream(main)
             with torch.cuda.stream(stream):
@@ -85,15 +107,26 @@ class SeedsInOneGraph:
             name: of the graph.
             work: what is captured, of one seed.
         """
-        if name not in self.graphs:
-            rngs = [
-                rng
-                for training in self.trainings
-                for rng in training.rngs.values()
-                if rng.device.type == "cuda"
-            ]
-            self.graphs[name] = CapturedGraph(lambda: self.on_streams(work), rngs)
-        self.graphs[name].launch()
+        with torch.cuda.device(self.device):
+            if name not in self.graphs:
+                rngs = [
+                    rng
+                    for training in self.trainings
+                    for rng in training.rngs.values()
+                    if rng.device.type == "cuda"
+                ]
+                self.graphs[name] = CapturedGraph(lambda: self.on_streams(work), rngs)
+            self.graphs[name].launch()
+
+
+def play_only(training: Training) -> None:
+    """What an iteration does on the device while the replay holds less than a batch."""
+    training.play_and_update(False)
+
+
+def play_and_learn(training: Training) -> None:
+    """What every later iteration does on the device."""
+    training.play_and_update(True)
 
 
 class CapturedGraph:
@@ -102,7 +135,7 @@ class CapturedGraph:
     def __init__(
         self, work: Callable[[], None], rngs: Sequence[torch.Generator]
     ) -> None:
-        """Records the function; nothing is computed then.
+        """Records the function on the current GPU; nothing is computed then.
 
         Args:
             work: what is recorded.
@@ -110,11 +143,24 @@ class CapturedGraph:
         """
         torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()
-        for rng in rngs:
-            self.graph.register_generator_state(rng)
-        with torch.cuda.graph(self.graph):
+        if registers_generators():
+            for rng in rngs:
+                self.graph.register_generator_state(rng)
+        # A stream of its own: torch's for captures lies on the GPU that was first. And
+        # what other threads ask CUDA for meanwhile (JAX has some) is no part of it.
+        stream, mode = torch.cuda.Stream(), "thread_local"
+        with torch.cuda.graph(self.graph, stream=stream, capture_error_mode=mode):
             work()
 
     def launch(self) -> None:
         """Computes it."""
         self.graph.replay()
+
+
+def registers_generators() -> bool:
+    """Whether a graph must be told which generators it draws from.
+
+    From 2.14 on torch finds out by itself, and warns whoever tells it.
+    """
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) < (2, 14)

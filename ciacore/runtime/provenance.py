@@ -20,7 +20,12 @@ PACKAGES = ("torch", "numpy", "jaxtyping", "safetensors", "jax", "jaxmarl", "cia
 
 
 def provenance(device: torch.device | str) -> dict[str, Any]:
-    """Everything about this machine and code that a run's numbers may depend on."""
+    """Everything about this machine and code that a run's numbers may depend on.
+
+    Args:
+        device: where the run's training lies, which was made before.
+    """
+    on_gpu = torch.device(device).type == "cuda"
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": dirty(),
@@ -34,7 +39,9 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
         "system": platform.platform(),
         "device": str(device),
         "cpu": cpu_model(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": gpu_model(device),
+        # the floating-point format of cuDNN's recurrences: "ieee" is float32
+        "recurrences": torch.backends.cudnn.rnn.fp32_precision if on_gpu else None,
         "threads": torch.get_num_threads(),
     }
 
@@ -119,6 +126,21 @@ def installed_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def gpu_model(device: torch.device | str) -> str | None:
+    """The GPU's name: that of the device, or of the first where the device is a CPU.
+
+    Args:
+        device: where a run's training lies.
+
+    Returns:
+        None where there is no GPU.
+    """
+    if not torch.cuda.is_available():
+        return None
+    on_gpu = torch.device(device).type == "cuda"
+    return torch.cuda.get_device_name(device if on_gpu else None)
 
 
 def cpu_model() -> str:

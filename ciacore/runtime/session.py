@@ -51,7 +51,8 @@ from ciacore.runtime.store import (
 from ciacore.training import Training
 from ciacore.types import Game, InvalidInputError, refuse
 
-CHECKPOINT_SECONDS = 180  # between checkpoints
+CHECKPOINT_SECONDS = 180  # between checkpoints, at least
+CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into them
 KEPT = "kept/"  # what the names of weights begin with that a checkpoint keeps
 
 Progress = Callable[..., None]  # (env_steps, total, **facts)
@@ -267,7 +268,8 @@ def run_to_end(
 ) -> None:
     """Trains to the end, with a checkpoint every few minutes and at an interruption.
 
-    An interruption waits for the end of the iteration.
+    Checkpoints that take long are kept less often. An interruption waits for the end of
+    the iteration.
 
     Args:
         sessions: that `iterate` advances.
@@ -277,7 +279,7 @@ def run_to_end(
     Raises:
         InterruptedError: a signal asked for the end; checkpoints are kept.
     """
-    saved = time.monotonic()
+    saved, pause = time.monotonic(), float(CHECKPOINT_SECONDS)
     with deferred_signals() as caught:
         while not caught and any(session.training.running() for session in sessions):
             iterate()
@@ -288,12 +290,23 @@ def run_to_end(
             except BaseException:  # the iteration is whole: nothing of it is lost
                 save(sessions)
                 raise
-            if caught or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                saved = time.monotonic()
+            if caught or time.monotonic() - saved > pause:
+                began = time.monotonic()
                 save(sessions)
+                saved = time.monotonic()
+                pause = pause_after(saved - began)
     if caught:
         message = "Training was interrupted; the same call goes on from its checkpoint."
         raise InterruptedError(message)
+
+
+def pause_after(seconds: float) -> float:
+    """The time until the next checkpoint, in seconds.
+
+    Args:
+        seconds: that the last one took.
+    """
+    return max(CHECKPOINT_SECONDS, seconds * (1 / CHECKPOINT_SHARE - 1))
 
 
 def save(sessions: list[Session]) -> None:

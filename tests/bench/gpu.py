@@ -19,7 +19,7 @@ from bench.measure import RESULTS, keep, milliseconds
 from ciacore import METHODS
 from ciacore.config import Config
 from ciacore.games import Turn
-from ciacore.runtime.cuda_graphs import SeedsInOneGraph
+from ciacore.runtime.cuda_graphs import SeedsInOneGraph, play_and_learn
 from ciacore.runtime.one_core import cores, one_core
 from ciacore.runtime.provenance import now, provenance
 from ciacore.training import Training
@@ -55,7 +55,7 @@ def on_a_core(config: Config, rounds: int) -> dict[str, float]:
         training.iterate()
     times = []
     for _ in range(rounds):
-        times.append(milliseconds(lambda: learn(training)))
+        times.append(milliseconds(lambda: play_and_learn(training)))
     return row(times, 1)
 
 
@@ -75,19 +75,14 @@ def lockstep(
         trainings.append(Training(config, Turn(), seed, device, in_numpy=False))
     together = SeedsInOneGraph(trainings)
     torch.cuda.reset_peak_memory_stats()
-    while not together.graphs:
+    while "iteration" not in together.graphs:
         together.iterate()
-    times = []
+    whole, times = ("iteration", play_and_learn), []
     for _ in range(rounds):
-        times.append(milliseconds(lambda: together.launch("iteration", learn), device))
+        times.append(milliseconds(lambda: together.launch(*whole), device))
     found = row(times, seeds)
     found["peak_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
     return found
-
-
-def learn(training: Training) -> None:
-    """What one iteration does on the device."""
-    training.play_and_update(True)
 
 
 def measure(methods: list[str], rounds: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Runs and recordings made up by hand, short trainings, and what their folders hold."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +86,7 @@ def progress(env_steps, *_, **__):
 # a shell may have told its background jobs to ignore it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 session.CHECKPOINT_SECONDS = float(sys.argv[2])
+session.CHECKPOINT_SHARE = 1.0
 config = LONGER.but(env_steps=int(sys.argv[3]))
 train(config, TURN, [1], sys.argv[1], progress=progress)
 """
@@ -123,6 +126,7 @@ from ciacore.runtime import provenance, session
 from support.runs import LONGER, TURN
 
 session.CHECKPOINT_SECONDS = 0.02
+session.CHECKPOINT_SHARE = 1.0
 provenance.git = lambda *_: None  # it takes longer than all else
 config = LONGER.but(env_steps=10**6, evaluation_interval=1)
 log = sys.argv[2] or None
@@ -206,3 +210,37 @@ def digests(results: Path) -> dict[str, str]:
             name = str(path.relative_to(results))
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+# ------------------------------------------------------- the first minutes on a GPU
+
+
+def dry_run(out: Path, *arguments: str) -> dict[str, Any]:
+    """What `env/gpu/first_minutes.py` finds on the stand-in for CUDA.
+
+    Args:
+        out: The file that it writes.
+        arguments: Further ones.
+    """
+    root = Path(__file__).resolve().parents[2]
+    script = root / "env" / "gpu" / "first_minutes.py"
+    done = subprocess.run(
+        [sys.executable, script, "--stand-in", "--out", out, *arguments],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return json.loads(out.read_text())
+
+
+def assert_faithful(part: dict[str, Any]) -> None:
+    """One seed, without graphs and resumed, is the same training on the stand-in.
+
+    Args:
+        part: Of the results.
+    """
+    assert part["seeds"] == 1 and part["ms"] > 0
+    for name in ("without_graphs", "resumed"):
+        assert part[name]["parameters"] == 0.0, name
+        assert part[name]["same"] == {"replay": True, "generators": True}, name

@@ -21,6 +21,10 @@ from ciacore.fast.whole_episodes import Played, PurePolicy
 from ciacore.games.checks import Checked, check_n_games
 from ciacore.types import Spec, Step, known_name, refuse
 
+# JAX would take three quarters of a GPU's memory, which torch needs, too. Read when JAX
+# first asks for its devices.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 try:
     import jax
     import jax.numpy as jnp

@@ -1,0 +1,73 @@
+"""What a GPU would object to, seen on a machine without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.imaginary_gpu import build, on_imaginary_gpu
+
+from ciacore import METHODS
+
+# of an iteration of QMIX(CIA) on Turn, all its 100 steps; fewer is faster
+MOST_LAUNCHES = 3_550
+SMALL = '{"batch": 4, "buffer": 8, "hidden_size": 8, "evaluation_games": 3}'
+VARIANTS = (
+    'qmix_cia:5:{"optimizer": "adam", "double_q": false}',
+    'qmix_cia:5:{"credit_derivative": "published", "credit_detach": false}',
+    'qmix:5:{"n_games": 4, "bootstrap_at_limit": true}',
+    'eoi:30:{"batch": 8, "eoi_target": "fixed"}',
+)
+
+pytestmark = pytest.mark.gpu("imaginary")
+
+
+@pytest.fixture(scope="module")
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in for a driver, compiled."""
+    return build(tmp_path_factory.mktemp("guard"))
+
+
+def test_an_iteration_of_every_method_runs_on_a_gpu_alone(guard: Path) -> None:
+    """Play, update, target copy and evaluation: nothing lies or is asked elsewhere."""
+    variants = [f"{method}:5:{SMALL}" for method in METHODS] + [*VARIANTS]
+    reports = on_imaginary_gpu(guard, "iterations", *variants)
+    assert [report["variant"] for report in reports] == variants
+    for report in reports:
+        assert report["error"] is None, report
+        assert report["from_host"] == {} and report["devices"] == ["cuda:0"], report
+        assert set(report["losses"]) >= {"td_loss", "loss", "gradient_norm"}
+        assert report["launches"]["target"] > 0
+    assert "eoi_value_loss" in reports[-1]["losses"]
+
+
+def test_what_is_compared_on_a_gpu_can_be_captured_there(guard: Path) -> None:
+    """The updates of the test on a GPU ask for no value, and all networks learn."""
+    reports = on_imaginary_gpu(guard, "updates", *METHODS)
+    for report in reports:
+        assert report["error"] is None, report
+        for part in {"eoi", "scds"} & set(METHODS[report["method"]].auxiliaries):
+            assert any(name.startswith(part) for name in report["losses"]), report
+
+
+def test_launches_stay_below_a_ceiling(guard: Path) -> None:
+    (report,) = on_imaginary_gpu(guard, "iterations", "qmix_cia:100")
+    launches = report["launches"]
+    assert 2 * launches["play"] > launches["iteration"] > launches["play"] > 1_000
+    assert launches["iteration"] <= MOST_LAUNCHES
+
+
+def test_what_must_not_happen_is_seen(guard: Path) -> None:
+    """Each of these passed on a CPU's imaginary tensors, or broke a first GPU run."""
+    (said,) = on_imaginary_gpu(guard, "faults")
+    assert said.pop("fine") is None
+    words = {
+        "mixed devices": "cuda:0 and cpu",
+        "a value": "_local_scalar_dense",
+        "a mask": "nonzero",
+        "scattered weights": "not in one piece",
+        "TF32": "in TF32",
+    }
+    assert set(said) == set(words)
+    for name, message in said.items():
+        assert words[name] in message, name
