@@ -149,6 +149,12 @@ def test_the_family_has_twenty_one_tests():
         comparisons["cia", name].p_value for name in ("equaliser", "permuted")
     )
     assert corrected(comparisons)["cia"] >= p_values["cia"]
+    # a test that falls away keeps its place, and of a pair the other stands alone
+    without = family_p_values(comparisons, fallen=["equaliser", "noise"])
+    assert len(without) == 21 and without["equaliser"] == without["noise"] == 1
+    both = without["cia against equaliser and permuted"]
+    assert both == comparisons["cia", "permuted"].p_value
+    assert without["cia against noise"] == 1
     assert ("epsilon_200k", "qmix_late") in comparisons
     assert ("epsilon_200k", "qmix") not in comparisons
 

@@ -9,7 +9,7 @@ book/rules/what_wakes_a_team.md; this file is the code that applies it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -214,30 +214,45 @@ def family(
 
 def family_p_values(
     comparisons: Mapping[tuple[str, str], Comparison],
+    fallen: Collection[str] = (),
 ) -> dict[str, float]:
     """The p-values of the family, uncorrected.
 
     The family holds every arm against QMIX, and CIA against four kinds of control. The
     equaliser and the permuted identities are one hypothesis: CIA must beat each, so the
-    larger p-value counts.
+    larger p-value counts. A test that falls away keeps its place, with p = 1.
+
+    Args:
+        comparisons: of the arms that have been run.
+        fallen: arms that are unclear or uninformative.
     """
     p_values = {}
     for (arm, base), comparison in comparisons.items():
         if base in ("qmix", "qmix_late"):
-            p_values[arm] = comparison.p_value
+            p_values[arm] = 1.0 if arm in fallen else comparison.p_value
     for controls in CIA_AGAINST:
-        there = []
-        for control in controls:
-            if ("cia", control) in comparisons:
-                there.append(comparisons["cia", control].p_value)
-        if there:
-            p_values["cia against " + " and ".join(controls)] = max(there)
+        run = [control for control in controls if ("cia", control) in comparisons]
+        counted = [
+            comparisons["cia", control].p_value
+            for control in run
+            if control not in fallen
+        ]
+        if run:
+            name = "cia against " + " and ".join(controls)
+            p_values[name] = max(counted, default=1.0)
     return p_values
 
 
-def corrected(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[str, float]:
-    """The p-values of the family, corrected by Holm."""
-    return holm(family_p_values(comparisons))
+def corrected(
+    comparisons: Mapping[tuple[str, str], Comparison], fallen: Collection[str] = ()
+) -> dict[str, float]:
+    """The p-values of the family, corrected by Holm.
+
+    Args:
+        comparisons: of the arms that have been run.
+        fallen: arms that are unclear or uninformative.
+    """
+    return holm(family_p_values(comparisons, fallen))
 
 
 # asleep at 200,000 env steps among seeds 1-20 of the study `rest`
