@@ -48,7 +48,12 @@ def clash(scenario: str, foe_damage: float) -> Game:
 
 
 def clash_name(scenario: str, foe_damage: float) -> str:
-    """The name of a clash: `clash_10m_vs_11m_at_0.8`."""
+    """The name of a clash: `clash_10m_vs_11m_at_0.8`.
+
+    Args:
+        scenario: one of SCENARIOS.
+        foe_damage: the factor on what allies lose.
+    """
     return f"clash_{scenario}_at_{foe_damage:g}"
 
 
