@@ -347,8 +347,8 @@ PLACES = {
     "wake": "book/results/wake",
     "wake_logged": "book/results/wake",
     "wake_strong": "book/results/wake",
-    "wake_calibration": "runs/wake_calibration",
-    "wake_previews": "runs/wake_calibration",
+    "wake_calibration": "book/results/wake_calibration",
+    "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
 }
