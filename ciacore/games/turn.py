@@ -95,6 +95,9 @@ class Tables(NamedTuple):
     """`act` and `seen_from` for every case, and the one-hot rows of the features."""
 
     agents: Int[Array, "K"]  # 0, 1, ...
+    # of two agents: [cell of agent 0, cell of agent 1] -> the window of each that shows
+    # the other, in a single lookup
+    windows_of_both: Float[Array, "cells cells 2 9"]
     others: Int[
         Array, "K others"
     ]  # [agent] -> who comes after it in the ring, in order
@@ -126,6 +129,7 @@ def tabulate(size: int, n_agents: int = 2) -> Tables:
         window[cell, thing] = seen_from(size, cell, thing)
     return Tables(
         agents=agents,
+        windows_of_both=np.stack([window, window.swapaxes(0, 1)], -2),
         others=(agents[:, None] + ahead) % n_agents,
         outcome=outcome,
         window=window,
@@ -355,6 +359,10 @@ class Turn(Checked):
         """What each agent sees: the window of the other agents, then the apple's."""
         tables = self._tables(state.apple)
         apple = tables.window[state.positions, state.apple[:, None]]  # [N, K, 9]
+        if self.spec.n_agents == 2:
+            agent_0, agent_1 = state.positions[:, 0], state.positions[:, 1]
+            other_agent = tables.windows_of_both[agent_0, agent_1]  # [N, 2, 9]
+            return library(apple).concatenate([other_agent, apple], -1)
         other_agents = None
         for ahead in range(self.spec.n_agents - 1):
             one_of_them = state.positions[:, tables.others[:, ahead]]  # [N, K]
