@@ -17,7 +17,7 @@ SMALL = 1e-8  # keeps a step without any credit from dividing 0 by 0
 def relative_difference(
     credits: Float[Tensor, "... K"],
 ) -> Float[Tensor, "..."]:
-    """|x_j - x_k| / ((|x_j| + |x_k|) / 2), the mean over pairs of agents.
+    """abs(x_j - x_k) / ((abs(x_j) + abs(x_k)) / 2), the mean over pairs of agents.
 
     It is 0 for equal credits and 2 where one agent of two has all. The size of the
     credits does not matter.

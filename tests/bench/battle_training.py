@@ -37,8 +37,8 @@ from ciacore.types import Episodes  # noqa: E402
 
 CAPACITY = 5_000  # episodes of a replay, as published
 BUFFER = 500  # episodes; more are never played here
-WARM_UP = 60  # episodes of each before the first that counts
-EVALUATIONS = 3  # of each side
+WARM_UP = 40  # episodes of each before the first that counts
+EVALUATIONS = 2  # of each side
 EVALUATION_INTERVAL = 10_000  # env steps
 
 
