@@ -31,6 +31,7 @@ from ciacore.runtime import checkpoint, session
 from ciacore.runtime.checkpoint import (
     FORMAT,
     MAGIC,
+    drop_pieces,
     locked,
     read_checkpoint,
     work_folder,
@@ -126,6 +127,17 @@ def test_what_never_changes_is_written_once(tmp_path):
     }
     write_checkpoint(tmp_path, {}, {}, {"250": pieces["250"]})
     assert files(tmp_path) == ["checkpoint", "replay-250"]
+
+
+def test_a_piece_that_no_checkpoint_names_is_written_anew(tmp_path):
+    """A process was killed between the piece and its checkpoint."""
+    first, other = {"x": torch.zeros(3)}, {"x": torch.ones(3)}
+    write_checkpoint(tmp_path, {}, {}, {"0": first})
+    checkpoint.write_sealed(tmp_path / "replay-250", {}, first)
+    drop_pieces(tmp_path, read_checkpoint(tmp_path)[2])
+    assert files(tmp_path) == ["checkpoint", "replay-0"]
+    write_checkpoint(tmp_path, {}, {}, {"0": first, "250": other})
+    assert torch.equal(read_checkpoint(tmp_path)[2]["250"]["x"], other["x"])
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty, foreign, Path.unlink])

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -139,8 +139,22 @@ def write_checkpoint(
         path = work / f"{PIECE}{name}"
         digests[name] = digest_of(path) or write_sealed(path, {}, piece)
     write_sealed(work / NAME, {**facts, "pieces": digests}, tensors)
+    drop_pieces(work, digests)
+
+
+def drop_pieces(work: Path, kept: Collection[str]) -> None:
+    """Removes the pieces that no checkpoint names.
+
+    Such a one may be left of a process that was killed between a piece and its
+    checkpoint. Training goes on from the checkpoint before, perhaps on another machine,
+    and what it will seal under that name need not be the same to the last bit.
+
+    Args:
+        work: the locked work folder.
+        kept: names of the pieces that the checkpoint names.
+    """
     for name in pieces(work):
-        if name.removeprefix(PIECE) not in digests:
+        if name.removeprefix(PIECE) not in kept:
             (work / name).unlink()
 
 

@@ -20,6 +20,7 @@ from ciacore.config import Config
 from ciacore.contract import check_game
 from ciacore.runtime.checkpoint import NAME as CHECKPOINT
 from ciacore.runtime.checkpoint import (
+    drop_pieces,
     locked,
     pieces,
     read_checkpoint,
@@ -379,6 +380,8 @@ class Session:
         self.kept: dict[str, dict[str, Tensor]] = {}
         self.kept_at: dict[str, Entry] = {}
         checkpoint = None if work is None else read_checkpoint(work)
+        if work is not None:
+            drop_pieces(work, checkpoint[2] if checkpoint else ())
         if checkpoint is not None:
             self.resume(*checkpoint)
         self.stopwatch = Stopwatch(training.clock.env_steps)
