@@ -74,6 +74,7 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 	@PYTHONPATH=tests $(PY) -m bench.methods
 	@PYTHONPATH=tests $(PY) -m bench.battles
 	@PYTHONPATH=tests $(PY) -m bench.battle_training
+	@PYTHONPATH=tests $(PY) -m bench.battle_rates
 
 .venv/gpu: .venv/battles
 	@echo "setup: installing JAX's CUDA packages into .venv"

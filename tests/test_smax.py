@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from ciabook.battles.scripted_players import PLAYERS, outcomes
-from ciabook.studies.study import in_battle
+from ciabook.studies.battles import in_battle
 from jaxmarl.environments.smax import map_name_to_scenario
 from support.toys import rng, small
 

@@ -7,10 +7,12 @@ checkpoint need not write it twice.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ciacore.learning.replay import draw_slots, pack
 from ciacore.types import SLOT_FIELDS, STEP_FIELDS, Episodes, refuse
@@ -85,19 +87,12 @@ class RaggedReplay:
         newest = int(self.inserted) - 1
         rounds = (newest - slots) // self.capacity  # times that each slot was reused
         chosen = [self._episode(n) for n in (slots + rounds * self.capacity).tolist()]
-        longest = max(episode.rewards.shape[1] for episode in chosen)
-        steps = {"slots": longest + 1, "steps": longest}
         fields = {}
         for name in Episodes._fields:
             parts = [getattr(episode, name)[0] for episode in chosen]
-            if name in (*SLOT_FIELDS, *STEP_FIELDS):
-                size = steps["slots" if name in SLOT_FIELDS else "steps"]
-                padded = parts[0].new_zeros(batch, size, *parts[0].shape[1:])
-                for row, part in zip(padded, parts, strict=True):
-                    row[: len(part)] = part
-                fields[name] = padded
-            else:
-                fields[name] = torch.stack(parts)
+            in_time = name in (*SLOT_FIELDS, *STEP_FIELDS)
+            join = partial(pad_sequence, batch_first=True) if in_time else torch.stack
+            fields[name] = join(parts)
         return Episodes(**fields | {"actions": fields["actions"].long()})
 
     def _episode(self, number: int) -> Episodes:

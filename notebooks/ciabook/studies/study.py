@@ -6,10 +6,19 @@ What has become of a run is read from its folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ciabook.studies.battles import (
+    COMPARED,
+    FOUR,
+    MAPS,
+    battles,
+    calibration_runs,
+    proof,
+    protocol_runs,
+)
 from ciabook.studies.own import is_own, own_study
 from ciabook.studies.runs import SEEDS, Entry, grid
 from ciacore.config import Config, known_name
@@ -25,25 +34,6 @@ ROOT = Path(__file__).resolve().parents[3]
 # what controls follow: `ciabook.evidence.wake_calibration` wrote it
 CALIBRATED = json.loads((ROOT / "book" / "data" / "wake_calibration.json").read_text())
 ALPHAS = (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0)  # the paper's grid
-SLOW = {"env_steps": 5_050_000, "epsilon_steps": 500_000}
-# what a battle changes in every method, and CIA's coefficient with QMIX, with QPLEX
-MAPS: dict[str, dict[str, Any]] = {
-    "10m_vs_11m": {"shared": {}, "cia": (0.02, 0.1)},
-    "2c_vs_64zg": {"shared": {"eoi_steps": 0.2}, "cia": (0.02, 0.02)},
-    "7sz": {"shared": {}, "cia": (0.005, 0.02)},
-    "6h_vs_8z": {
-        "shared": {**SLOW, "optimizer": "adam", "scds_beta1": 2.0, "scds_beta2": 1.0},
-        "cia": (0.005, 0.1),
-    },
-    "corridor": {
-        "shared": {**SLOW, "optimizer": "adam", "scds_anneal": 5.0},
-        "cia": (0.02, 0.02),
-    },
-    "3s5z_vs_3s6z": {
-        "shared": {**SLOW, "scds_beta": 0.03, "scds_beta1": 2.0, "scds_beta2": 1.0},
-        "cia": (0.1, 0.04),
-    },
-}
 
 
 class Standing(NamedTuple):
@@ -52,40 +42,6 @@ class Standing(NamedTuple):
     entry: Entry
     state: str  # "done", "running", "failed", "damaged", or "missing"
     detail: str = ""
-
-
-def in_battle(config: Config, name: str) -> Config:
-    """A method with the hyper-parameters published for a battle (Liu et al. 2023).
-
-    QPLEX weighs by Qatten there.
-
-    Args:
-        config: the method as on Turn.
-        name: of the battle, a key of MAPS.
-    """
-    published = MAPS[name]
-    with_qmix, with_qplex = published["cia"]
-    changes = dict(published["shared"])
-    is_qplex = config.mixer == "qplex"
-    if is_qplex:
-        changes["qplex_weights"] = "qatten"
-    if config.cia_coefficient > 0:
-        changes["cia_coefficient"] = with_qplex if is_qplex else with_qmix
-    return config.but(**changes)
-
-
-def proof(method: str, name: str) -> Config:
-    """A method in a battle for 300,000 steps.
-
-    It explores as long as in the maps that train for 2.05 million.
-
-    Args:
-        method: a name in METHODS.
-        name: of the battle, a key of MAPS.
-    """
-    return in_battle(METHODS[method], name).but(
-        method=f"{method}_300k", env_steps=300_000, epsilon_steps=50_000
-    )
 
 
 CIA = METHODS["qmix_cia"]
@@ -128,25 +84,6 @@ def short_runs(methods: Sequence[str]) -> list[Entry]:
         changes = {"method": f"{name}_rest", "env_steps": 250_000}
         configs.append(METHODS[name].but(**changes))
     return grid(configs, "turn", range(1, 21))
-
-
-def battles(
-    names: Iterable[str], methods: Iterable[Config], seeds: Iterable[int] = SEEDS
-) -> list[Entry]:
-    """Methods in some battles, battle after battle.
-
-    Args:
-        names: of the battles, keys of MAPS.
-        methods: as on Turn; each is changed as published for the battle.
-        seeds: of every method.
-    """
-    methods = list(methods)
-    seeds = list(seeds)
-    entries = []
-    for name in names:
-        configs = [in_battle(config, name) for config in methods]
-        entries += grid(configs, f"smax_{name}", seeds)
-    return entries
 
 
 # arm: its Config
@@ -268,13 +205,6 @@ WAKE_PREVIEWS = [
 ]
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
-# Table 1
-COMPARED = [
-    config
-    for name, config in METHODS.items()
-    if name not in ("vdn", "qmix_rs", "qmix_cc")
-]
-FOUR = ("10m_vs_11m", "2c_vs_64zg", "corridor", "3s5z_vs_3s6z")  # Fig. 6
 
 STUDIES: dict[str, list[Entry]] = {
     "smoke": grid(
@@ -326,6 +256,9 @@ STUDIES: dict[str, list[Entry]] = {
     "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
     # Fig. 2, with `battles`
     "battles_rs": battles(("2c_vs_64zg", "3s5z_vs_3s6z"), [METHODS["qmix_rs"]]),
+    # QMIX alone: how battles are trained, and how hard foes hit
+    "battle_protocol": protocol_runs(),
+    "battle_calibration": calibration_runs(),
     # what a machine without a GPU can show: that teams learn
     "battles_proof": [
         entry
@@ -344,6 +277,8 @@ PLACES = {
     "smoke": "runs/smoke",
     "minute": "runs/minute",
     "battles_proof": "book/results/battles",
+    "battle_protocol": "book/results/battle_tuning",
+    "battle_calibration": "book/results/battle_tuning",
     "wake": "book/results/wake",
     "wake_logged": "book/results/wake",
     "wake_strong": "book/results/wake",
