@@ -4,16 +4,18 @@ The rule is that of book/rules/battles.md: the value of `foe_damage` on a grid o
 which a team that shoots the closest foe wins nearest to half of 256 battles.
 
     python -m ciabook.battles.first_guess
-        writes book/results/battles/first_guess.json
+        writes book/results/battles/first_guess.json, scenario after scenario; what is
+        there of others stays
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 
-from ciabook.battles.difficulty import keep
+from ciabook.battles.difficulty import RESULTS, keep
 from ciabook.battles.scripted_players import PLAYERS, outcomes
 from ciacore.games import SCENARIOS, make_game
 from ciacore.games import clash_name as named
@@ -70,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenarios", nargs="*", default=list(SCENARIOS))
     options = parser.parse_args(arguments)
-    rows = {}
+    path = RESULTS / FILE
+    rows = json.loads(path.read_text())["scenarios"] if path.is_file() else {}
     for scenario in options.scenarios:
         tried = nearest_to_half(lambda tenths, of=scenario: win_rate(of, tenths))
         rows[scenario] = {
@@ -78,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "tried": {f"{tenths / 10:g}": tried[tenths] for tenths in sorted(tried)},
         }
         print(scenario, rows[scenario], flush=True)
-    keep(FILE, {"battles": BATTLES, "scenarios": rows})
+        keep(FILE, {"battles": BATTLES, "scenarios": rows})
     return 0
 
 
