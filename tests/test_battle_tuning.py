@@ -167,10 +167,6 @@ def test_one_that_passes_is_taken_else_the_nearest():
 def test_calibration_goes_on_where_it_stands(tuning, monkeypatch):
     budgets = dict.fromkeys(battles.MAPS, 1_000)
     facts = {**PROTOCOL, "games_per_update": 8, "budgets": budgets}
-        **PROTOCOL,
-        "games_per_update": 8,
-        "budgets": dict.fromkeys(battles.MAPS, 1_000),
-    }
     (tuning / "battle_protocol.json").write_text(json.dumps(facts))
     guesses = {"scenarios": {name: {"foe_damage": 0.8} for name in battles.MAPS}}
     (tuning / "first_guess.json").write_text(json.dumps(guesses))
