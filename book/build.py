@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import papermill
 from slides import write_slides
+from tidy import tidy
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"  # the working folder of every notebook
@@ -178,6 +179,8 @@ def build(options: argparse.Namespace) -> Path:
         return stage
     if options.without_solutions:
         withhold_solutions(stage)
+    for page in [page for page in pages if page.startswith("notebooks/")]:
+        tidy(stage, page)
     with phase(f"Rendering {len(pages)} pages"):
         render(folder)
     return folder / "html" / "index.html"
