@@ -16,6 +16,7 @@ from ciabook.studies.battles import (
     MAPS,
     battles,
     calibration_runs,
+    clashes,
     proof,
     protocol_runs,
 )
@@ -252,10 +253,12 @@ STUDIES: dict[str, list[Entry]] = {
     "wake_long": grid(
         [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
     ),
-    "battles": battles(MAPS, COMPARED),
-    "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
-    # Fig. 2, with `battles`
-    "battles_rs": battles(("2c_vs_64zg", "3s5z_vs_3s6z"), [METHODS["qmix_rs"]]),
+    "battles_full": battles(MAPS, COMPARED),
+    "battles_full_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
+    # Fig. 2, with `battles_full`
+    "battles_full_rs": battles(("2c_vs_64zg", "3s5z_vs_3s6z"), [METHODS["qmix_rs"]]),
+    # the comparison at a reduced budget, on calibrated maps
+    "battles": clashes(),
     # QMIX alone: how battles are trained, and how hard foes hit
     "battle_protocol": protocol_runs(),
     "battle_calibration": calibration_runs(),
@@ -277,6 +280,7 @@ PLACES = {
     "smoke": "runs/smoke",
     "minute": "runs/minute",
     "battles_proof": "book/results/battles",
+    "battles": "book/results/clashes",
     "battle_protocol": "book/results/battle_tuning",
     "battle_calibration": "book/results/battle_tuning",
     "wake": "book/results/wake",
