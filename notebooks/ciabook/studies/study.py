@@ -17,6 +17,7 @@ from ciacore.games import make_game
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
 from ciacore.runtime.metrics import read_lines
+from ciacore.runtime.sealed import is_kept
 from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
 from ciacore.types import Game, InvalidInputError, refuse
@@ -438,13 +439,13 @@ def standing(entry: Entry, results: str | Path) -> Standing:
         results: the folder of all runs.
     """
     folder = folder_of(entry, results)
-    if folder.exists():
-        try:
+    try:
+        if is_kept(folder):
             run = finished(folder, entry.config, entry.game, entry.seed)
-        except InvalidInputError as error:
-            return Standing(entry, "damaged", str(error))
-        if run is not None:
-            return Standing(entry, "done")
+            if run is not None:
+                return Standing(entry, "done")
+    except InvalidInputError as error:
+        return Standing(entry, "damaged", str(error))
     if held(folder):
         return Standing(entry, "running", latest(entry, folder))
     failure = failure_file(folder)
