@@ -118,13 +118,24 @@ def read_arm(name: str, results: Path, checks: Mapping[str, Any]) -> Arm:
     config = WAKE[name]
     folders = [run_folder(results, "turn", config.method, seed) for seed in WAKE_SEEDS]
     seeds = sum(is_kept(folder) for folder in folders)
-    none = np.zeros(0, dtype=bool)
     if not checks or (name in ARMS and name not in checks):
-        return Arm(name, "waits for its check", seeds, [], none, none)
+        return no_teams(name, "waits for its check", seeds)
     if seeds < len(folders):
-        return Arm(name, "waits for runs", seeds, [], none, none)
+        return no_teams(name, "waits for runs", seeds)
     runs = runs_of(results, config, WAKE_SEEDS)
     return Arm(name, "read", seeds, runs, wake.asleep(runs), wake.unclear(runs))
+
+
+def no_teams(name: str, state: str, seeds: int) -> Arm:
+    """An arm that was not read.
+
+    Args:
+        name: a key of WAKE.
+        state: why not.
+        seeds: how many are there.
+    """
+    none = np.zeros(0, dtype=bool)
+    return Arm(name, state, seeds, [], none, none)
 
 
 def outcome(results: Path, checks: Mapping[str, Any]) -> Outcome:

@@ -74,8 +74,8 @@ def replicate(
         seeds: of the reader; where there are none, some are drawn. With `runs`, only
             these are read.
         runs: a folder with `<game>/<method>/seed_<k>/`, or with several such folders,
-            one for every student; "" where there is none. It is read, nothing is
-            trained, and a run of any plan will do.
+            one for every student; "" where there is none. It is read, and nothing is
+            trained.
         place: the folder that receives what is trained; what is there is not trained
             again.
         processes: as for `train`.
@@ -91,7 +91,8 @@ def replicate(
     known_name(budget, BUDGETS, "budget")
     check_fresh(seeds, what.used)
     if runs:
-        own = handed_in(what, Path(runs), seeds)
+        plan = what.plans[FULL if budget == FULL else CLASS]
+        own = handed_in(what, plan, Path(runs), seeds)
         for line in own.left_out:
             told(f"Left out: {line}")
         return own
@@ -140,7 +141,9 @@ def drawn(count: int, used: Collection[int]) -> list[int]:
     return sorted(random.SystemRandom().sample(left, count))
 
 
-def handed_in(what: Replication, folder: Path, seeds: Sequence[int] = ()) -> Own:
+def handed_in(
+    what: Replication, plan: Plan, folder: Path, seeds: Sequence[int] = ()
+) -> Own:
     """The runs in a folder of the reader's or of a class.
 
     A seed counts if every arm of the plan has it. One that several students trained
@@ -148,6 +151,7 @@ def handed_in(what: Replication, folder: Path, seeds: Sequence[int] = ()) -> Own
 
     Args:
         what: the page trains.
+        plan: whose arms are looked for.
         folder: of runs, or of folders of runs.
         seeds: only these; all where there are none.
 
@@ -158,7 +162,7 @@ def handed_in(what: Replication, folder: Path, seeds: Sequence[int] = ()) -> Own
         cure = "Correct the path."
         refuse("runs", "a folder of runs", str(folder), cure)
     within = sorted(path for path in folder.iterdir() if path.is_dir())
-    arms = what.plans[CLASS].configs
+    arms = plan.configs
     found: dict[str, dict[int, Run]] = {arm: {} for arm in arms}
     left_out = []
     for arm, config in arms.items():
