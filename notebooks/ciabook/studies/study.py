@@ -267,6 +267,19 @@ WAKE_PREVIEWS = [
         control_interval=CALIBRATED["scale"]["interval"],
     ),
 ]
+# What is MAVEN without its latents, and with latents that stay in play? The rule is
+# book/rules/maven.md.
+MILLION = 1_000_000
+MAVEN_FAIR = {
+    "maven": METHODS["maven"].but(method="maven_1m", env_steps=MILLION),
+    "maven_entropy": METHODS["maven"].but(
+        method="maven_entropy_1m", env_steps=MILLION, maven_entropy_weight=1.0
+    ),
+    "qmix_maven_hypernetworks": METHODS["qmix"].but(
+        method="qmix_maven_hypernetworks_1m", env_steps=MILLION, hypernetwork_size=0
+    ),
+}
+MAVEN_SEEDS = (201, 202, 203)  # fresh
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
 # Table 1
@@ -323,6 +336,7 @@ STUDIES: dict[str, list[Entry]] = {
     "wake_long": grid(
         [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
     ),
+    "maven_fair": grid(MAVEN_FAIR.values(), "turn", MAVEN_SEEDS),
     "battles": battles(MAPS, COMPARED),
     "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
     # Fig. 2, with `battles`
@@ -352,6 +366,7 @@ PLACES = {
     "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
+    "maven_fair": "book/results/maven_fair",
 }
 
 
