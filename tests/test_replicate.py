@@ -125,9 +125,7 @@ def test_sealed_runs_are_handed_in_like_folders(tmp_path: Path):
     assert handed_in(WHAT, WHAT.plans["class"], tmp_path).seeds == [11]
     file = tmp_path / "turn" / "vdn_small.sealed"
     file.write_bytes(file.read_bytes()[:-4])
-    refused(
-        lambda: handed_in(WHAT, WHAT.plans["class"], tmp_path), "runs", "another arm"
-    )
+    refused(lambda: handed_in(WHAT, WHAT.plans["class"], tmp_path), "runs", str(file))
 
 
 @pytest.mark.parametrize(

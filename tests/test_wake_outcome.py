@@ -86,7 +86,7 @@ def test_identity_does_not_matter_where_controls_do_as_well():
     shown = found(**{**IDENTITY, "noise": 2, "permuted": 2})
     assert identity(shown) == "does not matter"
     sentence = answer(shown)[1]
-    assert "CIA, identities permuted and noise do as well as CIA" in sentence
+    assert "permuted identities and noise do as well as CIA" in sentence
     beaten = found(**{**IDENTITY, "cia": 20, "noise": 1, "equaliser": 1})
     assert beaten.verdicts["cia", "noise"] == "is beaten"
     assert identity(beaten) == "does not matter"
@@ -101,7 +101,7 @@ def test_an_uninformative_arm_never_counts_as_no_effect():
     # the other of the pair stands alone
     assert identity(shown) == "matters"
     assert "(equaliser without a verdict)" in answer(shown)[1]
-    assert "beats CIA, identities permuted and noise" in answer(shown)[1]
+    assert "beats permuted identities and noise" in answer(shown)[1]
     gone = {**PASSED, "noise": {"passed": False, "shown": {}}}
     assert identity(found(gone, **{**IDENTITY, "permuted": 2})) == "open"
 
@@ -135,14 +135,18 @@ def test_missing_arms_wait_and_beats_is_never_taken_back():
     assert some.verdicts["cia", "qmix"] == "beats"
     assert some.verdicts["cia", "noise"] == WAITS and identity(some) == WAITS
     first, second, third = answer(some)
-    assert "so far, with 17 of 19 arms still waiting" in first
-    assert "waits for equaliser, CIA, identities permuted and noise" in second
+    assert first == (
+        "20 of 40 teams of QMIX sleep and 2 of 40 teams of QMIX(CIA): CIA wakes teams."
+    )
+    assert "waits for equaliser, permuted identities and noise" in second
     assert "waits for" in third and "Adam" in third
+    level = answer(found(default=None, qmix=20, cia=20))[0]
+    assert "hardly anybody so far, with 17 of 19 arms still waiting" in level
     assert "waits for the runs of QMIX(CIA) and QMIX" in answer(found(default=None))[0]
 
 
 def test_exploration_does_as_well_the_right_way_round():
-    """An arm that sleeps much more than CIA does not equal it; one that sleeps less does."""
+    """An arm that sleeps more than CIA does not equal it; one that sleeps less does."""
     shown = found(**IDENTITY, adam=0, optimistic=2)
     equal, waiting = as_well_as_cia(shown)
     assert equal == ["adam", "optimistic"] and waiting == []

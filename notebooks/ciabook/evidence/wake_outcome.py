@@ -45,8 +45,8 @@ NAMES = {
     "rs": "QMIX(RS)",
     "vdn": "VDN",
     "gre": "GRE",
-    "permuted": "CIA, identities permuted",
-    "frozen": "CIA, identities frozen",
+    "permuted": "permuted identities",
+    "frozen": "frozen identities",
     "equaliser": "equaliser",
     "scale": "scale of credits",
     "noise": "noise",
@@ -327,15 +327,14 @@ def how_many(found: Outcome) -> str:
     missing = [name for name in ("cia", "qmix") if name in found.waiting]
     if missing:
         return f"How many teams CIA wakes waits for the runs of {listed(missing)}."
-    word = {
+    told = {
         "beats": "CIA wakes teams",
         "is beaten": "CIA puts teams to sleep",
-        "equal": "CIA wakes hardly anybody",
-        "undecided": "whether CIA wakes teams is undecided",
+        "equal": f"CIA wakes hardly anybody{so_far(found)}",
+        "undecided": f"whether CIA wakes teams is undecided{so_far(found)}",
         "unclear": "too many teams are neither asleep nor awake for a verdict",
     }[found.verdicts["cia", "qmix"]]
-    sleep = f"{counted(found, 'qmix')} sleep and {counted(found, 'cia')}"
-    return f"{sleep}: {word}{so_far(found)}."
+    return f"{counted(found, 'qmix')} sleep and {counted(found, 'cia')}: {told}."
 
 
 def of_identity(found: Outcome) -> str:
@@ -347,10 +346,10 @@ def of_identity(found: Outcome) -> str:
         return f"Whether identity matters waits for {listed(missing)}."
     gone = [name for name in ("cia", *needed) if name in found.fallen]
     without = f" ({listed(gone)} without a verdict)" if gone else ""
-    tail = f"{without}{so_far(found)}."
     if kind == "matters":
         beaten = [name for name in needed if found.verdicts["cia", name] == "beats"]
-        return f"Identity matters: CIA beats {listed(beaten)}{tail}"
+        return f"Identity matters: CIA beats {listed(beaten)}{without}."
+    tail = f"{without}{so_far(found)}."
     if kind == "does not matter":
         level = [
             name
@@ -374,7 +373,10 @@ def of_exploration(found: Outcome) -> str:
 
 
 def so_far(found: Outcome) -> str:
-    """A hedge for verdicts that may change: arms of the family still wait."""
+    """A hedge for verdicts that may change while arms of the family wait.
+
+    One of "beats" or "is beaten" never does.
+    """
     if not found.waiting:
         return ""
     return f" so far, with {len(found.waiting)} of {len(found.arms)} arms still waiting"

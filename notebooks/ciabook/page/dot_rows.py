@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -10,17 +11,16 @@ from matplotlib.axes import Axes
 GAP = 2.0  # columns between the book's seeds and the reader's
 
 
-class Look(dict):
-    """How a kind of team is drawn: keywords of matplotlib's `plot`."""
-
-
 # kind of team -> how its dot is drawn; told apart by shape as by colour
-LOOKS = {
-    "asleep": Look(marker="s", color="0.55", markersize=5),
-    "awake": Look(marker="o", color="#0072b2", markersize=5.5),
-    "unclear": Look(
-        marker="D", color="#d55e00", markersize=5, markerfacecolor="white"
-    ),
+LOOKS: dict[str, dict[str, Any]] = {
+    "asleep": {"marker": "s", "color": "0.55", "markersize": 5},
+    "awake": {"marker": "o", "color": "#0072b2", "markersize": 5.5},
+    "unclear": {
+        "marker": "D",
+        "color": "#d55e00",
+        "markersize": 5,
+        "markerfacecolor": "white",
+    },
 }
 
 

@@ -167,7 +167,12 @@ def handed_in(
     left_out = []
     for arm, config in arms.items():
         for place in (folder, *within):
-            for seed in seeds_of(place, what.game, config.method):
+            try:
+                there = seeds_of(place, what.game, config.method)
+            except InvalidInputError as error:  # a damaged sealed file
+                left_out.append(str(error))
+                continue
+            for seed in there:
                 if seeds and seed not in seeds:
                     continue
                 where = run_folder(place, what.game, config.method, seed)
@@ -195,16 +200,15 @@ def seeds_of(place: Path, game: str, method: str) -> list[int]:
         place: the folder.
         game: its name.
         method: its name.
+
+    Raises:
+        InvalidInputError: a sealed file is damaged.
     """
     folder = run_folder(place, game, method, 0).parent
-    found = set()
+    found = {*sealed_seeds(folder)}
     for path in folder.glob("seed_*"):
         if path.name[5:].isdecimal():
             found.add(int(path.name[5:]))
-    try:
-        found |= {*sealed_seeds(folder)}
-    except InvalidInputError:
-        pass  # whoever asks for one of its seeds is told
     return sorted(found)
 
 
