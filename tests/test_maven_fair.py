@@ -102,7 +102,7 @@ def test_the_variant_trains_and_logs_its_entropy():
     assert 0.5 * math.log(4) < last <= math.log(4) + 1e-6
 
 
-# ------------------------------------------------------------------------------ the rule
+# ----------------------------------------------------------------------------- the rule
 
 
 def ended(arm: str, ends: Sequence[float], entropy: float = 1.0) -> list[Run]:

@@ -35,9 +35,7 @@ from support.wake import seal_arm
 from ciacore.methods import METHODS
 from ciacore.runtime.store import Run, load_run, run_folder, write_run
 
-TWO = {
-    arm: METHODS[arm].but(**SMALL, method=f"{arm}_small") for arm in ("qmix", "vdn")
-}
+TWO = {arm: METHODS[arm].but(**SMALL, method=f"{arm}_small") for arm in ("qmix", "vdn")}
 WHAT = Replication("turn", {"class": Plan(TWO, 3), "full": Plan(TWO, 4)}, used={1, 2})
 
 
@@ -150,12 +148,12 @@ def teams(place: Path, count: int, **sleepers: int) -> dict[str, list[Run]]:
     seeds = range(5_001, 5_001 + count)
     for arm in PAIR:
         seal_arm(place, WAKE[arm], list(seeds)[: sleepers[arm]], seeds)
-    return {
-        arm: [
-            load_run(run_folder(place, "turn", WAKE[arm].method, seed)) for seed in seeds
-        ]
-        for arm in PAIR
-    }
+    found = {}
+    for arm in PAIR:
+        method = WAKE[arm].method
+        folders = [run_folder(place, "turn", method, seed) for seed in seeds]
+        found[arm] = [load_run(folder) for folder in folders]
+    return found
 
 
 def book(tmp_path: Path):

@@ -19,6 +19,7 @@ from ciabook.evidence.wake_outcome import (
     foretold,
     identity,
     judged,
+    name_of_test,
     outcome,
     pairs,
 )
@@ -65,11 +66,11 @@ def test_the_arms_are_those_of_the_study():
 
 
 def test_the_family_is_that_of_the_rule():
-    names = {name for pair in pairs() if (name := wake_outcome.test_of(*pair)) is not None}
+    names = {name for pair in pairs() if (name := name_of_test(*pair)) is not None}
     assert len(names) == 21
-    assert wake_outcome.test_of("cia", "one_layer") is None
-    assert wake_outcome.test_of("epsilon_200k", "qmix_late") == "epsilon_200k"
-    assert wake_outcome.test_of("cia", "permuted") == "cia against equaliser and permuted"
+    assert name_of_test("cia", "one_layer") is None
+    assert name_of_test("epsilon_200k", "qmix_late") == "epsilon_200k"
+    assert name_of_test("cia", "permuted") == "cia against equaliser and permuted"
 
 
 def test_identity_matters_where_cia_beats_all_three():

@@ -172,9 +172,7 @@ def judged(arms: Mapping[str, Arm], checks: Mapping[str, Any]) -> Outcome:
         verdicts[ours, theirs] = verdict_of(
             ours, theirs, comparisons.get((ours, theirs)), corrected, fallen
         )
-    return Outcome(
-        bool(checks), dict(arms), fallen, comparisons, corrected, verdicts
-    )
+    return Outcome(bool(checks), dict(arms), fallen, comparisons, corrected, verdicts)
 
 
 def base_of(arm: str) -> str:
@@ -191,7 +189,7 @@ def pairs() -> list[tuple[str, str]]:
     return found
 
 
-def test_of(ours: str, theirs: str) -> str | None:
+def name_of_test(ours: str, theirs: str) -> str | None:
     """The test of the family that a comparison belongs to; None where to none.
 
     Args:
@@ -215,10 +213,10 @@ def whole_family(
         comparisons: of the arms that were read.
         fallen: arm -> why it gets no verdict.
     """
-    found = {name: 1.0 for pair in pairs() if (name := test_of(*pair)) is not None}
+    found = {name: 1.0 for pair in pairs() if (name := name_of_test(*pair)) is not None}
     found |= wake.family_p_values(comparisons, fallen)
     for ours, theirs in pairs():
-        name = test_of(ours, theirs)
+        name = name_of_test(ours, theirs)
         waits = (ours, theirs) not in comparisons and theirs not in fallen
         base_fell = theirs == base_of(ours) and theirs in fallen
         if name is not None and (waits or base_fell or ours in fallen):
@@ -247,7 +245,7 @@ def verdict_of(
             return fallen[name]
     if comparison is None:
         return WAITS
-    test = test_of(ours, theirs)
+    test = name_of_test(ours, theirs)
     # an arm that is only asked whether it does as well as CIA has no test
     return wake.verdict(comparison, 1.0 if test is None else corrected[test])
 
