@@ -59,6 +59,8 @@ def test_a_sealed_arm_reads_like_its_folders(results: Path):
     assert load_run(results / "stroll" / CONFIG.method / "seed_10").seed == 10
     assert {each.state for each in survey(ENTRIES, results)} == {"done"}
     assert strangers(ENTRIES, results) == []
+    other = shutil.copy(file_of(results), results / "stroll" / "unknown_0.5.sealed")
+    assert strangers(ENTRIES, results) == [other]
 
 
 def test_the_same_runs_give_the_same_bytes(results: Path, tmp_path: Path):

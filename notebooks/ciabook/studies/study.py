@@ -17,7 +17,7 @@ from ciacore.games import make_game
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
 from ciacore.runtime.metrics import read_lines
-from ciacore.runtime.sealed import is_kept
+from ciacore.runtime.sealed import ENDING, is_kept
 from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
 from ciacore.types import Game, InvalidInputError, refuse
@@ -505,7 +505,7 @@ def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:
 
 
 def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
-    """Run folders in the games of a study that belong to no study.
+    """Run folders and sealed files in the games of a study that belong to no study.
 
     Args:
         entries: the runs of the study.
@@ -518,5 +518,8 @@ def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
     for game in {entry.game for entry in entries}:
         for path in (Path(results) / game).glob("*/*"):
             if path not in known and not path.name.startswith("."):
+                found.append(path)
+        for path in (Path(results) / game).glob(f"*{ENDING}"):
+            if path.with_suffix("") not in {folder.parent for folder in known}:
                 found.append(path)
     return sorted(found)
