@@ -177,7 +177,7 @@ def test_without_checks_nothing_is_read(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(wake_outcome, "runs_of", never)
     assert committed_checks(tmp_path / "none.json") == {}
     shown = outcome(tmp_path, {})
-    assert {arm.state for arm in shown.arms.values()} == {"waits for its check"}
+    assert {arm.state for arm in shown.arms.values()} == {"waits for the checks"}
     assert shown.arms["qmix"].seeds == 40 and shown.arms["cia"].seeds == 0
     assert answer(shown)[0] == "The answer waits for its checks."
     assert set(shown.verdicts.values()) == {WAITS}

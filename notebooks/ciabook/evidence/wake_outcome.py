@@ -65,7 +65,8 @@ class Arm(NamedTuple):
     """An arm of the experiment."""
 
     name: str
-    state: str  # "read", "waits for its check" or "waits for runs"
+    # "read", or "waits for the checks", "waits for its check", "waits for runs"
+    state: str
     seeds: int  # how many of the forty are there
     runs: list[Run]  # none unless it is read
     asleep: Bool[np.ndarray, "seeds"]
@@ -118,7 +119,9 @@ def read_arm(name: str, results: Path, checks: Mapping[str, Any]) -> Arm:
     config = WAKE[name]
     folders = [run_folder(results, "turn", config.method, seed) for seed in WAKE_SEEDS]
     seeds = sum(is_kept(folder) for folder in folders)
-    if not checks or (name in ARMS and name not in checks):
+    if not checks:
+        return no_teams(name, "waits for the checks", seeds)
+    if name in ARMS and name not in checks:
         return no_teams(name, "waits for its check", seeds)
     if seeds < len(folders):
         return no_teams(name, "waits for runs", seeds)
