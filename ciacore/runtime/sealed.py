@@ -50,7 +50,7 @@ def write_sealed(file: Path, runs: Mapping[int, Files]) -> Path:
         for seed in seeds
     }
     plain = json.dumps(texts, sort_keys=True).encode()
-    packed = lzma.compress(plain, preset=9)
+    packed = lzma.compress(plain)
     head = {
         "format": FORMAT,
         "game": file.parent.name,
