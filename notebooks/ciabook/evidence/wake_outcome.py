@@ -301,7 +301,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 def counted(found: Outcome, name: str) -> str:
-    """How many teams of an arm sleep, in words."""
+    """How many teams of an arm sleep, in words.
+
+    Args:
+        found: the outcome.
+        name: of an arm that was read.
+    """
     arm = found.arms[name]
     return f"{arm.asleep.sum()} of {len(arm.asleep)} teams of {NAMES[name]}"
 
