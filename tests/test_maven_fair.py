@@ -98,7 +98,7 @@ def test_without_weight_maven_is_the_published_one():
 def test_the_variant_trains_and_logs_its_entropy():
     config = MAVEN.but(method="maven_entropy", maven_entropy_weight=1.0)
     (run,) = train(config, Stroll(), [1], processes=1)
-    last = run.metrics["losses"][-1]["latent_entropy"]
+    last = run.metrics["losses"][-1]["latent_policy_entropy"]
     assert 0.5 * math.log(4) < last <= math.log(4) + 1e-6
 
 
@@ -112,7 +112,7 @@ def ended(arm: str, ends: Sequence[float], entropy: float = 1.0) -> list[Run]:
         metrics = {
             "env_steps": [10_000 * at + 100 for at in range(6)],
             "episode_return": [[end]] * 6,
-            "losses": [None] + [{"latent_entropy": entropy * math.log(16)}] * 5,
+            "losses": [None] + [{"latent_policy_entropy": entropy * math.log(16)}] * 5,
         }
         runs.append(Run(config, "turn", seed, metrics, {}, {}))
     return runs
@@ -145,7 +145,7 @@ def test_verdicts(maven: float, broad: float, entropy: float, words: str):
 
 def test_breadth_is_logged_by_maven_alone():
     assert breadth(ended("maven", [1.0], 0.25)[0]) == pytest.approx(0.25)
-    refused(lambda: breadth(ended(ARMS[2], [1.0])[0]), "run", "latent_entropy")
+    refused(lambda: breadth(ended(ARMS[2], [1.0])[0]), "run", "latent_policy_entropy")
 
 
 def test_the_study_is_that_of_the_rule():

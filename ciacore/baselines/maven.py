@@ -203,7 +203,7 @@ class LatentPolicy(Auxiliary):
             0 where one is certain.
         """
         log_p = self.policy(record.episodes.states[:, 0].float()).log_softmax(-1)
-        return {"latent_entropy": -(log_p.exp() * log_p).sum(-1).mean()}
+        return {"entropy": -(log_p.exp() * log_p).sum(-1).mean()}
 
 
 def soft_policy_loss(

@@ -25,10 +25,12 @@ def breadth(run: Run) -> float:
         InvalidInputError: the run has no latents, or did not log their entropy.
     """
     logged = [row for row in run.metrics["losses"][-LAST:] if row]
-    if run.config.latent_size < 2 or any("latent_entropy" not in row for row in logged):
-        expected = "a run of MAVEN that logs latent_entropy"
+    if run.config.latent_size < 2 or any(
+        "latent_policy_entropy" not in row for row in logged
+    ):
+        expected = "a run of MAVEN that logs latent_policy_entropy"
         refuse("run", expected, run.config.method, "Train it again.")
-    mean = np.mean([row["latent_entropy"] for row in logged])
+    mean = np.mean([row["latent_policy_entropy"] for row in logged])
     return float(mean / math.log(run.config.latent_size))
 
 
