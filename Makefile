@@ -90,10 +90,10 @@ book: setup .venv/environments ## train the two example runs and build the book;
 	@$(PY) book/build.py $(ARGS)
 
 recheck: ## retrain the first evaluations of a committed run and compare: RUN=book/results/...
-	@test -d "$(RUN)" || { echo "recheck: RUN=$(RUN) is not a run folder; name one, e.g. make recheck RUN=book/results/<run>." >&2; exit 2; }
+	@test -d "$(RUN)" || test -f "$$(dirname "$(RUN)").sealed" || { echo "recheck: RUN=$(RUN) is not a run folder; name one, e.g. make recheck RUN=book/results/<run>." >&2; exit 2; }
 	@sh env/bootstrap.sh
 	@mkdir -p _build/recheck
-	@run=$$(cd "$(RUN)" && pwd) && $(PY) -m papermill notebooks/recheck.ipynb _build/recheck/recheck.ipynb \
+	@run=$$($(PY) -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve())' "$(RUN)") && $(PY) -m papermill notebooks/recheck.ipynb _build/recheck/recheck.ipynb \
 		--cwd notebooks --kernel python3 --parameters run "$$run"
 	@echo "The verdict is the last output of _build/recheck/recheck.ipynb"
 

@@ -40,6 +40,7 @@ from ciacore.runtime.metrics import (
 from ciacore.runtime.one_core import one_core
 from ciacore.runtime.options import NO_OPTIONS, Options
 from ciacore.runtime.provenance import now, provenance
+from ciacore.runtime.sealed import is_kept
 from ciacore.runtime.snapshot import facts_of, restore, tensors_of
 from ciacore.runtime.store import (
     Run,
@@ -76,15 +77,15 @@ def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run |
     """
     if folder is None:
         return None
-    if not folder.exists():
-        check_free(folder)
-        return None
     cure = "Choose another folder or move that run away."
     try:
-        run = load_run(folder)
+        run = load_run(folder) if is_kept(folder) else None
     except InvalidInputError as error:
         expected = "a folder without this run, or with the whole of it"
         refuse("results", expected, f"{folder}: {error}", cure)
+    if run is None:
+        check_free(folder)
+        return None
     if is_beginning(run, config, game, seed):
         if CHECKPOINT in run.provenance["sha256"]:
             return None

@@ -27,6 +27,7 @@ from ciacore.games import make_game
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
 from ciacore.runtime.metrics import read_lines
+from ciacore.runtime.sealed import ENDING, is_kept
 from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
 from ciacore.types import Game, InvalidInputError, refuse
@@ -204,6 +205,19 @@ WAKE_PREVIEWS = [
         control_interval=CALIBRATED["scale"]["interval"],
     ),
 ]
+# What is MAVEN without its latents, and with latents that stay in play? The rule is
+# book/rules/maven.md.
+MILLION = 1_000_000
+MAVEN_FAIR = {
+    "maven": METHODS["maven"].but(method="maven_1m", env_steps=MILLION),
+    "maven_entropy": METHODS["maven"].but(
+        method="maven_entropy_1m", env_steps=MILLION, maven_entropy_weight=1.0
+    ),
+    "qmix_maven_hypernetworks": METHODS["qmix"].but(
+        method="qmix_maven_hypernetworks_1m", env_steps=MILLION, hypernetwork_size=0
+    ),
+}
+MAVEN_SEEDS = (201, 202, 203)  # fresh
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
 
@@ -253,6 +267,7 @@ STUDIES: dict[str, list[Entry]] = {
     "wake_long": grid(
         [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
     ),
+    "maven_fair": grid(MAVEN_FAIR.values(), "turn", MAVEN_SEEDS),
     "battles_full": battles(MAPS, COMPARED),
     "battles_full_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
     # Fig. 2, with `battles_full`
@@ -290,6 +305,7 @@ PLACES = {
     "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
+    "maven_fair": "book/results/maven_fair",
 }
 
 
@@ -377,13 +393,13 @@ def standing(entry: Entry, results: str | Path) -> Standing:
         results: the folder of all runs.
     """
     folder = folder_of(entry, results)
-    if folder.exists():
-        try:
+    try:
+        if is_kept(folder):
             run = finished(folder, entry.config, entry.game, entry.seed)
-        except InvalidInputError as error:
-            return Standing(entry, "damaged", str(error))
-        if run is not None:
-            return Standing(entry, "done")
+            if run is not None:
+                return Standing(entry, "done")
+    except InvalidInputError as error:
+        return Standing(entry, "damaged", str(error))
     if held(folder):
         return Standing(entry, "running", latest(entry, folder))
     failure = failure_file(folder)
@@ -428,7 +444,7 @@ def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:
 
 
 def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
-    """Run folders in the games of a study that belong to no study.
+    """Run folders and sealed files in the games of a study that belong to no study.
 
     Args:
         entries: the runs of the study.
@@ -441,5 +457,8 @@ def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
     for game in {entry.game for entry in entries}:
         for path in (Path(results) / game).glob("*/*"):
             if path not in known and not path.name.startswith("."):
+                found.append(path)
+        for path in (Path(results) / game).glob(f"*{ENDING}"):
+            if path.with_suffix("") not in {folder.parent for folder in known}:
                 found.append(path)
     return sorted(found)
