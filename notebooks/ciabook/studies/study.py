@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ciabook.studies.own import is_own, own_study
 from ciabook.studies.runs import SEEDS, Entry, grid
 from ciacore.config import Config, known_name
-from ciacore.games import make_game
+from ciacore.games import game_name, make_game
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
 from ciacore.runtime.metrics import read_lines
@@ -268,6 +268,40 @@ WAKE_PREVIEWS = [
 ]
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
+# Games of other packages (book/rules/other_games.md): label -> the name of the game, and
+# for how many env steps every method trains
+FORAGING = {"reward": "sum", "limit_is_truncation": True}
+OTHER_GAMES = {
+    "Foraging-8x8-2p-2f-coop": (
+        game_name("gymnasium:lbforaging:Foraging-8x8-2p-2f-coop-v3", **FORAGING),
+        400_000,
+    ),
+    "Foraging-10x10-3p-3f": (
+        game_name("gymnasium:lbforaging:Foraging-10x10-3p-3f-v3", **FORAGING),
+        250_000,
+    ),
+    "simple_spread": (
+        game_name("pettingzoo:mpe2.simple_spread_v3", reward="sum", N=3),
+        100_000,
+    ),
+}
+IN_OTHER_GAMES = ("vdn", "qmix", "qmix_cia", "qmix_rs")
+
+
+def in_other_games(seeds: Iterable[int]) -> list[Entry]:
+    """Every game and method with the first seed, then with the second, and so on.
+
+    Args:
+        seeds: of every method in every game.
+    """
+    return [
+        Entry(METHODS[method].but(env_steps=env_steps), game, seed)
+        for seed in seeds
+        for game, env_steps in OTHER_GAMES.values()
+        for method in IN_OTHER_GAMES
+    ]
+
+
 # Table 1
 COMPARED = [
     config
@@ -322,6 +356,7 @@ STUDIES: dict[str, list[Entry]] = {
     "wake_long": grid(
         [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
     ),
+    "other_games": in_other_games(SEEDS),
     "battles": battles(MAPS, COMPARED),
     "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
     # Fig. 2, with `battles`
@@ -344,6 +379,7 @@ PLACES = {
     "smoke": "runs/smoke",
     "minute": "runs/minute",
     "battles_proof": "book/results/battles",
+    "other_games": "book/results/other_games",
     "wake": "book/results/wake",
     "wake_logged": "book/results/wake",
     "wake_strong": "book/results/wake",
