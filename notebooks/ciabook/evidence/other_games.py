@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ciabook.evidence.statistics import holm, paired_shift, sign_flips
+from ciabook.studies.runs import SEEDS
 from ciabook.studies.study import IN_OTHER_GAMES, OTHER_GAMES
 from ciacore.games import make_game
 from ciacore.learning.rollout import play
@@ -199,6 +200,40 @@ def verdict(comparison: Comparison, p_value: float, learned_games: int) -> str:
     if is_tight and learned_games >= LEARNED_GAMES:
         return "equal"
     return "undecided"
+
+
+def answer(found: Scores) -> str:
+    """The answer to the question of the rule, in words.
+
+    Args:
+        found: the score of every run that is there.
+    """
+    compared = family(found)
+    if "qmix" not in compared:
+        return "It waits for its runs."
+    p_values = corrected(compared)
+    games = len(learned(found))
+    words = {
+        theirs: verdict(compared[theirs], p_values[theirs], games)
+        for theirs in compared
+    }
+    said = SAID[words["qmix"]]
+    if words["qmix"] == "better" and words.get("qmix_rs") == "better":
+        said += " Its credits matter here, too."
+    counted = sum(len(seeds) for each in found.values() for seeds in each.values())
+    whole = len(OTHER_GAMES) * len(IN_OTHER_GAMES) * len(SEEDS)
+    if counted < whole:
+        said += f" This is provisional: {counted} of {whole} runs are there."
+    return said
+
+
+# the verdict against QMIX -> the sentence
+SAID = {
+    "better": "CIA helps here.",
+    "worse": "CIA harms here.",
+    "equal": "CIA does as well as QMIX here.",
+    "undecided": "The question stays open.",
+}
 
 
 class AtRandom:
