@@ -18,7 +18,7 @@ COLOURS = ((0, 114, 178), (213, 94, 0))  # of the agents
 
 
 class Meet(ParallelEnv):
-    """Each agent sees both places, its own first, and moves back, stays, or moves on."""
+    """Each sees both places, its own first, and moves back, stays, or moves on."""
 
     metadata = {"name": "meet", "render_modes": ["rgb_array"]}  # noqa: RUF012
     possible_agents = ["left", "right"]  # noqa: RUF012

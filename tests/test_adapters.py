@@ -342,32 +342,6 @@ def test_an_easy_one_is_solved(make):
     assert np.mean(start) < 5 and np.mean(end) > 7.5
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("name", "arguments", "reached"),
-    [
-        # random play is paid -34, by both agents on average
-        ("pettingzoo:mpe2.simple_spread_v3", {"reward": "mean", "N": 1}, -12.0),
-        # a single food that each can take alone; random play is paid 0.2
-        (
-            "gymnasium:lbforaging:Foraging-5x5-2p-1f-v3",
-            {"reward": "sum", "limit_is_truncation": True},
-            0.7,
-        ),
-    ],
-)
-def test_an_easy_one_of_a_package_is_learned(name, arguments, reached):
-    """VDN."""
-    config = METHODS["vdn"].but(
-        env_steps=60_000,
-        epsilon_steps=20_000,
-        learning_rate=1e-3,
-        evaluation_interval=20_000,
-    )
-    (run,) = train(config, make_game(name, **arguments), [1])
-    assert np.mean(run.metrics["episode_return"][-1]) > reached
-
-
 # ------------------------------------------------------------ packages, names, refusals
 
 PACKAGES = {

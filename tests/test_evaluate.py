@@ -171,7 +171,7 @@ def test_the_cells_of_the_readme_work(pytestconfig, tmp_path, monkeypatch):
 def test_the_readme_trains_on_an_environment_of_ones_own(
     pytestconfig, tmp_path, monkeypatch
 ):
-    """Trained, watched, trained further, and read by TensorBoard; four commands each."""
+    """Trained, watched, trained further, and read by TensorBoard."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     text = (pytestconfig.rootpath / "README.md").read_text()

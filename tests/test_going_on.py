@@ -156,7 +156,9 @@ def test_anything_but_more_steps_is_refused(changes, folder, tmp_path):
     """By the fields that differ."""
     before = digests(tmp_path)
     config = SHORT.but(**changes)
-    told = [f"{name} {getattr(SHORT, name)!r}, not {changes[name]!r}" for name in changes]
+    told = []
+    for name, value in changes.items():
+        told.append(f"{name} {getattr(SHORT, name)!r}, not {value!r}")
     told.append("It went further" if len(changes) == 1 else "Choose another folder")
     refused(
         lambda: train(config, GAME, [1], tmp_path), "results", "another Config", *told

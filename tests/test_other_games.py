@@ -251,12 +251,15 @@ def test_the_chapter_is_built_from_whatever_runs_there_are(
         "all": "CIA helps here. Its credits matter here, too.",
     }
     assert names["answer"] == answer_of[share]
-    assert drawn == {
-        "none": [1, 1, 1],
-        "one": [3, 1, 1],
-        "a game": [11, 1, 1],
-        "all": [25, 25, 25],
-    }[share]
+    assert (
+        drawn
+        == {
+            "none": [1, 1, 1],
+            "one": [3, 1, 1],
+            "a game": [11, 1, 1],
+            "all": [25, 25, 25],
+        }[share]
+    )
     assert empty == [count == 1 for count in drawn]
     plt.close("all")
 

@@ -478,7 +478,7 @@ def test_bad_input(games: dict[str, Smax], work, says: str) -> None:
         work(games["6h_vs_8z"])
 
 
-# ------------------------------------------------------------ where compiled code is kept
+# ------------------------------------------------- where compiled code is kept
 
 
 @pytest.mark.parametrize("named", ["", "a/relative/one", None])

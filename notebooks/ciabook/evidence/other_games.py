@@ -1,6 +1,6 @@
 """CIA in other games: the rule of book/rules/other_games.md, as code.
 
-    python -m ciabook.evidence.other_games     writes book/data/other_games.json
+python -m ciabook.evidence.other_games     writes book/data/other_games.json
 """
 
 from __future__ import annotations

@@ -268,8 +268,8 @@ WAKE_PREVIEWS = [
 ]
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
-# Games of other packages (book/rules/other_games.md): label -> the name of the game, and
-# for how many env steps every method trains
+# Games of other packages (book/rules/other_games.md): label -> the name of the game,
+# and for how many env steps every method trains
 FORAGING = {"reward": "sum", "limit_is_truncation": True}
 OTHER_GAMES = {
     "Foraging-8x8-2p-2f-coop": (
