@@ -144,15 +144,16 @@ def test_the_answer_without_and_with_some_runs():
 
 def test_random_play_takes_every_available_action_alike():
     available = torch.tensor([[[True, False, True], [False, True, False]]])
+    seen, states = torch.zeros(1, 2, 4), torch.zeros(1, 5)
     rng = torch.Generator().manual_seed(0)
     policy = AtRandom()
+    assert policy.start(seen, states, rng) is None
     drawn = torch.cat(
-        [policy.act(None, available, None, rng)[0] for _ in range(400)]
+        [policy.act(seen, available, None, rng)[0] for _ in range(400)]
     )  # [400, 2]
     assert set(drawn[:, 1].tolist()) == {1}
     assert set(drawn[:, 0].tolist()) == {0, 2}
     assert 150 < (drawn[:, 0] == 0).sum() < 250
-    assert policy.start(None, None, rng) is None
 
 
 def test_random_returns_of_an_easy_game():
