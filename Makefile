@@ -63,7 +63,7 @@ test-slurm: setup .venv-study/installed .venv/battles ## run a study through a r
 test-pythons: setup ## run a quick suite under every Python from 3.11 to 3.14 that is here; writes tests/reports/test-pythons.txt
 	@$(PY) tests/reports/pythons.py $(ARGS)
 
-study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles, or a file of your own; JOBS=2 at once; goes on after any interruption
+study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) $(if $(findstring other_games,$(STUDY)),.venv/environments) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles, other_games, or a file of your own; JOBS=2 at once; goes on after any interruption
 	@$(PY) -m ciabook.studies.lab run "$(STUDY)" $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same

@@ -53,11 +53,27 @@ from ciacore.runtime.store import (
 from ciacore.training import Training
 from ciacore.types import Game, InvalidInputError, refuse
 
-CHECKPOINT_SECONDS = 180  # between checkpoints, at least
+CHECKPOINT_SECONDS = 180.0  # between checkpoints, at least
 CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into them
 KEPT = "kept/"  # what the names of weights begin with that a checkpoint keeps
 
 Progress = Callable[..., None]  # (env_steps, total, **facts)
+
+
+def differing(theirs: Config, ours: Config) -> str:
+    """The fields in which a stored Config differs, in words; nothing where none does.
+
+    Args:
+        theirs: of the run that is there.
+        ours: of the run that is asked for.
+    """
+    found, asked = theirs.to_dict(), ours.to_dict()
+    parts = [
+        f"{name} {found[name]!r}, not {asked[name]!r}"
+        for name in asked
+        if found[name] != asked[name]
+    ]
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run | None:
@@ -96,7 +112,12 @@ def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run |
         )
         refuse("results", "a run with its checkpoint", got, cure)
     if (run.config, run.game, run.seed) != (config, game, seed):
-        got = f"one of another Config in {folder}"
+        if run.config == config.but(env_steps=run.config.env_steps):
+            cure = (
+                "It went further: read it with load_run, ask for at least as many "
+                "env_steps, or choose another folder."
+            )
+        got = f"one of another Config{differing(run.config, config)} in {folder}"
         refuse("results", "a folder without this run", got, cure)
     if work_folder(folder).exists():
         # Its process was killed as the very last thing, or is about to remove it.

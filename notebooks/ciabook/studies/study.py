@@ -23,7 +23,7 @@ from ciabook.studies.battles import (
 from ciabook.studies.own import is_own, own_study
 from ciabook.studies.runs import SEEDS, Entry, grid
 from ciacore.config import Config, known_name
-from ciacore.games import make_game
+from ciacore.games import game_name, make_game
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
 from ciacore.runtime.metrics import read_lines
@@ -220,6 +220,39 @@ MAVEN_FAIR = {
 MAVEN_SEEDS = (201, 202, 203)  # fresh
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
+# Games of other packages (book/rules/other_games.md): label -> the name of the game,
+# and for how many env steps every method trains
+FORAGING = {"reward": "sum", "limit_is_truncation": True}
+OTHER_GAMES = {
+    "Foraging-8x8-2p-2f-coop": (
+        game_name("gymnasium:lbforaging:Foraging-8x8-2p-2f-coop-v3", **FORAGING),
+        400_000,
+    ),
+    "Foraging-10x10-3p-3f": (
+        game_name("gymnasium:lbforaging:Foraging-10x10-3p-3f-v3", **FORAGING),
+        250_000,
+    ),
+    "simple_spread": (
+        game_name("pettingzoo:mpe2.simple_spread_v3", reward="sum", N=3),
+        100_000,
+    ),
+}
+IN_OTHER_GAMES = ("vdn", "qmix", "qmix_cia", "qmix_rs")
+
+
+def in_other_games(seeds: Iterable[int]) -> list[Entry]:
+    """Every game and method with the first seed, then with the second, and so on.
+
+    Args:
+        seeds: of every method in every game.
+    """
+    return [
+        Entry(METHODS[method].but(env_steps=env_steps), game, seed)
+        for seed in seeds
+        for game, env_steps in OTHER_GAMES.values()
+        for method in IN_OTHER_GAMES
+    ]
+
 
 STUDIES: dict[str, list[Entry]] = {
     "smoke": grid(
@@ -277,6 +310,7 @@ STUDIES: dict[str, list[Entry]] = {
     # QMIX alone: how battles are trained, and how hard foes hit
     "battle_protocol": protocol_runs(),
     "battle_calibration": calibration_runs(),
+    "other_games": in_other_games(SEEDS),
     # what a machine without a GPU can show: that teams learn
     "battles_proof": [
         entry
@@ -298,6 +332,7 @@ PLACES = {
     "battles": "book/results/clashes",
     "battle_protocol": "book/results/battle_tuning",
     "battle_calibration": "book/results/battle_tuning",
+    "other_games": "book/results/other_games",
     "wake": "book/results/wake",
     "wake_logged": "book/results/wake",
     "wake_strong": "book/results/wake",
