@@ -127,7 +127,9 @@ def test_the_mate_sweeps_as_the_librarys_searcher(shown, agent):
     box = shown(play_turn(LEVELS, boards=2), "phone")
     box.get_by_label("which agent you are").select_option(index=agent)
     box.get_by_label("apples", exact=True).select_option(index=1)
-    press = "([name, action]) => document.querySelector(name.replace('?', action)).click()"
+    press = (
+        "([name, action]) => document.querySelector(name.replace('?', action)).click()"
+    )
     for action in record.actions[0, :, agent].tolist():
         box.page.evaluate(press, [f"[data-agent='{agent}'][data-action='?']", action])
     assert float(box.get_attribute("data-score")) == float(record.rewards.sum())
@@ -166,7 +168,9 @@ def test_the_stepper_asks_before_it_tells(shown):
         box.focus()
         box.page.keyboard.press("ArrowRight")
     box.get_by_role("button", name="reveal").click()
-    assert "score 2 of 3" in box.inner_text() or f"score {right} of 3" in box.inner_text()
+    assert (
+        "score 2 of 3" in box.inner_text() or f"score {right} of 3" in box.inner_text()
+    )
     assert f"agent {data['free'][3]} is free" in box.inner_text()
 
 
