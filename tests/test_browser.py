@@ -308,8 +308,8 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     for penalty in (-7, -8, -12):
         slider.fill(str(penalty))
         visit.page.wait_for_function(
-            "at => document.querySelector(`[data-at='QMIX ${at}']`).textContent !== '?'",
-            arg=penalty,
+            "name => document.querySelector(name).textContent !== '?'",
+            arg=f"[data-at='QMIX {penalty}']",
         )
     assert goals.first.get_attribute("data-reached") == "true"
     # QTRAN climbs where VDN and QMIX do not

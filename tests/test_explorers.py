@@ -120,7 +120,7 @@ def test_a_battle_is_its_recording():
 def test_presets_are_fits_of_the_library():
     data = told(matrix_explorer(["both"], steps=60, seeds=[0]))
     (preset,) = data["presets"]
-    assert [each["payoff"] for each in data["climbs"]][0] == GAMES["climb"]
+    assert data["climbs"][0]["payoff"] == GAMES["climb"]
     assert all(each["payoff"] == climb(each["penalty"]) for each in data["climbs"])
     assert preset["fits"][0]["of"] == 1
     (found, other), beside = fit(

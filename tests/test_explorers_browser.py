@@ -184,8 +184,8 @@ def test_the_penalty_at_which_qmix_tips_can_be_found(shown):
         slider.fill(str(penalty))
         cell = box.locator(f"[data-at='QMIX {penalty}']")
         box.page.wait_for_function(
-            "at => document.querySelector(`[data-at='QMIX ${at}']`).textContent !== '?'",
-            arg=penalty,
+            "name => document.querySelector(name).textContent !== '?'",
+            arg=f"[data-at='QMIX {penalty}']",
         )
         told[penalty] = cell.text_content()
         reached = first.get_attribute("data-reached")
