@@ -23,6 +23,7 @@ from support.toys import rng
 
 from ciacore import METHODS
 from ciacore.games import Turn
+from ciacore.games.turn import EAT, UP
 from ciacore.learning.exploration import EpsilonGreedy
 from ciacore.learning.rollout import play
 from ciacore.methods import assemble
@@ -95,11 +96,8 @@ def test_a_scripted_player_earns_what_the_library_says(shown):
     box = shown(play_turn(LEVELS, boards=3))
     box.get_by_label("who plays the other agent").select_option(index=1)
     box.get_by_label("apples", exact=True).select_option(index=2)
-    # a team that sweeps, but pulls at its fences and runs into borders at times
+    # a team that knows everything, but tears at fences and runs into borders at times
     game, generator = Turn(), torch.Generator().manual_seed(2)
-    script = expected(2, FullInformation()).actions[0]
-    script[::7] = torch.tensor([0, 4])
-    script[3::11] = torch.tensor([2, 3])
     state = game.reset(1, generator)
     keys = [
         ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "e", "s"],
@@ -107,15 +105,22 @@ def test_a_scripted_player_earns_what_the_library_says(shown):
     ]
     box.focus()
     score = 0.0
-    for actions in script:
+    rewards = set()
+    for t in range(game.spec.horizon):
+        actions, _ = FullInformation().act(game, state, None, generator)
+        if t % 7 == 0:
+            actions[0, 1 - state.free] = EAT
+        if t % 11 == 3:
+            actions[:] = UP
         for agent in (0, 1):
-            box.page.keyboard.press(keys[agent][actions[agent]])
-        step = game.step(state, actions[None], generator)
+            box.page.keyboard.press(keys[agent][int(actions[0, agent])])
+        step = game.step(state, actions, generator)
+        rewards.add(float(step.rewards))
         state, score = step.state, score + float(step.rewards)
         assert float(box.get_attribute("data-score")) == score
         seen = numbers(box.get_attribute("data-seen"))
         assert torch.equal(seen, torch.as_tensor(game.observe(state))[0].float())
-    assert score > 0 and (script == 4).sum() > 14
+    assert score > 100 and rewards >= {10, 0, -1}
     assert box.get_attribute("data-over") == "true"
     assert "The whole board, revealed" in box.inner_text()
 

@@ -246,7 +246,7 @@ def battle_explorer(recording: Recording, battle: int) -> Explorer:
     return Explorer("battle", title, data)
 
 
-def climb(penalty: float) -> list[list[float]]:
+def climb(penalty: int) -> list[list[int]]:
     """The game "climb" with another penalty for whoever climbs alone.
 
     Args:
