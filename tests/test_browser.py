@@ -228,6 +228,7 @@ def test_turn_steps_by_key_and_click(site, browser, where):
     data = json.loads(
         visit.page.locator(f"#{box.get_attribute('id')}-data").text_content()
     )
+    box.get_by_label("ask me").uncheck()
     box.focus()
     for _ in range(3):
         visit.page.keyboard.press("ArrowRight")
@@ -302,16 +303,17 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     """
     visit = Visit(browser, f"{site}notebooks/value_decomposition.html")
     box = visit.page.locator(".cia-explorer[data-explorer=matrix]")
-    slider = box.get_by_label("penalty, all the lowest payoffs")
-    for penalty, reached in ((-4, "false"), (-8, "true"), (-12, "false")):
+    slider = box.get_by_label("penalty for climbing alone")
+    goals = box.locator(".cia-goal")
+    for penalty in (-7, -8, -12):
         slider.fill(str(penalty))
         visit.page.wait_for_function(
-            "goal => document.querySelector('[data-explorer=matrix]')"
-            ".dataset.goal === goal",
-            arg=reached,
+            "name => document.querySelector(name).textContent !== '?'",
+            arg=f"[data-at='QMIX {penalty}']",
         )
-    box.get_by_label("preset").select_option(label="climb")
-    assert box.get_attribute("data-goal") == "false"  # both are wrong
+    assert goals.first.get_attribute("data-reached") == "true"
+    # QTRAN climbs where VDN and QMIX do not
+    assert goals.nth(1).get_attribute("data-reached") == "true"
     payoff = torch.tensor([[8.0, -12, -12], [-12, 0, 0], [-12, 0, 0]])
     rows, columns = payoff.mean(1, keepdim=True), payoff.mean(0, keepdim=True)
     best_sum = rows + columns - payoff.mean()
