@@ -276,6 +276,45 @@ COMPARED = [
 ]
 FOUR = ("10m_vs_11m", "2c_vs_64zg", "corridor", "3s5z_vs_3s6z")  # Fig. 6
 
+
+def showcase(method: str, **changes: Any) -> Config:
+    """A method in the test of its own paper (book/rules/showcases.md).
+
+    Args:
+        method: a name in METHODS.
+        changes: fields of its Config that differ from those of the method.
+    """
+    return METHODS[method].but(method=f"{method}_showcase", **changes)
+
+
+SHOWCASE_SEEDS = range(301, 306)  # fresh: no run of the book used them before
+# a small replay, and steps of the optimizer four times as long
+BRISK: dict[str, Any] = {
+    "buffer": 500,
+    "target_interval": 100,
+    "learning_rate": 2e-3,
+}
+TWO_STEP: dict[str, Any] = {
+    **BRISK,
+    "env_steps": 5_000,
+    "n_games": 4,
+    "epsilon_end": 1.0,  # every action is random, as in the paper
+    "evaluation_interval": 500,
+}
+M_STEP: dict[str, Any] = {
+    **BRISK,
+    "env_steps": 20_000,
+    "n_games": 8,
+    "epsilon_steps": 10_000,
+    "evaluation_interval": 1_000,
+}
+PREY: dict[str, Any] = {
+    "env_steps": 200_000,
+    "batch": 16,
+    "epsilon_steps": 50_000,
+}
+PREY_METHODS = ("vdn", "qmix", "qtran", "qplex", "ow_qmix", "cw_qmix")
+
 STUDIES: dict[str, list[Entry]] = {
     "smoke": grid(
         [METHODS[name].but(env_steps=2_000) for name in ("qmix", "qmix_cia")],
@@ -322,6 +361,24 @@ STUDIES: dict[str, list[Entry]] = {
     "wake_long": grid(
         [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
     ),
+    # each method in its own paper's test
+    "showcases_tiny": [
+        *grid(
+            [showcase(name, **TWO_STEP) for name in ("vdn", "qmix")],
+            "two_step",
+            SHOWCASE_SEEDS,
+        ),
+        *grid(
+            [showcase(name, **M_STEP) for name in ("qmix", "maven")],
+            "m_step",
+            SHOWCASE_SEEDS,
+        ),
+    ],
+    "showcases_prey": grid(
+        [showcase(name, **PREY) for name in PREY_METHODS],
+        "predator_prey",
+        SHOWCASE_SEEDS[:3],
+    ),
     "battles": battles(MAPS, COMPARED),
     "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
     # Fig. 2, with `battles`
@@ -351,6 +408,8 @@ PLACES = {
     "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
+    "showcases_tiny": "book/results/showcases",
+    "showcases_prey": "book/results/showcases",
 }
 
 
