@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ciabook.studies.study import find, folder_of
 from ciacore.runtime.store import Run, load_run
@@ -83,7 +84,10 @@ def runs_of(claim: Claim, results: str | Path) -> list[Run]:
     """
     found = []
     for entry in [entry for study in STUDIES for entry in find(study)]:
-        if (entry.game, entry.config.method) != (claim.game, showcase(claim.method)):
+        if (entry.game, entry.config.method) != (
+            claim.game,
+            f"{claim.method}_showcase",
+        ):
             continue
         folder = folder_of(entry, results)
         if not folder.exists():
@@ -94,15 +98,6 @@ def runs_of(claim: Claim, results: str | Path) -> list[Run]:
             refuse("results", f"{entry.config}", f"another Config in {folder}", cure)
         found.append(run)
     return found
-
-
-def showcase(method: str) -> str:
-    """The name that a method's runs have in the showcases.
-
-    Args:
-        method: a name in METHODS.
-    """
-    return f"{method}_showcase"
 
 
 def verdict(claim: Claim, returns: Sequence[float]) -> str:
@@ -124,3 +119,72 @@ def verdict(claim: Claim, returns: Sequence[float]) -> str:
         return WAITS
     agreeing = sum(claim.low <= value <= claim.high for value in returns)
     return PASSES if agreeing >= claim.needed else FAILS
+
+
+# --------------------------------------------------------------------------------
+# tables learned in the two-step game
+
+NEAR = 0.5  # how far each number of a table may lie from what is expected
+
+
+def best_sum(payoff: Float[np.ndarray, "A A"]) -> Float[np.ndarray, "A A"]:
+    """The sum of two agents' utilities that lies nearest to a table.
+
+    Nearest in the mean squared error over all joint actions: row mean and column mean,
+    less the mean of all.
+
+    Args:
+        payoff: [A, A], of each joint action.
+    """
+    rows, columns = payoff.mean(1, keepdims=True), payoff.mean(0, keepdims=True)
+    return rows + columns - payoff.mean()
+
+
+def table_verdict(
+    tables: Sequence[Float[np.ndarray, "A A"]],
+    expected: Float[np.ndarray, "A A"],
+    seeds: int,
+) -> str:
+    """PASSES if the mean table is near to what is expected, by the rule.
+
+    Args:
+        tables: of each seed that is there.
+        expected: what the mean over seeds should be.
+        seeds: as many are due.
+    """
+    if len(tables) < seeds:
+        return WAITS
+    distance = np.abs(np.mean(tables, axis=0) - expected)
+    return PASSES if distance.max() <= NEAR else FAILS
+
+
+# --------------------------------------------------------------------------------
+# matrix games
+
+FINDS, MISSES, UNDECIDED = "finds it", "misses it", "undecided"
+# what is published of the best joint action in the non-monotonic game
+MATRIX = {
+    "vdn": MISSES,
+    "qmix": MISSES,
+    "qtran": FINDS,
+    "qplex": FINDS,
+    "ow_qmix": FINDS,
+    "cw_qmix": FINDS,
+}
+OFTEN, RARELY = 4, 1  # of five starts
+
+
+def matrix_word(right: Sequence[bool]) -> str:
+    """FINDS, MISSES or UNDECIDED, by the rule.
+
+    Args:
+        right: of each of five starts, whether greedy agents take the best joint action.
+
+    Raises:
+        InvalidInputError: another number of starts.
+    """
+    if len(right) != 5:
+        refuse("right", "five starts", len(right), "The rule names 301 to 305.")
+    if sum(right) >= OFTEN:
+        return FINDS
+    return MISSES if sum(right) <= RARELY else UNDECIDED

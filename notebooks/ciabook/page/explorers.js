@@ -412,10 +412,11 @@ window.ciaExplorers ??= (() => {
   }
 
   const kinds = { turn, battle, matrix, sandbox };
-  return (id) => {
+  const start = (id) => {
     if (!document.getElementById("cia-explorer-style")) document.head.append(make("style", { id: "cia-explorer-style" }, STYLE));
     const root = document.getElementById(id);
     root.querySelector(".no-script")?.remove();
     kinds[root.dataset.explorer](root, JSON.parse(document.getElementById(`${id}-data`).textContent));
   };
+  return Object.assign(start, { kinds, make, number, stepper, chart }); // for explorers in files of their own
 })();

@@ -40,9 +40,10 @@ ciaExplorers("{name}");</script>"""
 class Explorer(NamedTuple):
     """What a notebook cell shows; the same data has the same name in every build."""
 
-    kind: str  # turn, battle, matrix or sandbox
+    kind: str  # turn, battle, matrix, sandbox, or what `script` adds
     title: str  # what a screen reader says of it
     data: dict[str, Any]
+    script: Path | None = None  # one that adds a kind of its own
 
     def __repr__(self) -> str:
         """What shows where no HTML is drawn."""
@@ -52,12 +53,13 @@ class Explorer(NamedTuple):
         data = json.dumps(self.data, separators=(",", ":"), allow_nan=False)
         data = data.replace("<", "\\u003c")
         digest = hashlib.sha256(data.encode()).hexdigest()[:8]
+        scripts = [SCRIPT] if self.script is None else [SCRIPT, self.script]
         return PAGE.format(
             name=f"cia-{self.kind}-{digest}",
             kind=self.kind,
             title=self.title,
             data=data,
-            script=SCRIPT.read_text(encoding="utf-8"),
+            script="\n".join(file.read_text(encoding="utf-8") for file in scripts),
         )
 
 
