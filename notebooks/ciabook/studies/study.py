@@ -309,8 +309,11 @@ M_STEP: dict[str, Any] = {
     "evaluation_interval": 1_000,
 }
 PREY: dict[str, Any] = {
-    "env_steps": 200_000,
+    "env_steps": 400_000,
+    "n_games": 2,
     "batch": 16,
+    "target_interval": 100,
+    "learning_rate": 1e-3,
     "epsilon_steps": 50_000,
 }
 PREY_METHODS = ("vdn", "qmix", "qtran", "qplex", "ow_qmix", "cw_qmix")
