@@ -38,7 +38,7 @@ window.ciaExplorers.kinds["two-step"] ??= (() => {
       pays.replaceChildren(...PLACES.map((name, place) => joint(`${name} pays`, game.payoffs[place], null, 0)));
       charts = game.fits.map((fit) => {
         const best = (place) => fit.tables.map((tables) => Math.max(...tables[place].flat()));
-        return chart(`best of safe (blue) and risky (red), ${fit.name}`, [best(1), best(2)], COLOURS);
+        return chart(`best of safe (blue) and risky (orange), ${fit.name}`, [best(1), best(2)], COLOURS);
       });
       go(now);
     }
