@@ -84,12 +84,13 @@ def test_a_final_return_is_the_mean_of_the_last_quarter():
     ],
 )
 def test_verdicts_by_the_rule(game, method, returns, word):
+    returns = [float(value) for value in returns]
     assert verdict(CLAIM[game, method], returns) == word
 
 
 def test_returns_of_other_seeds_are_refused():
     with pytest.raises(InvalidInputError, match="returns: expected at most 3, got 4"):
-        verdict(CLAIM["predator_prey", "qmix"], [0, 0, 0, 0])
+        verdict(CLAIM["predator_prey", "qmix"], [0.0] * 4)
 
 
 def test_the_best_sum_and_what_is_near_to_it():
