@@ -115,8 +115,8 @@ def watch_best(
 ) -> list[Snapshot]:
     """The fit that ends with the greatest return, of several random starts.
 
-    QMIX may stay where it began: once agent 0 prefers the safe table, the best monotone
-    fit of the first step is flat, and a flat mixer tells utilities nothing.
+    QMIX may earn 7 for long: its table of the first step is flat at times, and says
+    little to agent 0 while it is.
 
     Args:
         method: as for `watch`.

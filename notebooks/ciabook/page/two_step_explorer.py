@@ -18,8 +18,8 @@ METHODS_SHOWN = (("vdn", "VDN"), ("qmix", "QMIX"))  # name, label
 def two_step_explorer(
     safe: Sequence[float] = (7.0, 6.0),
     seeds: Sequence[int] = (0, 1, 2),
-    steps: int = 240,
-    every: int = 10,
+    steps: int = 120,
+    every: int = 5,
 ) -> Explorer:
     """VDN and QMIX as they fit the two-step game, for some payoffs of the safe table.
 
