@@ -14,6 +14,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -333,6 +334,30 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     )
     assert error("QMIX") < 0.01
     assert box.locator("[data-method=QPLEX]").count() == 0
+    assert not visit.complaints
+    visit.close()
+
+
+def test_the_two_step_game_is_fitted_step_by_step(site, browser):
+    """Keys, clicks and the choice of a game show the numbers of its data."""
+    visit = Visit(browser, f"{site}notebooks/showcases.html", "phone")
+    box = visit.page.locator(".cia-explorer[data-explorer=two-step]")
+    data = json.loads(
+        visit.page.locator(f"#{box.get_attribute('id')}-data").text_content()
+    )
+    box.focus()
+    visit.page.keyboard.press("ArrowRight")
+    box.get_by_role("button", name="step forward").click()
+    assert box.get_attribute("data-step") == "2"
+    for game in (1, 0):
+        box.get_by_label("what the safe table pays").select_option(index=game)
+        for fit in data["games"][game]["fits"]:
+            side = box.locator(f"[data-method={fit['name']}]")
+            cells = side.locator("table tr td:not(:empty)").all_text_contents()
+            shown = [float(cell.replace("\u2212", "-")) for cell in cells]
+            expected = np.array(fit["tables"][2]).flatten()
+            assert shown == pytest.approx(expected, abs=0.06)
+            assert float(side.get_attribute("data-earns")) == fit["earns"][2]
     assert not visit.complaints
     visit.close()
 

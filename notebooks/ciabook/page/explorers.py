@@ -33,6 +33,7 @@ NEEDED = {
     "battle": ("battle.js",),
     "matrix": ("matrix.js",),
     "sandbox": ("sandbox.js",),
+    "two-step": ("two_step.js",),
 }
 # methods that are fitted here for the presets: name, label, and how many times as many
 # gradient steps they take
