@@ -117,6 +117,16 @@ def with_alpha(alpha: float) -> Config:
     return CIA.but(method=f"qmix_cia_{alpha}", cia_coefficient=alpha)
 
 
+def trained(methods: Sequence[str], env_steps: int) -> list[Config]:
+    """Methods with another length of training.
+
+    Args:
+        methods: names in METHODS.
+        env_steps: how long they train.
+    """
+    return [METHODS[name].but(env_steps=env_steps) for name in methods]
+
+
 def short_runs(methods: Sequence[str]) -> list[Entry]:
     """Many short runs of some methods on Turn.
 
@@ -266,6 +276,11 @@ WAKE_PREVIEWS = [
         control_interval=CALIBRATED["scale"]["interval"],
     ),
 ]
+# what credits are judged on (book/rules/right_credits.md): its seeds are in no other
+# study, and its runs are trained by `ciabook.evidence.right_credits`, which scores them
+RIGHT_STEPS, RIGHT_LONG = 200_000, 1_000_000
+IN_TURN = ("vdn", "qmix", "qmix_rs", "qmix_cia")
+IN_PREDATOR_PREY = ("vdn", "qmix", "qmix_cia", "qplex", "qplex_cia")
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
 # Table 1
@@ -322,6 +337,16 @@ STUDIES: dict[str, list[Entry]] = {
     "wake_long": grid(
         [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
     ),
+    "right_credits_turn": [
+        *grid(trained(IN_TURN, RIGHT_STEPS), "turn_3", range(204, 211)),
+        *grid(trained(IN_TURN, RIGHT_STEPS), "turn_6", range(201, 211)),
+    ],
+    "right_credits_long": grid(
+        trained(IN_TURN, RIGHT_LONG), "turn_3", range(201, 204)
+    ),
+    "right_credits_prey": grid(
+        trained(IN_PREDATOR_PREY, RIGHT_STEPS), "predator_prey_0", range(201, 204)
+    ),
     "battles": battles(MAPS, COMPARED),
     "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
     # Fig. 2, with `battles`
@@ -351,6 +376,9 @@ PLACES = {
     "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
+    "right_credits_turn": "book/results/right_credits",
+    "right_credits_long": "book/results/right_credits",
+    "right_credits_prey": "book/results/right_credits",
 }
 
 
