@@ -240,7 +240,3 @@ def complete(by_seed: Mapping[int, float]) -> bool:
     """Whether all seeds of the study are there, with or without a score."""
     return set(by_seed) >= set(SEEDS)
 
-
-def known(values: Sequence[float]) -> list[float]:
-    """The scores that are there."""
-    return [value for value in values if not isnan(value)]
