@@ -209,7 +209,9 @@ def test_turn_against_brute_force(n_agents):
 
 
 @pytest.mark.parametrize("chance", [by_meal, by_step])
-@pytest.mark.parametrize("size,n_agents,window", [(2, 2, None), (2, 3, None), (5, 3, 4)])
+@pytest.mark.parametrize(
+    "size,n_agents,window", [(2, 2, None), (2, 3, None), (5, 3, 4)]
+)
 @torch.no_grad()
 def test_the_estimate_agrees_with_the_exact(size, n_agents, window, chance):
     horizon = 5 if size == 2 else 100
@@ -328,7 +330,9 @@ def test_the_studies_have_fresh_seeds_and_no_run_twice():
     assert len(entries) == 28 + 40 + 12 + 15
     seeds = {entry.seed for entry in entries if entry.game == "turn_3"}
     assert seeds == set(range(201, 211))  # ten, of which three are long
-    of_cia = {e.config.cia_coefficient for e in entries if e.config.method == "qmix_cia"}
+    of_cia = {
+        e.config.cia_coefficient for e in entries if e.config.method == "qmix_cia"
+    }
     assert of_cia == {0.02}
 
 

@@ -12,11 +12,11 @@ from ciabook.evidence.right_verdicts import (
     complete,
     corrected,
     difference,
+    family,
     fate,
     final_score,
     found_scores,
     measure_holds,
-    tests,
     verdict,
     within,
 )
@@ -111,7 +111,7 @@ def arms(effect, spread=0.0):
 
 
 def decided(hit_3, hit_6, return_3, return_6):
-    found = tests({3: hit_3, 6: hit_6}, {3: return_3, 6: return_6})
+    found = family({3: hit_3, 6: hit_6}, {3: return_3, 6: return_6})
     assert list(found) == list(TESTS)
     p = corrected(found)
     return {name: verdict(name, each, p[name]) for name, each in found.items()}
@@ -134,9 +134,7 @@ def test_verdicts_of_effects_that_anybody_sees():
 
 
 def test_holm_is_over_five_tests():
-    found = tests(
-        {3: arms(0.3), 6: arms(0, 0.5)}, {3: arms(0, 50), 6: arms(0, 50)}
-    )
+    found = family({3: arms(0.3), 6: arms(0, 0.5)}, {3: arms(0, 50), 6: arms(0, 50)})
     strictest = found["right, K = 3"].p_value
     assert corrected(found)["right, K = 3"] == pytest.approx(5 * strictest)
 

@@ -258,9 +258,7 @@ def by_meal(game: Turn, n_rows: int, seed: int) -> Draw:
     """
     rng = torch.Generator().manual_seed(seed)
     boards = torch.arange(n_rows)
-    apples = torch.randint(
-        game.size**2, (n_rows, game.spec.horizon + 1), generator=rng
-    )
+    apples = torch.randint(game.size**2, (n_rows, game.spec.horizon + 1), generator=rng)
     meals = torch.zeros(n_rows, dtype=torch.int64)
 
     def draw(step: Step) -> Any:

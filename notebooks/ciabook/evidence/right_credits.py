@@ -210,9 +210,7 @@ def who_mattered(found: Sampled) -> Decided:
     return Decided(clear, first)
 
 
-def hits(
-    shares: Float[Tensor, "N K"], agent: Int[Tensor, "N"]
-) -> Float[Tensor, "N"]:
+def hits(shares: Float[Tensor, "N K"], agent: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
     """Whether the largest credit is that of an agent; of n equals each counts 1/n.
 
     Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from math import isnan, nan, sqrt
+from math import nan, sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,7 +145,7 @@ def within(differences: Float[np.ndarray, "pairs"], margin: float) -> float:
     return both_tails / 2 if room > 0 else 1 - both_tails / 2
 
 
-def tests(
+def family(
     hit: Mapping[int, Mapping[str, Mapping[int, float]]],
     returns: Mapping[int, Mapping[str, Mapping[int, float]]],
 ) -> dict[str, Difference]:
@@ -239,4 +239,3 @@ def measure_holds(runs: Sequence[Run]) -> bool:
 def complete(by_seed: Mapping[int, float]) -> bool:
     """Whether all seeds of the study are there, with or without a score."""
     return set(by_seed) >= set(SEEDS)
-

@@ -341,9 +341,7 @@ STUDIES: dict[str, list[Entry]] = {
         *grid(trained(IN_TURN, RIGHT_STEPS), "turn_3", range(204, 211)),
         *grid(trained(IN_TURN, RIGHT_STEPS), "turn_6", range(201, 211)),
     ],
-    "right_credits_long": grid(
-        trained(IN_TURN, RIGHT_LONG), "turn_3", range(201, 204)
-    ),
+    "right_credits_long": grid(trained(IN_TURN, RIGHT_LONG), "turn_3", range(201, 204)),
     "right_credits_prey": grid(
         trained(IN_PREDATOR_PREY, RIGHT_STEPS), "predator_prey_0", range(201, 204)
     ),
