@@ -78,9 +78,9 @@ def rows(nodes: Nodes, index: Int[Tensor, "R"]) -> Nodes:
         nodes: N games.
         index: which, 0 to N - 1.
     """
-    n_games = len(nodes.last_actions)
+    games_and_agents = nodes.last_actions.shape[:2]
     state = type(nodes.state)(*(field[index] for field in nodes.state))
-    hidden = nodes.hidden.reshape(n_games, -1, nodes.hidden.shape[-1])[index]
+    hidden = nodes.hidden.unflatten(0, games_and_agents)[index]
     return Nodes(state, nodes.last_actions[index], hidden.flatten(0, 1))
 
 
@@ -116,7 +116,7 @@ def alternatives(actions: Int[Tensor, "N K"], n_actions: int) -> Int[Tensor, "N 
     Returns:
         Of each agent in turn, all of its actions.
     """
-    n_games, n_agents = actions.shape
+    n_agents = actions.shape[1]
     found = actions[:, None].repeat(1, n_agents * n_actions, 1)
     for agent in range(n_agents):
         own = slice(agent * n_actions, (agent + 1) * n_actions)
@@ -299,14 +299,11 @@ def sampled(
     """
     n_games, n_agents = actions.shape
     n_actions = game.spec.n_actions
-    copied = rows(nodes, torch.arange(n_games).repeat_interleave(copies))
-    u = actions.repeat_interleave(copies, 0)  # [NM, K]
+    index = torch.arange(n_games).repeat_interleave(copies)
+    copied, u = rows(nodes, index), actions[index]  # NM games
+    _, hidden = think(game, player, nodes)
+    thought = rows(nodes._replace(hidden=hidden), index).hidden
     length = window or game.spec.horizon
-    seen, hidden = think(game, player, nodes)
-    thought = rows(
-        nodes._replace(hidden=hidden),
-        torch.arange(n_games).repeat_interleave(copies),
-    ).hidden
 
     def played(joint: Int[Tensor, "NM K"]) -> Float[Tensor, "NM"]:
         rng = torch.Generator().manual_seed(seed)
@@ -314,11 +311,11 @@ def sampled(
         state, memory = copied.state, thought
         returns = torch.zeros(len(joint))
         weight = torch.ones(len(joint))
-        for index in range(length):
+        for ahead in range(length):
             step = game.advance(state, joint, rng)
             returns = returns + weight * step.rewards
             weight = weight * gamma * ~(step.terminated | step.truncated)
-            if index == length - 1 or not weight.any():
+            if ahead == length - 1 or not weight.any():
                 break
             state = draw(step)
             now = Nodes(state, player.one_hot(joint), memory)

@@ -316,7 +316,7 @@ def labels(run: Run, every: int = EVERY) -> list[int]:
     for label in run.provenance.get("kept", {}):
         if label.isdecimal():
             number = int(label) // every
-            if number <= EARLY or number % EARLY == 0:
+            if number >= 1 and (number <= EARLY or number % EARLY == 0):
                 found.append(int(label))
     return sorted(found)
 
