@@ -184,7 +184,7 @@ def turn_return(game, player, node, joint, gamma):
 @torch.no_grad()
 def test_turn_against_brute_force(n_agents):
     game = Turn(size=2, horizon=5, n_agents=n_agents)
-    player = hungry(game)
+    player = hungry(game, seed=3 - n_agents)  # a team for which chance matters
     node = node_at(game, player, [[5] * n_agents])
     apple_below = node.state.positions[:, 0]
     node = node._replace(state=node.state._replace(apple=apple_below))
