@@ -75,6 +75,16 @@ def with_alpha(alpha: float) -> Config:
     return CIA.but(method=f"qmix_cia_{alpha}", cia_coefficient=alpha)
 
 
+def trained(methods: Sequence[str], env_steps: int) -> list[Config]:
+    """Methods with another length of training.
+
+    Args:
+        methods: names in METHODS.
+        env_steps: how long they train.
+    """
+    return [METHODS[name].but(env_steps=env_steps) for name in methods]
+
+
 def short_runs(methods: Sequence[str]) -> list[Entry]:
     """Many short runs of some methods on Turn.
 
@@ -217,7 +227,12 @@ MAVEN_FAIR = {
         method="qmix_maven_hypernetworks_1m", env_steps=MILLION, hypernetwork_size=0
     ),
 }
-MAVEN_SEEDS = (201, 202, 203)  # fresh
+MAVEN_SEEDS = (211, 212, 213)  # fresh
+# what credits are judged on (book/rules/right_credits.md): its seeds are in no other
+# study, and its runs are trained by `ciabook.evidence.right_credits`, which scores them
+RIGHT_STEPS, RIGHT_LONG = 200_000, 1_000_000
+IN_TURN = ("vdn", "qmix", "qmix_rs", "qmix_cia")
+IN_PREDATOR_PREY = ("vdn", "qmix", "qmix_cia", "qplex", "qplex_cia")
 # 0 and 0.02 are the arms qmix and cia
 WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
 # Games of other packages (book/rules/other_games.md): label -> the name of the game,
@@ -370,6 +385,14 @@ STUDIES: dict[str, list[Entry]] = {
         "predator_prey",
         SHOWCASE_SEEDS[:3],
     ),
+    "right_credits_turn": [
+        *grid(trained(IN_TURN, RIGHT_STEPS), "turn_3", range(204, 211)),
+        *grid(trained(IN_TURN, RIGHT_STEPS), "turn_6", range(201, 211)),
+    ],
+    "right_credits_long": grid(trained(IN_TURN, RIGHT_LONG), "turn_3", range(201, 204)),
+    "right_credits_prey": grid(
+        trained(IN_PREDATOR_PREY, RIGHT_STEPS), "predator_prey_0", range(201, 204)
+    ),
     # what a machine without a GPU can show: that teams learn
     "battles_proof": [
         entry
@@ -402,6 +425,9 @@ PLACES = {
     "maven_fair": "book/results/maven_fair",
     "showcases_tiny": "book/results/showcases",
     "showcases_prey": "book/results/showcases",
+    "right_credits_turn": "book/results/right_credits",
+    "right_credits_long": "book/results/right_credits",
+    "right_credits_prey": "book/results/right_credits",
 }
 
 
