@@ -24,6 +24,20 @@ def library(array: Array) -> Any:
     return np if isinstance(array, np.ndarray) else torch
 
 
+class Dice:
+    """A generator that is neither torch's nor numpy's, and gives tensors."""
+
+    device: torch.device
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        """As the function of this name."""
+        raise NotImplementedError
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """As the function of this name."""
+        raise NotImplementedError
+
+
 def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
     """Uniform int64 from 0 to `high` - 1.
 
@@ -32,6 +46,8 @@ def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
         high: one more than the largest.
         shape: of what is drawn.
     """
+    if isinstance(rng, Dice):
+        return rng.integers(high, shape)
     if isinstance(rng, np.random.Generator):
         # half the time of rng.integers
         return (high * rng.random(shape)).astype(np.int64)
@@ -45,9 +61,20 @@ def uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
         rng: of torch or numpy.
         shape: of what is drawn.
     """
+    if isinstance(rng, Dice):
+        return rng.uniform(shape)
     if isinstance(rng, np.random.Generator):
         return rng.random(shape, dtype=np.float32)
     return torch.rand(shape, generator=rng, device=rng.device)
+
+
+def lowest(rng: Generator) -> float | Tensor:
+    """Minus infinity; a tensor where a number would be sent to the device each time.
+
+    Args:
+        rng: of torch or numpy; nothing is drawn.
+    """
+    return getattr(rng, "lowest", -float("inf"))
 
 
 def zeros(rng: Generator, shape: tuple[int, ...]) -> Array:
