@@ -141,7 +141,9 @@ def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) 
     )
 
 
-def test_what_is_carried_leaves_published_runs_behind(tree: Path, tmp_path: Path) -> None:
+def test_what_is_carried_leaves_published_runs_behind(
+    tree: Path, tmp_path: Path
+) -> None:
     run = tree / "book" / "results" / "turn" / "qmix" / "seed_1"
     run.mkdir(parents=True)
     for path in (run / "weights", run.parent / "rule.json", tree / "seed_2"):

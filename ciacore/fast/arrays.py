@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ciacore.types import Array, Generator
+from ciacore.types import Array, Dice, Generator
 
 
 def library(array: Array) -> Any:
@@ -22,20 +22,6 @@ def library(array: Array) -> Any:
     `library(x).where`, `.stack`, `.concatenate`, `.zeros_like` mean the same in both.
     """
     return np if isinstance(array, np.ndarray) else torch
-
-
-class Dice:
-    """A generator that is neither torch's nor numpy's, and gives tensors."""
-
-    device: torch.device
-
-    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        """As the function of this name."""
-        raise NotImplementedError
-
-    def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        """As the function of this name."""
-        raise NotImplementedError
 
 
 def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:

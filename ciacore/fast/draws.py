@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ciacore.fast.arrays import Dice, integers, uniform
-from ciacore.types import Generator, Spec
+from ciacore.fast.arrays import integers, uniform
+from ciacore.types import Dice, Generator, Spec
 
 
 def on_gpu(rng: Any) -> bool:
