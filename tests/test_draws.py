@@ -11,7 +11,9 @@ from ciacore.fast import draws
 from ciacore.fast.arrays import integers, lowest, uniform
 from ciacore.fast.draws import DrawnAhead, drawn_ahead
 from ciacore.games import Turn
+from ciacore.learning.rollout import play
 from ciacore.training import Training
+from ciacore.types import Episodes
 
 SIZES = {"batch": 4, "buffer": 8, "hidden_size": 8, "evaluation_games": 3}
 
@@ -65,10 +67,15 @@ def test_a_whole_episode_draws_each_thing_once(method, monkeypatch) -> None:
         monkeypatch.setattr(torch, name, noted)
     config, cpu = METHODS[method].but(**SIZES), torch.device("cpu")
     one, other = (Training(config, Turn(horizon=9), 1, cpu, False) for _ in range(2))
-    one.collect(one.rngs["play"])
+
+    def played(training: Training) -> Episodes:
+        rng = training.rngs["play"]
+        return play(training.game, training.explore(), 1, rng, config.gamma)
+
+    played(one)
     assert len(asked) == len(set(asked)) and all(shape[0] == 10 for _, shape in asked)
     state = one.rngs["play"].get_state()
     other.rngs["play"].set_state(state)
-    first, second = (each.collect(each.rngs["play"]) for each in (one, other))
+    first, second = (played(each) for each in (one, other))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
     assert first.actions.unique(dim=1).shape[1] > 1  # steps differ

@@ -391,13 +391,10 @@ class Turn(Checked):
         apple = library(actions).where(eaten, new_apple, state.apple)
         t = state.t + 1
 
-        rewards = of_team.points
-        if isinstance(rewards, np.ndarray):  # the type that rewards have there
-            rewards = rewards.astype(np.float64)
         constants = self._constants_of(actions)
         return Step(
             TurnState(of_agents.cell, apple, of_team.free, t),
-            rewards,
+            1.0 * of_team.points,
             constants.never,  # terminated
             t >= self.spec.horizon,  # truncated
             {"valid": constants.always, "eaten": eaten},
