@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 import torch
-from ciabook.studies.study import Entry, standing
+from ciabook.studies.runs import Entry
+from ciabook.studies.study import standing
 from support.faults import StopHere, after, flip, refused
 from support.runs import digests, files, same
 from support.toys import CIA, Stroll, small

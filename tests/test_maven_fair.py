@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 from ciabook.evidence.maven_fair import ARMS, breadth, order, verdict
-from ciabook.studies.study import MAVEN_FAIR, MAVEN_SEEDS, STUDIES, place_of
+from ciabook.studies.maven import MAVEN_FAIR, MAVEN_SEEDS
+from ciabook.studies.study import STUDIES, place_of
 from support.faults import refused
 from support.toys import SMALL, Stroll, rng
 

@@ -30,8 +30,9 @@ from ciabook.evidence.other_games import (
     stored,
     verdict,
 )
+from ciabook.studies.other_games import IN_OTHER_GAMES, OTHER_GAMES
 from ciabook.studies.runs import Entry
-from ciabook.studies.study import IN_OTHER_GAMES, OTHER_GAMES, find, place_of
+from ciabook.studies.study import find, place_of
 from support.environments import Follow
 
 from ciacore.games import make_game

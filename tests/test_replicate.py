@@ -27,7 +27,7 @@ from ciabook.page.replicate import (
 )
 from ciabook.studies.runs import Entry
 from ciabook.studies.seal import seal
-from ciabook.studies.study import WAKE
+from ciabook.studies.wake import WAKE
 from support.faults import refused
 from support.toys import SMALL
 from support.wake import seal_arm

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from ciabook.studies import lab
+from ciabook.studies.runs import Entry, grid
 from ciabook.studies.study import (
     STUDIES,
-    Entry,
     difference,
     failure_file,
     find,
-    grid,
     standing,
     strangers,
 )

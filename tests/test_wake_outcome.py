@@ -23,7 +23,7 @@ from ciabook.evidence.wake_outcome import (
     outcome,
     pairs,
 )
-from ciabook.studies.study import WAKE, WAKE_SEEDS
+from ciabook.studies.wake import WAKE, WAKE_SEEDS
 from support.wake import seal_arm
 
 from ciacore.types import InvalidInputError

@@ -8,7 +8,7 @@ import papermill
 import pytest
 from ciabook.evidence.wake_outcome import NAMES
 from ciabook.page.kernel import own_kernel
-from ciabook.studies.study import WAKE
+from ciabook.studies.wake import WAKE
 from support.wake import seal_arm
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"

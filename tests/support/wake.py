@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ciabook.studies.study import WAKE_SEEDS
+from ciabook.studies.wake import WAKE_SEEDS
 
 from ciacore.config import Config
 from ciacore.runtime.sealed import write_sealed

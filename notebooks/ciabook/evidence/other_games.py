@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ciabook.evidence.statistics import holm, paired_shift, sign_flips
+from ciabook.studies.other_games import IN_OTHER_GAMES, OTHER_GAMES
 from ciabook.studies.runs import SEEDS
-from ciabook.studies.study import IN_OTHER_GAMES, OTHER_GAMES
 from ciacore.games import make_game
 from ciacore.learning.rollout import play
 from ciacore.runtime.files import write_whole

@@ -30,7 +30,7 @@ from ciabook.evidence.wake import (
     Comparison,
 )
 from ciabook.evidence.wake_checks import ARMS, FILE, runs_of
-from ciabook.studies.study import WAKE, WAKE_SEEDS
+from ciabook.studies.wake import WAKE, WAKE_SEEDS
 from ciacore.runtime.sealed import is_kept
 from ciacore.runtime.store import Run, run_folder
 

@@ -17,7 +17,7 @@ from ciabook.evidence.wake_outcome import (
     no_teams,
 )
 from ciabook.page.replicate import CLASS, FULL, Plan, Replication, agreement
-from ciabook.studies.study import CALIBRATION_SEEDS, QMIX_LOGGED, WAKE, WAKE_SEEDS
+from ciabook.studies.wake import CALIBRATION_SEEDS, QMIX_LOGGED, WAKE, WAKE_SEEDS
 from ciacore.runtime.store import Run
 
 PAIR = ("qmix", "cia")

@@ -245,3 +245,24 @@ def compared(method: str, name: str, foe_damage: float, seed: int) -> Entry:
         clash_name(name, foe_damage),
         seed,
     )
+
+
+STUDIES: dict[str, list[Entry]] = {
+    "battles_full": battles(MAPS, COMPARED),
+    "battles_full_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
+    # Fig. 2, with `battles_full`
+    "battles_full_rs": battles(("2c_vs_64zg", "3s5z_vs_3s6z"), [METHODS["qmix_rs"]]),
+    # the comparison at a reduced budget, on calibrated maps
+    "battles": clashes(),
+    # QMIX alone: how battles are trained, and how hard foes hit
+    "battle_protocol": protocol_runs(),
+    "battle_calibration": calibration_runs(),
+    # what a machine without a GPU can show: that teams learn
+    "battles_proof": [
+        entry
+        for name in ("10m_vs_11m", "6h_vs_8z")
+        for entry in grid(
+            [proof("qmix", name), proof("qmix_cia", name)], f"smax_{name}", (1, 2)
+        )
+    ],
+}
