@@ -1,5 +1,7 @@
 """What the figures are drawn from, and what they show."""
 
+from itertools import pairwise
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -170,10 +172,11 @@ def test_a_method_has_its_colour_in_every_curve(axis):
 def test_names_beside_lines_do_not_cover_each_other(axis):
     """Three lines that end at one height, and one far below."""
     axis.set_ylim(0, 100)
-    name_lines(axis, ["a", "b", "c", "d"], [99.0, 99.0, 99.0, 5.0], ["C0", "C1", "C2", "C3"])
+    heights = [99.0, 99.0, 99.0, 5.0]
+    name_lines(axis, ["a", "b", "c", "d"], heights, ["C0", "C1", "C2", "C3"])
     axis.figure.canvas.draw()
     boxes = sorted((t.get_window_extent() for t in axis.texts), key=lambda box: box.y0)
-    assert all(one.y1 <= other.y0 for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(one.y1 <= other.y0 for one, other in pairwise(boxes))
     by_name = {text.get_text(): text.get_position()[1] for text in axis.texts}
     assert by_name["d"] == 5 and max(by_name.values()) <= 100
     assert by_name["a"] < by_name["b"] < by_name["c"]

@@ -11,8 +11,10 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from ciabook.evidence.statistics import Interval, Shift, bootstrap, iqm, mean
 from ciacore.runtime.store import Run
@@ -89,15 +91,21 @@ def colour_of(method: str) -> str:
 
 
 def style() -> None:
-    """Seaborn's settings for every figure: a white card, colours that all can tell."""
+    """Seaborn's settings for every figure: a white card, colours that all can tell.
+
+    In a notebook figures are SVG, sharp at every size, and the same from run to run.
+    """
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     plt.rcParams.update(
         {
             "figure.dpi": 110,
             "savefig.facecolor": "white",
             "figure.constrained_layout.use": True,
+            "svg.hashsalt": "ciabook",
         }
     )
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg", metadata={"Date": None})
 
 
 def scores(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
