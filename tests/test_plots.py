@@ -1,5 +1,7 @@
 """What the figures are drawn from, and what they show."""
 
+from itertools import pairwise
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -10,16 +12,23 @@ import pytest
 from ciabook.evidence.statistics import shift
 from ciabook.page.plots import (
     AGENT_COLOURS,
+    LABELS,
+    METHOD_COLOURS,
+    OTHER_COLOUR,
+    colour_of,
     draw_board,
     forest,
+    label_of,
     learning_curve,
     learning_curves,
+    name_lines,
     pooled,
     scores,
+    seed_lines,
 )
 from matplotlib.colors import to_rgb
 
-from ciacore import Config
+from ciacore import METHODS, Config
 from ciacore.runtime.store import Run
 from ciacore.types import InvalidInputError
 
@@ -120,3 +129,54 @@ def test_forest_shows_estimate_interval_and_certainty(axis):
     assert [text.get_text() for text in axis.texts] == ["67%", "0%"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["first", "second"]
     assert axis.yaxis_inverted()
+
+
+def contrast_on_white(colour):
+    """The ratio of WCAG 2: 1 is none, 21 is black."""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in to_rgb(colour)
+    ]
+    return 1.05 / (np.dot(linear, (0.2126, 0.7152, 0.0722)) + 0.05)
+
+
+def test_every_method_has_one_label_and_one_colour():
+    assert set(LABELS) == set(METHOD_COLOURS) == set(METHODS)
+    assert len(set(LABELS.values())) == len(METHODS)
+    assert not any("_" in label for label in LABELS.values())
+    assert label_of("mine") == "mine" and colour_of("mine") == OTHER_COLOUR
+
+
+def test_colours_of_methods_are_told_apart_and_read_on_white():
+    colours = [*METHOD_COLOURS.values(), *AGENT_COLOURS[:2]]
+    parts = np.array([to_rgb(colour) for colour in colours])
+    apart = np.linalg.norm(parts[:, None] - parts[None], axis=-1)
+    apart += 10 * np.eye(len(colours))  # each is equal to itself
+    assert apart.min() > 0.1  # of at most sqrt(3)
+    # text in them is as legible as WCAG AA asks
+    faint = {m: contrast_on_white(c) for m, c in METHOD_COLOURS.items()}
+    assert min(faint.values()) >= 4.5, faint
+
+
+def test_a_method_has_its_colour_in_every_curve(axis):
+    runs = [run(seed, [seed, 2.0 * seed]) for seed in (1, 2)]
+    learning_curve(axis, runs, "QMIX")
+    steps, values = seed_lines(axis, runs)
+    seed_lines(axis, runs, colour="#123456")
+    colours = [line.get_color() for line in axis.get_lines()]
+    assert colours == [METHOD_COLOURS["qmix"]] * 3 + ["#123456"] * 2
+    assert steps.tolist() == [10 / 1e6, 20 / 1e6]
+    assert values.tolist() == [[1.0, 2.0], [2.0, 4.0]]
+
+
+def test_names_beside_lines_do_not_cover_each_other(axis):
+    """Three lines that end at one height, and one far below."""
+    axis.set_ylim(0, 100)
+    heights = [99.0, 99.0, 99.0, 5.0]
+    name_lines(axis, ["a", "b", "c", "d"], heights, ["C0", "C1", "C2", "C3"])
+    axis.figure.canvas.draw()
+    boxes = sorted((t.get_window_extent() for t in axis.texts), key=lambda box: box.y0)
+    assert all(one.y1 <= other.y0 for one, other in pairwise(boxes))
+    by_name = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    assert by_name["d"] == 5 and max(by_name.values()) <= 100
+    assert by_name["a"] < by_name["b"] < by_name["c"]

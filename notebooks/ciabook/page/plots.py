@@ -11,8 +11,10 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from ciabook.evidence.statistics import Interval, Shift, bootstrap, iqm, mean
 from ciacore.runtime.store import Run
@@ -30,21 +32,80 @@ AGENT_COLOURS = (
     "#000000",
 )
 APPLE_COLOUR = "#009e73"
+# one name and one colour per method, through the whole book; the first two colours of
+# agents are never those of a method, and all are dark enough for text on white
+LABELS = {
+    "vdn": "VDN",
+    "qmix": "QMIX",
+    "qplex": "QPLEX",
+    "qtran": "QTRAN",
+    "ow_qmix": "OW-QMIX",
+    "cw_qmix": "CW-QMIX",
+    "maven": "MAVEN",
+    "eoi": "EOI",
+    "gre": "GRE",
+    "scds": "SCDS",
+    "qmix_rs": "QMIX(RS)",
+    "qmix_cc": "QMIX(CC)",
+    "qmix_cia": "QMIX(CIA)",
+    "qplex_cia": "QPLEX(CIA)",
+}
+METHOD_COLOURS = {
+    "vdn": "#4a7c00",
+    "qmix": "#6e6e6e",
+    "qplex": "#007c91",
+    "qtran": "#795548",
+    "ow_qmix": "#96480f",
+    "cw_qmix": "#5d2f12",
+    "maven": "#007a4d",
+    "eoi": "#d81b60",
+    "gre": "#455a75",
+    "scds": "#2f4f1f",
+    "qmix_rs": "#8a6d00",
+    "qmix_cc": "#a3003f",
+    "qmix_cia": "#7a1fa2",
+    "qplex_cia": "#3949ab",
+}
+OTHER_COLOUR = "#222222"  # of a method that is none of the book's
 MARKERS = "osD^vPX*"
 # name -> statistic, and the coverage of its band
 STATISTICS = {"mean": (mean, 0.5), "iqm": (iqm, 0.95)}
 
 
+def label_of(method: str) -> str:
+    """The name of a method as axes and tables write it, or its own.
+
+    Args:
+        method: a name of `ciacore.METHODS`, or of a run's own method.
+    """
+    return LABELS.get(method, method)
+
+
+def colour_of(method: str) -> str:
+    """The colour of a method in every figure.
+
+    Args:
+        method: a name of `ciacore.METHODS`, or of a run's own method.
+    """
+    return METHOD_COLOURS.get(method, OTHER_COLOUR)
+
+
 def style() -> None:
-    """Seaborn's settings for every figure: a white card, colours that all can tell."""
+    """Seaborn's settings for every figure: a white card, colours that all can tell.
+
+    In a notebook figures are SVG, sharp at every size, and the same from run to run.
+    """
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     plt.rcParams.update(
         {
             "figure.dpi": 110,
             "savefig.facecolor": "white",
             "figure.constrained_layout.use": True,
+            "svg.hashsalt": "ciabook",
         }
     )
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg", metadata={"Date": None})
 
 
 def scores(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +186,7 @@ def learning_curve(
     interval = bootstrap(summary, values, level, samples=2_000)
     millions = steps / 1e6
     points = {"marker": marker, "markevery": 0.1, "markersize": 5}
+    points["color"] = colour_of(runs[0].config.method)
     (line,) = axis.plot(millions, interval.value, label=label, **points)
     shade = {"color": line.get_color(), "alpha": 0.25, "linewidth": 0}
     axis.fill_between(millions, interval.low, interval.high, **shade)
@@ -150,6 +212,63 @@ def learning_curves(
         learning_curve(axis, runs, f"{label} ({seeds})", statistic, group, marker)
     axis.set(xlabel="environment steps (millions)", ylabel="greedy episode return")
     axis.legend(frameon=True)
+
+
+def seed_lines(
+    axis: Axes, runs: Sequence[Run], colour: str | None = None, group: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """A thin line per run of one method.
+
+    Args:
+        axis: to draw on; env steps are in millions.
+        runs: of one method.
+        colour: of all lines; None: the method's.
+        group: evaluations averaged into one point.
+
+    Returns:
+        Millions of env steps [E], and the returns drawn [runs, E].
+    """
+    steps, values = pooled(*scores(runs), group)
+    colour = colour or colour_of(runs[0].config.method)
+    axis.plot(steps / 1e6, values.T, color=colour, linewidth=1.1, alpha=0.85)
+    return steps / 1e6, values
+
+
+def name_lines(
+    axis: Axes,
+    names: Sequence[str],
+    heights: Sequence[float],
+    colours: Sequence[str],
+    size: float = 9,
+) -> None:
+    """Names beside the right edge, in the place of a legend; none covers another.
+
+    Args:
+        axis: whose limits are settled.
+        names: one per line.
+        heights: where the lines end, in units of the axis.
+        colours: one per name.
+        size: of the text, in points.
+    """
+    low, high = axis.get_ylim()
+    inches = axis.get_position().height * axis.figure.get_size_inches()[1]
+    gap = 1.25 * size / 72 / inches * (high - low)  # one line of text
+    order = np.argsort(heights)
+    wanted = np.clip(np.array(heights, dtype=float)[order], low, high)
+    steps_up = gap * np.arange(len(wanted))
+    # as close to its line as the names below it allow, and then down as the top asks
+    placed = np.maximum.accumulate(wanted - steps_up) + steps_up
+    placed = np.minimum(placed, high - gap * np.arange(len(wanted))[::-1])
+    for index, height in zip(order, placed, strict=True):
+        axis.text(
+            1.02,
+            height,
+            names[index],
+            transform=axis.get_yaxis_transform(),
+            color=colours[index],
+            fontsize=size,
+            va="center",
+        )
 
 
 def forest(
