@@ -25,7 +25,7 @@ from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import LEVEL, asleep, compare
 from ciabook.page.explorers import turn_loop
-from ciabook.page.plots import pooled, scores, style
+from ciabook.page.plots import colour_of, name_lines, seed_lines, style
 from ciabook.turn.scripted_players import FullInformation, trace
 from ciacore.games import Turn
 from ciacore.runtime.evaluation import CPU, load_networks
@@ -200,15 +200,18 @@ def draw(path: Path, results: Path) -> None:
     matplotlib.rcParams |= {"svg.hashsalt": "ciabook", "svg.fonttype": "path"}
     runs = read_runs(results / "study", "turn", ["qmix", "qmix_cia"])
     figure, axis = plt.subplots(figsize=(7, 3.6))
-    looks = {"qmix": ("QMIX", "C0", "-"), "qmix_cia": ("QMIX(CIA)", "C1", "--")}
-    for method, (label, colour, line) in looks.items():
-        steps, values = pooled(*scores(runs[method]), group=4)
-        for curve in values:
-            axis.plot(steps / 1e6, curve, color=colour, linestyle=line, label=label)
-            label = None  # once in the legend
+    names, heights, colours = [], [], []
+    for method, group in runs.items():
+        _, values = seed_lines(axis, group, group=4)
+        sleepers = asleep(group, at=EARLY)
+        for kind, those in (("awake", ~sleepers), ("asleep", sleepers)):
+            if those.any():
+                names.append(f"{those.sum()} of {len(group)} {PAIR[method]}, {kind}")
+                heights.append(values[those, -1].mean())
+                colours.append(colour_of(method))
     axis.set(ylim=(-70, 95), title="Turn, one line per seed", ylabel="greedy return")
-    axis.set(xlabel="environment steps (millions)")
-    axis.legend(frameon=True)
+    axis.set(xlabel="environment steps (millions)", xlim=(0, 2.05))
+    name_lines(axis, names, heights, colours)
     with opened_whole(path) as file:
         kind = path.suffix.removeprefix(".")
         facts = {"Date": None} if kind == "svg" else {"Software": None}
