@@ -112,6 +112,9 @@ def grade(course: Path, handed_in: list[tuple[str, str]]) -> list[str]:
     from traitlets.config import Config
 
     os.environ["JUPYTER_PATH"] = str(course / "jupyter")
+    # nbgrader calls a program of its environment by its name
+    own = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own, os.environ["PATH"]])
     config = Config()
     config.CourseDirectory.root = str(course)
     config.Execute.kernel_name = KERNEL
