@@ -104,7 +104,7 @@ serve: setup .venv/serve ## show the built book to this network: its address and
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) book/serve.py $(if $(PORT),--port $(PORT)) $(ARGS)
 
-slides-pdf: setup ## print the slides of the built book to _build/slides.pdf (needs Chromium); NOTES=1 adds the speaker's notes
+slides-pdf: setup .venv/browser ## print the slides of the built book to _build/slides.pdf (needs Chromium); NOTES=1 adds the speaker's notes
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) book/print_page.py "slides.html?print-pdf$(if $(NOTES),&notes)" _build/slides.pdf
 

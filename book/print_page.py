@@ -8,51 +8,46 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import zlib
 from pathlib import Path
 
 HTML = Path(__file__).resolve().parents[1] / "_build" / "html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--no-pdf-header-footer",
-    # formulas are set by a script: time passes for it until it is done
-    "--virtual-time-budget=60000",
-)
-SECONDS = 300
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
+MILLISECONDS = 300_000
+# formulas are set by a script, and a picture may still be read
+READY = """async () => {
+  if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+  await Promise.all([...document.images].map((image) => image.decode().catch(() => 0)));
+}"""
 
 
 def print_page(address: str, pdf: Path) -> None:
-    """Prints one page.
+    """Prints one page, of the size that its style sheet asks for.
 
     Args:
         address: of the page, such as file:///home/me/book/_build/html/slides.html.
         pdf: the file that receives it.
 
     Raises:
-        RuntimeError: there is no Chromium, or it printed nothing.
+        RuntimeError: there is no Chromium.
     """
+    from playwright.sync_api import sync_playwright
+
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise RuntimeError("No Chromium. On Debian: apt install chromium")
-    pdf.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory() as profile:
-        own = [f"--user-data-dir={profile}", f"--print-to-pdf={pdf.resolve()}"]
-        said = subprocess.run(
-            [browser, *FLAGS, *own, address],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-    if not pdf.is_file():
-        raise RuntimeError(f"Chromium printed nothing of {address}:\n{said.stderr}")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
+        page = chromium.new_page(color_scheme="light")
+        page.set_default_timeout(MILLISECONDS)
+        page.goto(address, wait_until="load")
+        page.evaluate(READY)
+        # what scripts do after the formulas: slides are laid out page by page
+        page.wait_for_timeout(1_000)
+        page.pdf(path=str(pdf), prefer_css_page_size=True, print_background=True)
+        chromium.close()
 
 
 def page_boxes(pdf: Path) -> list[tuple[float, float]]:
