@@ -34,6 +34,7 @@ FOOT = """</div></div><script src="reveal/reveal.js"></script>
 <script>
 Reveal.initialize({
   hash: true, transition: "none", width: 1100, height: 700, plugins: [RevealNotes],
+  pdfMaxPagesPerSlide: 1,
   showNotes: location.search.includes("notes") ? "separate-page" : false
 });
 </script></body></html>

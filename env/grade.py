@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def make_course(course: Path) -> None:
     kernel = course / "jupyter" / "kernels" / KERNEL
     kernel.mkdir(parents=True)
     launch = [str(BOOK), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    launch.append("--log-level=50")  # ipykernel warns about the transport
     said = {
         "argv": launch,
         "display_name": "CIA book",
@@ -108,6 +110,7 @@ def take_in(
 
 def grade(course: Path, handed_in: list[tuple[str, str]]) -> list[str]:
     """Runs nbgrader; returns a line for every notebook that it could not grade."""
+    warnings.filterwarnings("ignore", module="nbgrader")
     from nbgrader.apps import NbGraderAPI
     from traitlets.config import Config
 
