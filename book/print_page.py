@@ -1,7 +1,7 @@
 """Prints a page of the built book to PDF with the Chromium that is installed.
 
-    python book/print_page.py book/cheat_sheet.html cheat_sheet.pdf
-    python book/print_page.py "slides.html?print-pdf" slides.pdf
+python book/print_page.py book/cheat_sheet.html cheat_sheet.pdf
+python book/print_page.py "slides.html?print-pdf" slides.pdf
 """
 
 from __future__ import annotations

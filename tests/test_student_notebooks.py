@@ -1,4 +1,4 @@
-"""Student notebooks: gaps and hidden tests of the book's chapters, and their grading."""
+"""Student notebooks: gaps and hidden tests of the book's chapters, and their marks."""
 
 from __future__ import annotations
 

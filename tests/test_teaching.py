@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def minutes_of(slide: str) -> tuple[int, int]:
 def test_slides_fill_ninety_minutes_without_a_gap():
     spans = [minutes_of(slide) for slide in SLIDES]
     assert spans[0][0] == 0 and spans[-1][1] == 90
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in pairwise(spans):
         assert end == start
     assert all(start < end for start, end in spans)
 
