@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 from ciabook.teaching.student_notebooks import (
     STUB,
     TESTED,
@@ -20,6 +22,7 @@ from ciabook.teaching.student_notebooks import (
     write_student_notebooks,
 )
 
+from ciacore.games import MatrixGame
 from ciacore.types import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,6 +118,31 @@ def handed_in(name: str, changed: dict[str, tuple[str, str]]) -> dict:
             assert old in cell["source"]
             cell["source"] = cell["source"].replace(old, new)
     return notebook
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("", "", None),
+        ("- table.mean()", "", AssertionError),
+        (
+            "### BEGIN",
+            "raise NotImplementedError()\n    ### BEGIN",
+            NotImplementedError,
+        ),
+    ],
+    ids=["right", "wrong", "left out"],
+)
+def test_a_hidden_test_tells_right_from_wrong(old, new, error):
+    """One gap, its answers and its test, without nbgrader."""
+    chapter = ROOT / "notebooks" / "value_decomposition.ipynb"
+    whole = assignment(json.loads(chapter.read_text(encoding="utf-8")))
+    cells = {cell["id"]: cell["source"] for cell in whole["cells"]}
+    names = {"torch": torch, "games": {"both": MatrixGame([[0, 0], [0, 1]])}}
+    expected = pytest.raises(error) if error else nullcontext()
+    with expected:
+        exec(cells["value-decomposition-11"].replace(old, new), names)
+        exec(cells["value-decomposition-33"], names)
 
 
 @pytest.mark.long
