@@ -1,7 +1,7 @@
 """The lab of the page on teaching: how often does a team set out?
 
-    cp examples/class_lab.py lab.py         SEEDS: two of your own, 1001 or above
-    make study STUDY=lab.py JOBS=2          four runs, into runs/lab
+    cp examples/class_lab.py lab.py         SEEDS: ten of your own, 1001 or above
+    make study STUDY=lab.py JOBS=2          twenty runs, into runs/lab
 
 The arms are those of the experiment on what wakes a team, so that its chapter reads
 them. The book used no seed above 1000.
@@ -11,4 +11,4 @@ from ciabook.studies.study import WAKE
 
 STUDY = [WAKE["qmix"], WAKE["cia"]]
 GAME = "turn"
-SEEDS = [1001, 1002]
+SEEDS = range(1010, 1020)  # those of pair 1; pair 2 has range(1020, 1030)
