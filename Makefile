@@ -69,7 +69,7 @@ test-slurm: setup .venv-study/installed .venv/battles ## run a study through a r
 test-pythons: setup ## run a quick suite under every Python from 3.11 to 3.14 that is here; writes tests/reports/test-pythons.txt
 	@$(PY) tests/reports/pythons.py $(ARGS)
 
-study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles, or a file of your own; JOBS=2 at once; goes on after any interruption
+study: setup .venv-study/installed $(if $(findstring battles,$(STUDY)),.venv/battles) $(if $(findstring other_games,$(STUDY)),.venv/environments) ## train what a study lacks: STUDY=smoke, turn, rest, cause, departures, alpha, battles, other_games, or a file of your own; JOBS=2 at once; goes on after any interruption
 	@$(PY) -m ciabook.studies.lab run "$(STUDY)" $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 status: setup ## how a study stands: done, running, failed and why, missing; the exit code says the same
@@ -113,10 +113,10 @@ grade: setup .venv-grading/installed ## grade student notebooks: SUBMISSIONS=a f
 	@.venv-grading/bin/python env/grade.py "$(SUBMISSIONS)" $(ARGS)
 
 recheck: ## retrain the first evaluations of a committed run and compare: RUN=book/results/...
-	@test -d "$(RUN)" || { echo "recheck: RUN=$(RUN) is not a run folder; name one, e.g. make recheck RUN=book/results/<run>." >&2; exit 2; }
+	@test -d "$(RUN)" || test -f "$$(dirname "$(RUN)").sealed" || { echo "recheck: RUN=$(RUN) is not a run folder; name one, e.g. make recheck RUN=book/results/<run>." >&2; exit 2; }
 	@sh env/bootstrap.sh
 	@mkdir -p _build/recheck
-	@run=$$(cd "$(RUN)" && pwd) && $(PY) -m papermill notebooks/recheck.ipynb _build/recheck/recheck.ipynb \
+	@run=$$($(PY) -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve())' "$(RUN)") && $(PY) -m papermill notebooks/recheck.ipynb _build/recheck/recheck.ipynb \
 		--cwd notebooks --kernel python3 --parameters run "$$run"
 	@echo "The verdict is the last output of _build/recheck/recheck.ipynb"
 

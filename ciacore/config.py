@@ -141,6 +141,9 @@ class Config:
     # the latent policy's bonus: "published" (a mere baseline) or "exact"
     maven_entropy: Literal["published", "exact"] = "published"
     maven_entropy_coefficient: Weight = 0.01  # c
+    # of an entropy of the latent policy that matters, in standard deviations of the
+    # returns; 0: none, as published
+    maven_entropy_weight: Weight = 0.0
 
     eoi_episodes: Share = 0.4  # share of exploring episodes
     eoi_steps: Share = 0.05  # share of their steps at which one agent explores

@@ -16,7 +16,32 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Array = Tensor | np.ndarray
-Generator = torch.Generator | np.random.Generator
+
+
+class Dice:
+    """A generator that is neither torch's nor numpy's, and gives tensors."""
+
+    device: torch.device
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        """As the function of this name in `ciacore.fast.arrays`.
+
+        Args:
+            high: one more than the largest.
+            shape: of what is drawn.
+        """
+        raise NotImplementedError
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """As the function of this name in `ciacore.fast.arrays`.
+
+        Args:
+            shape: of what is drawn.
+        """
+        raise NotImplementedError
+
+
+Generator = torch.Generator | np.random.Generator | Dice
 
 
 # errors

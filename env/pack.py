@@ -1,11 +1,12 @@
-"""Packs into .gpu/ what a GPU machine without network lacks.
+"""Packs into .gpu/ and .gpu.tar what a GPU machine without network lacks.
 
     python env/pack.py HAS.txt [--python 3.12]
 
 HAS.txt lists the packages that are there, torch and JAX for CUDA among them, one per
 line, as `pip freeze` prints them. Packed are wheels of what experiments, notebooks and
 tests need beside those (not what renders pages), and a git repository that knows the
-commit and holds no file. Copy the work tree with .gpu/ there and run `PY=python3 sh
+commit and holds no file. The archive .gpu.tar holds the work tree with .gpu/, and
+without the published runs: at most 60 MiB. Unpack it there and run `PY=python3 sh
 env/gpu.sh`, or anything else with .gpu/site on PYTHONPATH.
 """
 
@@ -16,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -52,6 +54,8 @@ PLATFORMS = (
     "manylinux2014_x86_64",
     "manylinux_2_5_x86_64",
 )
+
+MOST = 60 * 2**20  # bytes that are carried there
 
 
 def pins() -> dict[str, str]:
@@ -118,6 +122,67 @@ def pack_commit(repository: Path, target: Path) -> None:
     )
 
 
+def carried(repository: Path) -> list[str]:
+    """The tracked files of a work tree, without those of published runs.
+
+    Args:
+        repository: its folder.
+
+    Returns:
+        Their paths in it, sorted.
+    """
+    command = ["git", "ls-files", "-z", "--cached"]
+    done = subprocess.run(
+        command, cwd=repository, check=True, capture_output=True, text=True
+    )
+    tracked = sorted(set(done.stdout.split("\0")) - {""})
+    return [
+        path
+        for path in tracked
+        if not is_published_run(path) and (repository / path).exists()
+    ]
+
+
+def is_published_run(path: str) -> bool:
+    """Whether a file lies in a run's folder under book/results.
+
+    Args:
+        path: in the repository.
+    """
+    parts = Path(path).parts
+    return parts[:2] == ("book", "results") and any(
+        part.startswith("seed_") for part in parts[2:-1]
+    )
+
+
+def pack_tree(repository: Path, packed: Path, target: Path) -> int:
+    """Writes an archive of a work tree and of what was packed.
+
+    Args:
+        repository: the folder of the tree.
+        packed: the folder that is `.gpu/` there.
+        target: the archive; there is none where it would be too large.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        SystemExit: it has over `MOST` bytes.
+    """
+    with tarfile.open(target, "w") as archive:
+        for path in carried(repository):
+            archive.add(repository / path, path)
+        archive.add(packed, ".gpu")
+    size = target.stat().st_size
+    if size > MOST:
+        target.unlink()
+        sys.exit(
+            f"pack: expected at most {MOST / 2**20:.0f} MiB, "
+            f"got {size / 2**20:.1f} MiB. Leave out what is not needed there."
+        )
+    return size
+
+
 def main() -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -154,8 +219,12 @@ def main() -> int:
     pack_commit(ROOT, part / "git")
     shutil.rmtree(place, ignore_errors=True)
     part.rename(place)
-    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-    print(f"{place}: {len(wanted)} wheels and the commit, {size / 1e6:.0f} MB")
+    archive = ROOT / ".gpu.tar"
+    size = pack_tree(ROOT, place, archive)
+    print(
+        f"{archive}: the tree without published runs, {len(wanted)} wheels and the "
+        f"commit, {size / 2**20:.0f} MiB"
+    )
     return 0
 
 

@@ -7,7 +7,7 @@ The arms are those of the experiment on what wakes a team, so that its chapter r
 them. The book used no seed above 1000.
 """
 
-from ciabook.studies.study import WAKE
+from ciabook.studies.wake import WAKE
 
 STUDY = [WAKE["qmix"], WAKE["cia"]]
 GAME = "turn"

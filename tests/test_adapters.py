@@ -17,6 +17,7 @@ from support.environments import (
     Counting,
     Failing,
     Follow,
+    FollowJointly,
     Pair,
     Relay,
     Sticky,
@@ -312,8 +313,10 @@ def test_an_environment_that_fails_in_its_process(ends, message, monkeypatch):
 
 
 @pytest.mark.long
-def test_memory_is_flat_over_many_episodes():
-    game = relay()
+@pytest.mark.parametrize("make", [Relay, FollowJointly, Counting])
+def test_memory_is_flat_over_many_episodes(make):
+    """Parallel, Gymnasium's, and one that takes turns."""
+    game = EnvironmentGame(make, "many", reward="sum", horizon=8)
     peaks = []
     for _ in range(2):
         for _ in range(50):
@@ -322,8 +325,9 @@ def test_memory_is_flat_over_many_episodes():
     assert peaks[1] - peaks[0] < 2_000  # KB, after 5,000 episodes more
 
 
-def test_an_easy_one_is_solved():
-    """VDN; 8 is the best there is, chance gives 2."""
+@pytest.mark.parametrize("make", [Follow, FollowJointly])
+def test_an_easy_one_is_solved(make):
+    """VDN, through each adapter; 8 is the best there is, chance gives 2."""
     config = METHODS["vdn"].but(
         env_steps=6_000,
         epsilon_steps=2_000,
@@ -333,7 +337,7 @@ def test_an_easy_one_is_solved():
         evaluation_interval=3_000,
         learning_rate=5e-3,
     )
-    (run,) = train(config, EnvironmentGame(Follow, "follow"), [1])
+    (run,) = train(config, EnvironmentGame(make, "follow"), [1])
     start, *_, end = run.metrics["episode_return"]
     assert np.mean(start) < 5 and np.mean(end) > 7.5
 
@@ -445,6 +449,14 @@ REFUSED = {
     "no action": (
         lambda: make_game("pettingzoo:support.environments:Stuck"),
         *("action_mask", "an action for every agent", "agent a"),
+    ),
+    "nothing seen": (
+        lambda: make_game("pettingzoo:support.environments:Unseen"),
+        *("observations", "every living agent", "agent b"),
+    ),
+    "nothing paid": (
+        lambda: make_game("pettingzoo:support.environments:Unpaid"),
+        *("rewards", "plays on", "agent b"),
     ),
     "one agent": (
         lambda: make_game("gymnasium:CartPole-v1"),

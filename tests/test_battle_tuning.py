@@ -205,3 +205,30 @@ def test_calibration_goes_on_where_it_stands(tuning, monkeypatch):
 def test_a_wrong_call_says_how(capsys):
     assert protocol.main([]) == 2 and calibration.main(["train"]) == 2
     assert "RESULTS" in capsys.readouterr().out
+
+
+def test_the_comparison_waits_for_every_map(tuning):
+    assert battles.clashes() == []
+    facts = {
+        **PROTOCOL,
+        "games_per_update": 8,
+        "budgets": dict.fromkeys(battles.MAPS, 100_000),
+    }
+    (tuning / "battle_protocol.json").write_text(json.dumps(facts))
+    rows = {name: {"foe_damage": 0.9, "tried": {}} for name in battles.MAPS}
+    undecided = {**rows, "7sz": {"foe_damage": None, "tried": {}}}
+    calibrated = tuning / "battle_calibration.json"
+    calibrated.write_text(json.dumps({"scenarios": undecided}))
+    assert battles.clashes() == []
+
+    calibrated.write_text(json.dumps({"scenarios": rows}))
+    runs = battles.clashes()
+    # tier 1: four methods on six maps, CC on four, RS on two
+    assert len(runs) == 5 * (24 + 4 + 2) + 2 * 42
+    assert [run.seed for run in runs[:91]] == [1] * 30 + [2] * 30 + [3] * 30 + [4]
+    assert not {run.seed for run in runs} & set(battles.TUNING_SEEDS)
+    assert {run.config.n_games for run in runs} == {8}
+    assert {run.config.env_steps for run in runs} == {100_000}
+    first = runs[1]
+    assert (first.config.method, first.game) == ("qmix_cia", "clash_10m_vs_11m_at_0.9")
+    assert first.config.cia_coefficient == 0.02

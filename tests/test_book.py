@@ -372,6 +372,7 @@ def test_explorers_come_alive_in_a_browser(html: Path, tmp_path: Path):
         ("strategies", "battle", r"\d+ agents against \d+ foes"),
         ("value_decomposition", "matrix", r"VDN: error [\d.]+"),
         ("contrastive_identity", "sandbox", r"CIA loss [\d.]+"),
+        ("showcases", "two-step", r"VDN earns \d"),
     ):
         page = html / "notebooks" / f"{name}.html"
         done = subprocess.run(

@@ -15,6 +15,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -232,6 +233,7 @@ def test_turn_steps_by_key_and_click(site, browser, where):
     data = json.loads(
         visit.page.locator(f"#{box.get_attribute('id')}-data").text_content()
     )
+    box.get_by_label("ask me").uncheck()
     box.focus()
     for _ in range(3):
         visit.page.keyboard.press("ArrowRight")
@@ -306,16 +308,17 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     """
     visit = Visit(browser, f"{site}notebooks/value_decomposition.html")
     box = visit.page.locator(".cia-explorer[data-explorer=matrix]")
-    slider = box.get_by_label("penalty, all the lowest payoffs")
-    for penalty, reached in ((-4, "false"), (-8, "true"), (-12, "false")):
+    slider = box.get_by_label("penalty for climbing alone")
+    goals = box.locator(".cia-goal")
+    for penalty in (-7, -8, -12):
         slider.fill(str(penalty))
         visit.page.wait_for_function(
-            "goal => document.querySelector('[data-explorer=matrix]')"
-            ".dataset.goal === goal",
-            arg=reached,
+            "name => document.querySelector(name).textContent !== '?'",
+            arg=f"[data-at='QMIX {penalty}']",
         )
-    box.get_by_label("preset").select_option(label="climb")
-    assert box.get_attribute("data-goal") == "false"  # both are wrong
+    assert goals.first.get_attribute("data-reached") == "true"
+    # QTRAN climbs where VDN and QMIX do not
+    assert goals.nth(1).get_attribute("data-reached") == "true"
     payoff = torch.tensor([[8.0, -12, -12], [-12, 0, 0], [-12, 0, 0]])
     rows, columns = payoff.mean(1, keepdim=True), payoff.mean(0, keepdim=True)
     best_sum = rows + columns - payoff.mean()
@@ -335,6 +338,30 @@ def test_matrix_games_are_solved_in_the_page(site, browser):
     )
     assert error("QMIX") < 0.01
     assert box.locator("[data-method=QPLEX]").count() == 0
+    assert not visit.complaints
+    visit.close()
+
+
+def test_the_two_step_game_is_fitted_step_by_step(site, browser):
+    """Keys, clicks and the choice of a game show the numbers of its data."""
+    visit = Visit(browser, f"{site}notebooks/showcases.html", "phone")
+    box = visit.page.locator(".cia-explorer[data-explorer=two-step]")
+    data = json.loads(
+        visit.page.locator(f"#{box.get_attribute('id')}-data").text_content()
+    )
+    box.focus()
+    visit.page.keyboard.press("ArrowRight")
+    box.get_by_role("button", name="step forward").click()
+    assert box.get_attribute("data-step") == "2"
+    for game in (1, 0):
+        box.get_by_label("what the safe table pays").select_option(index=game)
+        for fit in data["games"][game]["fits"]:
+            side = box.locator(f"[data-method={fit['name']}]")
+            cells = side.locator("table tr td:not(:empty)").all_text_contents()
+            shown = [float(cell.replace("\u2212", "-")) for cell in cells]
+            expected = np.array(fit["tables"][2]).flatten()
+            assert shown == pytest.approx(expected, abs=0.06)
+            assert float(side.get_attribute("data-earns")) == fit["earns"][2]
     assert not visit.complaints
     visit.close()
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from ciabook.evidence.analysis import greedy_episodes
+from PIL import Image
 from support.faults import refused
 from support.runs import made_up
 from support.toys import CIA, Stroll, small
@@ -150,7 +151,7 @@ def test_the_cells_of_the_readme_work(pytestconfig, tmp_path, monkeypatch):
     """As they stand there, but for shorter trainings."""
     text = (pytestconfig.rootpath / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    (cells,) = [block for block in blocks if "watch" in block]
+    (cells,) = [block for block in blocks if "to_csv" in block]
     shorter = {
         "20_000": "300",
         "40_000": "600",
@@ -165,6 +166,36 @@ def test_the_cells_of_the_readme_work(pytestconfig, tmp_path, monkeypatch):
     run = load_run("runs/turn/qmix_cia/seed_1")
     assert run.config.env_steps == 600 and len(run.provenance["resumed"]) == 1
     assert (tmp_path / "runs" / "metrics.csv").is_file()
+
+
+def test_the_readme_trains_on_an_environment_of_ones_own(
+    pytestconfig, tmp_path, monkeypatch
+):
+    """Trained, watched, trained further, and read by TensorBoard."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    text = (pytestconfig.rootpath / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    (cells,) = [block for block in blocks if "examples.own_environment" in block]
+    commands = [line for line in cells.splitlines() if line and "import" not in line]
+    assert len(commands) == 6  # a game, a config, how to keep it; then three
+    for long, short in {"20_000": "300", "40_000": "600"}.items():
+        assert long in cells
+        cells = cells.replace(long, short)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(pytestconfig.rootpath))
+    names = {}
+    exec(cells, names)
+    run = names["run"]
+    assert run.config.env_steps == 600 and len(run.provenance["resumed"]) == 1
+    folder = run.game + "/qmix_cia/seed_1"
+    assert run.game == "pettingzoo+examples.own_environment"
+    assert load_run(tmp_path / "runs" / folder).metrics == run.metrics
+    with Image.open(tmp_path / "mine.gif") as picture:
+        assert picture.n_frames == 21
+    logged = EventAccumulator(str(tmp_path / "runs" / "tensorboard" / folder))
+    logged.Reload()
+    assert logged.Tags()["scalars"]
 
 
 # --------------------------------------------------------------------------------- CSV

@@ -10,13 +10,18 @@ import torch
 from ciabook.evidence.analysis import Team, evaluate_on
 from ciabook.evidence.representable import GAMES, fit
 from ciabook.page.explorers import (
-    SCRIPT,
+    NEEDED,
+    SCRIPTS,
     Explorer,
+    apples,
     battle_explorer,
+    climb,
     matrix_explorer,
     sandbox,
+    script_of,
     turn_explorer,
 )
+from ciabook.turn.scripted_players import FullInformation, trace
 from support.runs import recording
 from support.toys import rng
 
@@ -31,16 +36,34 @@ from ciacore.types import InvalidInputError
 def told(explorer: Explorer) -> dict:
     """The data as a page holds it."""
     page = explorer._repr_html_()
-    assert page.count(SCRIPT.read_text(encoding="utf-8")) == 1
+    assert page.count(script_of(explorer.kind)) == 1
     (name,) = re.findall(r'<div id="([\w-]+)" class="cia-explorer', page)
-    assert f'ciaExplorers("{name}")' in page and f'id="{name}-data"' in page
+    assert f'ciaBook.open("{name}")' in page and f'id="{name}-data"' in page
     (text,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page)
     return json.loads(text)
 
 
 def test_scripts_load_nothing():
-    text = SCRIPT.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
-    assert not re.search(r"https?:|import\s*\(|fetch\(|XMLHttpRequest|eval\(", text)
+    files = {"explorers.js", *(name for names in NEEDED.values() for name in names)}
+    assert files == {file.name for file in SCRIPTS.iterdir()}
+    for name in files:
+        text = (SCRIPTS / name).read_text(encoding="utf-8")
+        text = text.replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?:|import\s*\(|fetch\(|XMLHttpRequest|eval\(", text)
+
+
+def test_apples_are_those_of_the_game():
+    """Whoever eats, and whenever, sees the apples that the game would show."""
+    game, generator = Turn(), torch.Generator().manual_seed(5)
+    places = apples(game, 5)
+    assert len(places) == game.spec.horizon + 1
+    record = trace(game, FullInformation(), 1, generator)
+    shown, changes = places[0], 0
+    for t, state in enumerate(record.states):
+        if t and record.rewards[0, t - 1] == 10:
+            shown, changes = places[t], changes + 1
+        assert game.places(state)[1][0].tolist() == shown
+    assert changes > 10
 
 
 def test_a_page_cannot_be_broken_by_its_data():
@@ -97,6 +120,9 @@ def test_a_battle_is_its_recording():
 def test_presets_are_fits_of_the_library():
     data = told(matrix_explorer(["both"], steps=60, seeds=[0]))
     (preset,) = data["presets"]
+    assert data["climbs"][0]["payoff"] == GAMES["climb"]
+    assert all(each["payoff"] == climb(each["penalty"]) for each in data["climbs"])
+    assert preset["fits"][0]["of"] == 1
     (found, other), beside = fit(
         "qplex", [MatrixGame(GAMES[name]) for name in ("both", "either")], [0, 1], 60
     )

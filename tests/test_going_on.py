@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 import torch
-from ciabook.studies.study import Entry, standing
+from ciabook.studies.runs import Entry
+from ciabook.studies.study import standing
 from support.faults import StopHere, after, flip, refused
 from support.runs import digests, files, same
 from support.toys import CIA, Stroll, small
@@ -153,9 +154,16 @@ def test_without_a_checkpoint_the_cure_is_named(tmp_path):
     "changes", [{"env_steps": 20}, {"env_steps": 90, "gamma": 0.5}]
 )
 def test_anything_but_more_steps_is_refused(changes, folder, tmp_path):
+    """By the fields that differ."""
     before = digests(tmp_path)
     config = SHORT.but(**changes)
-    refused(lambda: train(config, GAME, [1], tmp_path), "results", "another Config")
+    told = []
+    for name, value in changes.items():
+        told.append(f"{name} {getattr(SHORT, name)!r}, not {value!r}")
+    told.append("It went further" if len(changes) == 1 else "Choose another folder")
+    refused(
+        lambda: train(config, GAME, [1], tmp_path), "results", "another Config", *told
+    )
     assert digests(tmp_path) == before
 
 

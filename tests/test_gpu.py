@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,41 @@ def test_a_machine_without_network_knows_the_commit(tree: Path, tmp_path: Path) 
     assert (
         git(there, "status", "--porcelain", "--", "module.py", "env") == "M module.py"
     )
+
+
+def test_what_is_carried_leaves_published_runs_behind(
+    tree: Path, tmp_path: Path
+) -> None:
+    run = tree / "book" / "results" / "turn" / "qmix" / "seed_1"
+    run.mkdir(parents=True)
+    for path in (run / "weights", run.parent / "rule.json", tree / "seed_2"):
+        path.write_text("x")
+    git(tree, "init", "--quiet")
+    git(tree, "add", ".")
+    (tree / "untracked").write_text("x")
+    packed, archive = tmp_path / "packed", tmp_path / "gpu.tar"
+    packed.mkdir()
+    (packed / "wheel").write_text("x")
+    assert pack.pack_tree(tree, packed, archive) == archive.stat().st_size
+    with tarfile.open(archive) as held:
+        files = {member.name for member in held if member.isfile()}
+    kept = {"book/results/turn/qmix/rule.json", "seed_2", "module.py", "python"}
+    assert files == kept | {"env/gpu.sh", ".gpu/wheel"}
+
+
+def test_what_is_carried_has_a_limit(tree: Path, tmp_path: Path, monkeypatch) -> None:
+    git(tree, "init", "--quiet")
+    git(tree, "add", ".")
+    monkeypatch.setattr(pack, "MOST", 100)
+    with pytest.raises(SystemExit, match="at most 0 MiB"):
+        pack.pack_tree(tree, tmp_path, archive := tree / "gpu.tar")
+    assert not archive.exists()
+
+
+def test_this_tree_leaves_room_for_the_wheels() -> None:
+    """About 18 MB of them are packed with it."""
+    size = sum((ROOT / path).stat().st_size for path in pack.carried(ROOT))
+    assert size < pack.MOST - 25 * 2**20
 
 
 def test_what_is_packed_needs_nothing_that_is_left_behind() -> None:

@@ -261,3 +261,29 @@ def test_the_first_minutes_of_every_method_come_to_their_end(tmp_path):
     found = dry_run(tmp_path / "found.json")
     for method in METHODS:
         assert_faithful(found["parts"][method])
+
+
+def test_a_reader_repeats_the_finding(tmp_path):
+    """The chapter trains QMIX and QMIX(CIA) with fresh seeds, and judges them."""
+    page = tmp_path / "mine.ipynb"
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book").symlink_to(ROOT / "book")
+    papermill.execute_notebook(
+        str(ROOT / "notebooks" / "what_wakes_a_team.ipynb"),
+        str(page),
+        {"budget": "class", "seeds": [5_001, 5_002]},
+        cwd=str(tmp_path / "notebooks"),
+        progress_bar=False,
+    )
+    printed = "".join(
+        output.get("text", "")
+        for cell in nbformat.read(page, as_version=4).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+    assert "QMIX(CIA): " in printed and "of 2 asleep" in printed
+    assert "together: too few to tell" in printed  # two seeds are never enough
+    made = read_runs(tmp_path / "runs" / "replicate", "turn", ["qmix_wake", "cia_wake"])
+    assert [[run.seed for run in group] for group in made.values()] == [
+        [5_001, 5_002]
+    ] * 2

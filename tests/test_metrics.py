@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from ciabook.studies.study import Entry, latest, standing
+from ciabook.studies.runs import Entry
+from ciabook.studies.study import latest, standing
 from support.faults import StopHere, after, refused
 from support.runs import LONGER, TURN, digests, files, same, trainings_to_kill
 from support.toys import CIA, Stroll, small

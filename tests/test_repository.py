@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from ciabook.page.front_page import rewritten
+from ciabook.page.front_page import introduced, rewritten
 from ciabook.studies.study import STUDIES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -403,5 +403,12 @@ def test_ci_calls_make_test() -> None:
 def test_the_front_page_shows_the_results_that_are_there() -> None:
     """`python -m ciabook.page.front_page` would change nothing."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    intro = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
     assert rewritten(readme, ROOT / "book" / "results") == readme
+    assert introduced(intro, ROOT / "book" / "results") == intro
+    assert (
+        len(intro.split("results: python")[1].split("end of results")[0].split()) < 150
+    )
     assert (ROOT / "book" / "data" / "finding.svg").stat().st_size < 300_000
+    board = (ROOT / "book" / "data" / "board.html").read_text(encoding="utf-8")
+    assert "QMIX, asleep" in board and len(board) < 60_000

@@ -26,7 +26,7 @@ from ciacore.games.battles.battlefield import (
     unit_types,
     walkable_cells,
 )
-from ciacore.games.battles.smax import Smax, SmaxState
+from ciacore.games.battles.smax import Smax, SmaxState, cache_folder
 from ciacore.learning.rollout import play
 from ciacore.training import Training
 from ciacore.types import Game, InvalidInputError
@@ -476,3 +476,34 @@ def test_travels_to_another_process_by_name(games: dict[str, Smax]) -> None:
 def test_bad_input(games: dict[str, Smax], work, says: str) -> None:
     with pytest.raises(InvalidInputError, match=says):
         work(games["6h_vs_8z"])
+
+
+# ------------------------------------------------- where compiled code is kept
+
+
+@pytest.mark.parametrize("named", ["", "a/relative/one", None])
+def test_an_empty_cache_folder_counts_as_not_named(named, tmp_path, monkeypatch):
+    """Nothing appears where one works: a folder `ciacore` there would hide ours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if named is None:
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+    assert cache_folder() == tmp_path / "home" / ".cache" / "ciacore" / "jax"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_nobody_s_home_is_not_asked_for_where_a_cache_is_named(tmp_path, monkeypatch):
+    """A user id without an entry, and no HOME."""
+
+    def nobody() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", nobody)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "ciacore" / "jax"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
+    assert cache_folder() is None

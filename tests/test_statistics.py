@@ -19,6 +19,7 @@ from ciabook.evidence.statistics import (
     mcnemar_exact,
     mean,
     paired_difference_bound,
+    paired_shift,
     paired_trend,
     placements,
     prediction_band,
@@ -213,6 +214,47 @@ def test_shift_of_two_and_two_says_what_it_can_not():
     found = shift(np.array([5.0, 7.0]), np.array([1.0, 2.0]))
     assert found == (4.5, 3.0, 6.0, pytest.approx(2 / 3))
     assert shift(np.array([1.0]), np.array([3.0])) == (-2.0, -2.0, -2.0, 0.0)
+
+
+def test_paired_shift_of_nine_is_the_textbooks():
+    """Critical value 5 of W at 5 % two-sided (Wilcoxon 1945): 2 P(W <= 5) = 20/512.
+
+    The subsets of the ranks 1 to 9 that add up to at most 5 are ten.
+    """
+    differences = np.array([0.4, -0.1, 2.0, 1.3, 0.9, 3.1, -0.6, 1.1, 0.2])
+    means = sorted(
+        (differences[i] + differences[j]) / 2 for i in range(9) for j in range(i, 9)
+    )
+    found = paired_shift(differences)
+    assert found.low == means[5]
+    assert found.high == means[-6]
+    assert found.value == np.median(means)
+    assert found.coverage == pytest.approx(1 - 20 / 512)
+
+
+def test_paired_shift_of_three_says_what_it_can_not():
+    found = paired_shift(np.array([1.0, 2.0, 4.0]))
+    assert (found.low, found.high) == (1.0, 4.0)
+    assert found.coverage == pytest.approx(1 - 2 / 8)
+    assert paired_shift(np.array([-1.0, -2.0, -4.0])).value == -found.value
+
+
+def test_paired_shift_covers_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(2_000):
+        found = paired_shift(rng.normal(size=9) + 2)
+        inside += found.low <= 2 <= found.high
+    assert abs(inside / 2_000 - found.coverage) < 0.015
+
+
+@pytest.mark.parametrize(
+    ("differences", "level", "told"),
+    [([], 0.95, "differences: expected"), ([1.0], 0.0, "level: expected")],
+)
+def test_paired_shift_refuses(differences, level, told):
+    with pytest.raises(InvalidInputError, match=told):
+        paired_shift(np.array(differences), level)
 
 
 def test_shift_covers_as_it_says():

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from ciabook.studies import lab
+from ciabook.studies.runs import Entry, grid
 from ciabook.studies.study import (
     STUDIES,
-    Entry,
     difference,
     failure_file,
     find,
-    grid,
     standing,
     strangers,
 )
@@ -130,9 +129,10 @@ def test_the_experiment_on_the_cause_changes_nothing_but_the_credits():
 def test_battles_have_the_published_hyper_parameters():
     """Liu et al. (2023), appendix and configurations, by map."""
     table = {
-        (entry.game, entry.config.method): entry.config for entry in find("battles")
+        (entry.game, entry.config.method): entry.config
+        for entry in find("battles_full")
     }
-    assert len(table) == 6 * 11 and len(find("battles")) == 330
+    assert len(table) == 6 * 11 and len(find("battles_full")) == 330
     # optimizer, env steps, epsilon steps, alpha with QMIX, alpha with QPLEX
     expected = {
         "10m_vs_11m": ("rmsprop", 2_050_000, 50_000, 0.02, 0.1),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from ciabook.studies.own import own_study
-from ciabook.studies.study import CALIBRATION_SEEDS, WAKE, WAKE_SEEDS
+from ciabook.studies.wake import CALIBRATION_SEEDS, WAKE, WAKE_SEEDS
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))

@@ -474,3 +474,22 @@ def test_places_and_cells_translate_into_each_other(make):
         mine.tolist() == given.tolist()
         for mine, given in zip(again, state, strict=True)
     )
+
+
+def test_two_agents_see_in_one_lookup_what_windows_show() -> None:
+    """Each sees the other where the other stands, and the apple."""
+    tables = tabulate(5)
+    for first, second, apple in product(range(25), repeat=3):
+        seen = tables.seen_by_both[first, second, apple]
+        for agent, (own, other) in enumerate(((first, second), (second, first))):
+            expected = [tables.window[own, other], tables.window[own, apple]]
+            assert (seen[agent] == np.concatenate(expected)).all()
+
+
+def test_a_larger_board_is_observed_without_that_lookup() -> None:
+    game = Turn(size=6)
+    state = game.reset(4, np.random.default_rng(1))
+    tables = tabulate(6)
+    seen = game.observe(state)
+    assert not len(tables.seen_by_both) and seen.shape == (4, 2, 18)
+    assert (seen[..., 9:] == tables.window[state.positions, state.apple[:, None]]).all()

@@ -19,15 +19,15 @@ from ciabook.evidence.wake import (
     verdict,
     zero_share,
 )
-from ciabook.studies.study import (
+from ciabook.studies.runs import Entry
+from ciabook.studies.study import find
+from ciabook.studies.wake import (
     CALIBRATED,
     EQUALISER_STRONG,
     LOGGED,
     SCALE_WEIGHT,
     WAKE,
     WAKE_ALPHAS,
-    Entry,
-    find,
 )
 
 from ciacore.methods import METHODS

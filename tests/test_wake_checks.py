@@ -23,14 +23,14 @@ from ciabook.evidence.wake_checks import (
     runs_of,
     scale_check,
 )
-from ciabook.studies.study import (
+from ciabook.studies.runs import Entry
+from ciabook.studies.study import find
+from ciabook.studies.wake import (
     CALIBRATED,
     EQUALISER_STRONG,
     EQUALISER_TRIED,
     QMIX_LOGGED,
     WAKE,
-    Entry,
-    find,
 )
 from support.faults import refused
 

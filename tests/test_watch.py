@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from ciabook.page.drawings import (
     DRAWINGS,
+    draw_environment,
     draw_matrix,
     draw_turn,
     draw_what_is_seen,
@@ -22,7 +24,7 @@ from support.runs import made_up
 from support.toys import CIA, Stroll, rng, small
 
 from ciacore import evaluate, train
-from ciacore.games import GAMES, MatrixGame, Turn
+from ciacore.games import GAMES, MatrixGame, Turn, make_game
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
@@ -197,6 +199,46 @@ def test_a_drawing_is_found_by_class():
     assert drawing_of(MatrixGame([[0.0, 1.0], [1.0, 0.0]])) is draw_matrix
     assert drawing_of(Stroll()) is draw_what_is_seen
     assert all(callable(drawing) for drawing in DRAWINGS.values())
+
+
+PAINTED = "pettingzoo:support.environments:Painted"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_environment_draws_itself_at_every_step(processes):
+    (run,) = train(CONFIG, make_game(PAINTED), [1])
+    game = make_game(PAINTED, render_mode="rgb_array", processes=processes)
+    assert game.name == run.game  # how it looks is no part of what it is
+    watched = Watched(game, None)
+    state, generator = watched.reset(1, rng(0)), rng(0)
+    shades = []
+    actions = torch.zeros(1, game.spec.n_agents, dtype=torch.int64)
+    for t in range(3):
+        shades.append(int(game.picture(state)[0, 0, 0]))
+        state = watched.advance(state, actions, generator).state
+        assert watched.pictures[t].axes[0].images[0].get_array().max() == 200 - t
+    assert shades == [200, 199, 198]
+    assert len(watch(run, game, steps=2).frames) == 3
+    game.close()
+
+
+def test_without_a_picture_an_environment_is_shown_as_what_is_seen():
+    game = make_game(PAINTED)
+    assert drawing_of(game) is draw_environment
+    state = game.reset(1, rng(0))
+    assert game.picture(state) is None
+    axis = Figure().subplots()
+    draw_environment(axis, game, state, None)
+    assert axis.get_title() == "what the agents see"
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"), [("fails", "OSError: no display"), ("nothing", "[]")]
+)
+def test_an_environment_that_cannot_draw_is_refused(picture, told):
+    game = make_game(PAINTED, render_mode="rgb_array", picture=picture)
+    state = game.reset(1, rng(0))
+    refused(lambda: game.picture(state), "render_mode", told, "Leave render_mode out")
 
 
 def test_turn_shows_apple_and_agents_where_they_are():

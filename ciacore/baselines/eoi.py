@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ciacore.config import Config
 from ciacore.fast import jax_networks, whole_episodes
-from ciacore.fast.arrays import library, uniform
+from ciacore.fast.arrays import library, lowest, uniform
 from ciacore.fast.numpy_twins import playing_like
 from ciacore.learning.auxiliary import Auxiliary, descend
 from ciacore.learning.exploration import EpsilonGreedy, Memory
@@ -235,7 +235,7 @@ class IntrinsicPolicy(NamedTuple):
         keys = uniform(rng, (n_games, n_agents))
         has_largest_key = keys == library(keys).amax(keys, -1)[:, None]
         replaced = now[:, None] & has_largest_key  # one agent, all equally likely
-        values = where(available, self.values(observations), -float("inf"))
+        values = where(available, self.values(observations), lowest(rng))
         actions = where(replaced, values.argmax(-1), actions)
         after = after._replace(last_actions=self.base.agent.one_hot(actions))
         return actions, IntrinsicMemory(after, memory.games)

@@ -130,7 +130,8 @@ class LatentPolicy(Auxiliary):
 
     (Mahajan et al. 2019, Sec. 4.) The published entropy bonus lacks the factor log pi,
     so that its coefficient c is a mere constant baseline of the return;
-    `maven_entropy="exact"` has a true one.
+    `maven_entropy="exact"` has a true one, too small to matter beside raw returns. A
+    `maven_entropy_weight` above 0 is one that matters (`soft_policy_loss`).
     """
 
     learning_rates = {"policy": POLICY_RATE}  # noqa: RUF012  (never changed)
@@ -140,11 +141,14 @@ class LatentPolicy(Auxiliary):
         S, Z = spec.state_size, config.latent_size
         self.entropy = config.maven_entropy
         self.coefficient = config.maven_entropy_coefficient
+        self.weight = config.maven_entropy_weight
         self.policy = mlp(S, POLICY_SIZE, Z)
         self.register_buffer("states", torch.zeros(KEPT, S))
         self.register_buffer("latents", torch.zeros(KEPT, Z))
         self.register_buffer("returns", torch.zeros(KEPT))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        if self.weight > 0:  # log mu(z | s_0), of the policy that drew the latent
+            self.register_buffer("log_chances", torch.zeros(KEPT))
 
     def on_episodes(self, episodes: Episodes, rng: torch.Generator | None) -> None:
         """Remembers the episodes, forgets the oldest, and takes a few gradient steps.
@@ -159,6 +163,10 @@ class LatentPolicy(Auxiliary):
         self.states[slots] = episodes.states[:, 0].float()
         self.latents[slots] = episodes.context
         self.returns[slots] = episodes.rewards.sum(1)
+        if self.weight > 0:
+            with torch.no_grad():
+                log_p = self.policy(self.states[slots]).log_softmax(-1)
+            self.log_chances[slots] = (log_p * episodes.context).sum(-1)
         self.seen += len(slots)
         for _ in range(STEPS):
             share = torch.rand(DRAWN, generator=rng, device=device)
@@ -169,11 +177,59 @@ class LatentPolicy(Auxiliary):
         """One gradient step on the remembered episodes `drawn`."""
         log_p = self.policy(self.states[drawn]).log_softmax(-1)
         log_chosen = (log_p * self.latents[drawn]).sum(-1)
-        bonus = log_chosen
-        if self.entropy == "exact":
-            bonus = (log_p.exp() * log_p).sum(-1)
-        loss = self.coefficient * bonus - log_chosen * self.returns[drawn]
-        descend(self.optimizers["policy"], loss.sum())
+        returns = self.returns[drawn]
+        if self.weight > 0:
+            log_ratio = log_chosen - self.log_chances[drawn]
+            loss = soft_policy_loss(log_p, log_ratio, returns, self.weight)
+        else:
+            bonus = log_chosen
+            if self.entropy == "exact":
+                bonus = (log_p.exp() * log_p).sum(-1)
+            loss = (self.coefficient * bonus - log_chosen * returns).sum()
+        descend(self.optimizers["policy"], loss)
+
+    @torch.no_grad()
+    def learn(
+        self, record: Forward, rng: torch.Generator | None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Learns nothing; says how broad the policy is, in nats.
+
+        Args:
+            record: whose episodes' first states are looked at.
+            rng: not used.
+
+        Returns:
+            The mean entropy of pi(z | s_0): log Z where all latents are equally likely,
+            0 where one is certain.
+        """
+        log_p = self.policy(record.episodes.states[:, 0].float()).log_softmax(-1)
+        return {"entropy": -(log_p.exp() * log_p).sum(-1).mean()}
+
+
+def soft_policy_loss(
+    log_p: Float[Tensor, "M Z"],
+    log_ratio: Float[Tensor, "M"],
+    returns: Float[Tensor, "M"],
+    weight: float,
+) -> Float[Tensor, ""]:
+    """-(E[(pi / mu) A] + weight * entropy): a latent policy that stays broad.
+
+    It differs from the published loss in three things. Returns are standardised (A), so
+    that the weight has a scale; episodes that an older policy drew count by how likely
+    the present one is to draw their latents; and the entropy is one. Where returns do
+    not depend on the latent its optimum is the even policy, and the likeliest latents
+    are exp(A / weight) times as likely as others.
+
+    Args:
+        log_p: [M, Z] log pi(z | s_0) of every latent.
+        log_ratio: [M] log pi - log mu of the latent that was drawn.
+        returns: [M] of the episodes.
+        weight: of the entropy, in standard deviations of the returns.
+    """
+    spread = returns.std(correction=0) + 1e-6
+    advantage = (returns - returns.mean()) / spread
+    entropy = -(log_p.exp() * log_p).sum(-1)
+    return -(log_ratio.exp() * advantage + weight * entropy).mean()
 
 
 class FollowingALatent(NamedTuple):

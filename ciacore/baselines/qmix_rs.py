@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ciacore.config import Config
+from ciacore.fast.arrays import uniform
 from ciacore.learning.auxiliary import Auxiliary
 from ciacore.types import Mixed, Spec, Utilities, refuse
 
@@ -79,6 +80,7 @@ class Shuffle(Auxiliary):
             target_mixer: its target copy.
             rng: draws one key per agent; the order is that of the keys.
         """
-        keys = torch.rand(mixer.order.shape, generator=rng, device=mixer.order.device)
+        shape, device = tuple(mixer.order.shape), mixer.order.device
+        keys = torch.rand(shape, device=device) if rng is None else uniform(rng, shape)
         mixer.order.copy_(keys.argsort())
         target_mixer.order.copy_(mixer.order)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ciacore.types import Array, Generator
+from ciacore.types import Array, Dice, Generator
 
 
 def library(array: Array) -> Any:
@@ -32,6 +32,8 @@ def integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Array:
         high: one more than the largest.
         shape: of what is drawn.
     """
+    if isinstance(rng, Dice):
+        return rng.integers(high, shape)
     if isinstance(rng, np.random.Generator):
         # half the time of rng.integers
         return (high * rng.random(shape)).astype(np.int64)
@@ -45,9 +47,20 @@ def uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
         rng: of torch or numpy.
         shape: of what is drawn.
     """
+    if isinstance(rng, Dice):
+        return rng.uniform(shape)
     if isinstance(rng, np.random.Generator):
         return rng.random(shape, dtype=np.float32)
     return torch.rand(shape, generator=rng, device=rng.device)
+
+
+def lowest(rng: Generator) -> float | Tensor:
+    """Minus infinity; a tensor where a number would be sent to the device each time.
+
+    Args:
+        rng: of torch or numpy; nothing is drawn.
+    """
+    return getattr(rng, "lowest", -float("inf"))
 
 
 def zeros(rng: Generator, shape: tuple[int, ...]) -> Array:

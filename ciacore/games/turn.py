@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from functools import cache, reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ UP, DOWN, LEFT, RIGHT, EAT, STAY = range(6)
 N_ACTIONS = 6
 MOVES = {UP: (-1, 0), DOWN: (1, 0), LEFT: (0, -1), RIGHT: (0, 1)}  # (row, column)
 NOWHERE = -1  # no cell
-MEAL = 10.0  # points for an apple
+MEAL = 10  # points for an apple
 FINE = 1  # points lost by an action that is punished
 # (row, column) offsets of the 3x3 window around an agent, row by row
 WINDOW = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)]
@@ -91,22 +91,44 @@ def seen_from(size: int, cell: int, thing: int) -> list[float]:
     return [float((row + down, column + right) == place) for down, right in WINDOW]
 
 
+class Told(NamedTuple):
+    """What the table says of one agent's action; of a team's it is all added up.
+
+    Only the free agent says who is free next and eats, so that the sums are the team's.
+    """
+
+    cell: int  # where the agent is afterwards; of no use in a sum
+    points: int  # for an apple, less what it is fined
+    free: int  # who is free next; 0 from a trapped agent
+    eaten: int  # 1 where it eats the apple
+
+
 class Tables(NamedTuple):
     """`act` and `seen_from` for every case, and the one-hot rows of the features."""
 
     agents: Int[Array, "K"]  # 0, 1, ...
-    # of two agents: [cell of agent 0, cell of agent 1] -> the window of each that shows
-    # the other, in a single lookup
-    windows_of_both: Float[Array, "cells cells 2 9"]
+    # of two agents on few cells, in a single lookup: [cell of agent 0, cell of agent 1,
+    # cell of the apple] -> what each of them observes; elsewhere empty
+    seen_by_both: Float[Array, "cells cells cells 2 18"]
     others: Int[
         Array, "K others"
     ]  # [agent] -> who comes after it in the ring, in order
-    # [free agent, agent, its cell, its action] -> the three numbers of an Outcome
-    outcome: Int[Array, "K K cells 6 3"]
+    # [free agent, agent, its cell, its action, cell of the apple] -> Told
+    outcome: Int[Array, "K K cells 6 cells 4"]
     window: Float[Array, "cells cells 9"]  # [own cell, cell of a thing] -> seen_from
     one_hot_cell: Float[Array, "cells cells"]
     one_hot_agent: Float[Array, "K K"]
-    available: Bool[Array, "K K 6"]  # [free agent] -> the available actions of all
+
+
+class Constants(NamedTuple):
+    """What is the same at every step of N games; nobody writes to it."""
+
+    available: Bool[Array, "N K 6"]  # True
+    never: Bool[Array, "N"]
+    always: Bool[Array, "N"]
+
+
+FEW_CELLS = 25  # up to which two agents are looked up together: 2 MB
 
 
 @cache
@@ -121,22 +143,46 @@ def tabulate(size: int, n_agents: int = 2) -> Tables:
     agents = np.arange(n_agents)
     ahead = 1 + np.arange(n_agents - 1)  # in the ring
     shape = (n_agents, n_agents, n_cells, N_ACTIONS)
-    outcome = np.zeros((*shape, len(Outcome._fields)), np.int64)
+    outcome = np.zeros((*shape, n_cells, len(Told._fields)), np.int64)
     for free, agent, cell, action in np.ndindex(*shape):
-        outcome[free, agent, cell, action] = act(size, cell, action, agent == free)
+        after, bitten, fine = act(size, cell, action, agent == free)
+        eaten = np.arange(n_cells) == bitten  # for each cell of the apple
+        next_free = (free + eaten) % n_agents * (agent == free)
+        told = Told(after, MEAL * eaten - fine, next_free, eaten)
+        outcome[free, agent, cell, action] = np.stack(np.broadcast_arrays(*told), -1)
     window = np.zeros((n_cells, n_cells, len(WINDOW)), np.float32)
     for cell, thing in np.ndindex(n_cells, n_cells):
         window[cell, thing] = seen_from(size, cell, thing)
     return Tables(
         agents=agents,
-        windows_of_both=np.stack([window, window.swapaxes(0, 1)], -2),
+        seen_by_both=views_of_two(window) if n_cells <= FEW_CELLS else window[:0],
         others=(agents[:, None] + ahead) % n_agents,
         outcome=outcome,
         window=window,
         one_hot_cell=np.eye(n_cells, dtype=np.float32),
         one_hot_agent=np.eye(n_agents, dtype=np.float32),
-        available=np.ones((n_agents, n_agents, N_ACTIONS), dtype=bool),
     )
+
+
+def views_of_two(
+    window: Float[np.ndarray, "cells cells 9"],
+) -> Float[np.ndarray, "cells cells cells 2 18"]:
+    """What each of two agents observes: the other agent, then the apple.
+
+    Args:
+        window: [own cell, cell of a thing] -> `seen_from`.
+
+    Returns:
+        By the cells of agent 0, agent 1 and the apple.
+    """
+    n_cells = len(window)
+    found = np.empty((n_cells, n_cells, n_cells, 2, 2 * len(WINDOW)), np.float32)
+    others, apples = found[..., : len(WINDOW)], found[..., len(WINDOW) :]
+    others[..., 0, :] = window[:, :, None]
+    others[..., 1, :] = window.swapaxes(0, 1)[:, :, None]
+    apples[..., 0, :] = window[:, None, :]
+    apples[..., 1, :] = window[None, :, :]
+    return found
 
 
 def tabulate_in_torch(size: int, n_agents: int, device: torch.device) -> Tables:
@@ -163,9 +209,9 @@ def first_cells(size: int) -> list[int]:
 
 
 def over_agents(
-    combine: Callable[[Array, Array], Array], values: Shaped[Array, "N K"]
-) -> Array:
-    """The values of all agents combined, [N]; of few agents faster than a reduction.
+    combine: Callable[[Array, Array], Array], values: Shaped[Array, "N K ..."]
+) -> Shaped[Array, "N ..."]:
+    """The values of all agents combined; of few agents faster than a reduction.
 
     Args:
         combine: of two.
@@ -272,6 +318,7 @@ class Turn(Checked):
         self.first_cells = starts[:n_agents]
         self.units = units
         self._in_torch: dict[torch.device, Tables] = {}  # made where they are needed
+        self._constants: dict[tuple[Any, int], Constants] = {}  # and so are these
         self.spec = Spec(
             n_agents=n_agents,
             n_actions=N_ACTIONS,
@@ -288,7 +335,7 @@ class Turn(Checked):
 
     def __getstate__(self) -> dict[str, object]:
         """Without the tensors, which another process makes where it needs them."""
-        return {**self.__dict__, "_in_torch": {}}
+        return {**self.__dict__, "_in_torch": {}, "_constants": {}}
 
     def reset(self, n_games: int, rng: Generator) -> TurnState:
         """N fresh boards: the agents where they start, agent 0 free.
@@ -333,36 +380,33 @@ class Turn(Checked):
             boards are `valid` (all) and on which the apple was `eaten`.
         """
         tables = self._tables(actions)
-        outcome = tables.outcome[
-            state.free[:, None], tables.agents, state.positions, actions
-        ]  # [N, K, 3]
-        positions, bitten, fines = outcome[..., 0], outcome[..., 1], outcome[..., 2]
-        meals = bitten == state.apple[:, None]  # [N, K]
-        eaten = over_agents(operator.or_, meals)  # [N]
-        rewards = MEAL * eaten - over_agents(operator.add, fines)
+        free, apple = state.free[:, None], state.apple[:, None]
+        told = tables.outcome[free, tables.agents, state.positions, actions, apple]
+        of_agents = Told(*(told[..., number] for number in range(len(Told._fields))))
+        total = over_agents(operator.add, told)  # [N, 4]
+        of_team = Told(*(total[:, number] for number in range(len(Told._fields))))
 
-        arrays, n_games = library(actions), len(actions)
-        apple = arrays.where(eaten, self._new_apple(n_games, rng), state.apple)
-        free = (state.free + eaten) % self.spec.n_agents
+        n_games, eaten = len(actions), of_team.eaten > 0
+        new_apple = self._new_apple(n_games, rng)
+        apple = library(actions).where(eaten, new_apple, state.apple)
         t = state.t + 1
 
-        never = arrays.zeros(n_games, dtype=bool, device=actions.device)
+        constants = self._constants_of(actions)
         return Step(
-            TurnState(positions, apple, free, t),
-            rewards,
-            never,  # terminated
+            TurnState(of_agents.cell, apple, of_team.free, t),
+            1.0 * of_team.points,
+            constants.never,  # terminated
             t >= self.spec.horizon,  # truncated
-            {"valid": ~never, "eaten": eaten},
+            {"valid": constants.always, "eaten": eaten},
         )
 
     def observe(self, state: TurnState) -> Float[Array, "N K 18"]:
         """What each agent sees: the window of the other agents, then the apple's."""
         tables = self._tables(state.apple)
-        apple = tables.window[state.positions, state.apple[:, None]]  # [N, K, 9]
-        if self.spec.n_agents == 2:
+        if self.spec.n_agents == 2 and len(tables.seen_by_both):
             agent_0, agent_1 = state.positions[:, 0], state.positions[:, 1]
-            other_agent = tables.windows_of_both[agent_0, agent_1]  # [N, 2, 9]
-            return library(apple).concatenate([other_agent, apple], -1)
+            return tables.seen_by_both[agent_0, agent_1, state.apple]  # [N, 2, 18]
+        apple = tables.window[state.positions, state.apple[:, None]]  # [N, K, 9]
         other_agents = None
         for ahead in range(self.spec.n_agents - 1):
             one_of_them = state.positions[:, tables.others[:, ahead]]  # [N, K]
@@ -382,7 +426,7 @@ class Turn(Checked):
 
     def available(self, state: TurnState) -> Bool[Array, "N K 6"]:
         """All actions, always."""
-        return self._tables(state.free).available[state.free]
+        return self._constants_of(state.free).available
 
     def places(self, state: TurnState) -> tuple[Int[Array, "N K 2"], Int[Array, "N 2"]]:
         """(row, column) of the agents, and of the apple."""
@@ -449,6 +493,20 @@ class Turn(Checked):
             made = tabulate_in_torch(self.size, self.spec.n_agents, like.device)
             self._in_torch[like.device] = made
         return self._in_torch[like.device]
+
+    def _constants_of(self, like: Array) -> Constants:
+        """The constants of as many games as an array has, where the array is."""
+        place = np if isinstance(like, np.ndarray) else like.device
+        if (place, len(like)) not in self._constants:
+            n_games, spec = len(like), self.spec
+            arrays, device = library(like), like.device
+            shape = (n_games, spec.n_agents, spec.n_actions)
+            self._constants[place, n_games] = Constants(
+                available=arrays.ones(shape, dtype=bool, device=device),
+                never=arrays.zeros(n_games, dtype=bool, device=device),
+                always=arrays.ones(n_games, dtype=bool, device=device),
+            )
+        return self._constants[place, len(like)]
 
     def _new_apple(self, n_games: int, rng: Generator) -> Int[Array, "N"]:
         """A random cell for each board."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.fast import jax_networks, whole_episodes
-from ciacore.fast.arrays import library, uniform
+from ciacore.fast.arrays import library, lowest, uniform
 from ciacore.types import Array, Generator, Player, Spec
 
 
@@ -114,7 +114,7 @@ def epsilon_greedy(
         drawn = uniform(rng, (*games_and_agents, n_actions + 1))
         noise, explores = drawn[..., :-1], drawn[..., -1:] < epsilon
         action_values = where(explores, noise, action_values)
-    return where(available, action_values, -float("inf")).argmax(-1)
+    return where(available, action_values, lowest(rng)).argmax(-1)
 
 
 def epsilon_at(env_steps: int, config: Config) -> float:

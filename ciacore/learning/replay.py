@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ciacore.fast.arrays import uniform
 from ciacore.types import SLOT_FIELDS, STEP_FIELDS, Episodes, refuse
 
 
@@ -43,10 +44,18 @@ class Replay:
         self.ring = pad_to(self.ring, longest)
         episodes = pad_to(episodes, longest)
         count = len(episodes.rewards)
-        slots = (self.inserted + self.slots[:count]) % self.capacity
+        slots = self.places(count)
         for kept, field in zip(self.ring, episodes, strict=True):
             kept[slots] = field
         self.inserted += count
+
+    def places(self, count: int) -> Tensor:
+        """Where the next episodes are put.
+
+        Args:
+            count: how many.
+        """
+        return (self.inserted + self.slots[:count]) % self.capacity
 
     def sample(self, batch: int, rng: torch.Generator) -> Episodes:
         """`batch` different episodes, all equally likely.
@@ -106,7 +115,7 @@ def draw_slots(
         batch: how many are drawn; as many places must be filled.
         rng: draws the keys.
     """
-    keys = torch.rand(capacity, generator=rng, device=rng.device)
+    keys = uniform(rng, (capacity,))
     empty = torch.arange(capacity, device=keys.device) >= inserted
     keys = keys.masked_fill(empty, 2.0)  # empty places last
     return keys.topk(batch, largest=False, sorted=False).indices

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ciacore.fast.arrays import library, tensor
+from ciacore.fast.draws import drawn_ahead
 from ciacore.fast.numpy_twins import has_twin, numpy_twin
 from ciacore.fast.whole_episodes import Played, play_whole
 from ciacore.learning.replay import pad_to
@@ -111,7 +113,8 @@ def play_together(
     if played is not None:
         episodes = episodes_of(played, game.spec, gamma, bootstrap_at_limit)
         return pad_to(episodes, game.spec.horizon)
-    spec, state = game.spec, game.reset(n_games, rng)
+    spec, rng = game.spec, drawn_ahead(rng, game.spec)
+    state = game.reset(n_games, rng)
     observations, available = game.observe(state), game.available(state)
     memory = policy.start(observations, game.global_state(state), rng)
     trace = Trace(spec, bootstrap_at_limit)
@@ -172,8 +175,8 @@ class Trace:
         self.states: list[Any] = []  # the game's own
         self.actions: list[Array] = []  # of every step, [N, K] each
         self.rewards: list[Array] = []
-        self.ended: list[Array] = []
-        self.final: list[Array] = []  # what lies behind has no value
+        # of every step; where all episodes are as long, of the last one alone
+        self.flags: list[Step] = []
         self.over: Array | None = None  # [N] the games that have ended
         self.won: Array | None = None  # [N] the games that were won before they ended
 
@@ -201,13 +204,13 @@ class Trace:
             actions: [N, K] what the agents did.
             step: what came of it.
         """
-        ended = step.terminated | step.truncated
         self.actions.append(actions)
         self.rewards.append(step.rewards)
-        self.ended.append(ended)
-        self.final.append(step.terminated if self.bootstrap_at_limit else ended)
         if not self.spec.ends_early:
+            self.flags = [step]
             return
+        self.flags.append(step)
+        ended = step.terminated | step.truncated
         if self.spec.winnable:
             won = step.info["won"]
             self.won = won if self.won is None else self.won | (won & ~self.over)
@@ -229,18 +232,27 @@ class Trace:
         won = torch.zeros(len(context), dtype=torch.bool, device=context.device)
         if self.won is not None:
             won = tensor(self.won)
+        ended, final = self.ends()
         return pad(
             in_time(self.observations).to(self.spec.dtype),
             self.global_states(game).to(self.spec.dtype),
             in_time(self.actions),
             in_time(self.available),
             in_time(self.rewards).float(),
-            in_time(self.ended),
+            ended,
             gamma,
             context,
             won,
-            in_time(self.final),
+            final,
         )
+
+    def ends(self) -> tuple[Bool[Tensor, "N T"], Bool[Tensor, "N T"]]:
+        """Where an episode ended, and where what lies behind has no value."""
+        terminated = in_time([step.terminated for step in self.flags])
+        ended = in_time([step.terminated | step.truncated for step in self.flags])
+        before = len(self.rewards) - len(self.flags)  # steps at which nothing ends
+        ended, terminated = F.pad(ended, (before, 0)), F.pad(terminated, (before, 0))
+        return ended, terminated if self.bootstrap_at_limit else ended
 
     def global_states(self, game: Game) -> Float[Tensor, "N slots S"]:
         """The global state of every slot."""

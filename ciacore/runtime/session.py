@@ -40,6 +40,7 @@ from ciacore.runtime.metrics import (
 from ciacore.runtime.one_core import one_core
 from ciacore.runtime.options import NO_OPTIONS, Options
 from ciacore.runtime.provenance import now, provenance
+from ciacore.runtime.sealed import is_kept
 from ciacore.runtime.snapshot import facts_of, restore, tensors_of
 from ciacore.runtime.store import (
     Run,
@@ -52,11 +53,27 @@ from ciacore.runtime.store import (
 from ciacore.training import Training
 from ciacore.types import Game, InvalidInputError, refuse
 
-CHECKPOINT_SECONDS = 180  # between checkpoints, at least
+CHECKPOINT_SECONDS = 180.0  # between checkpoints, at least
 CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into them
 KEPT = "kept/"  # what the names of weights begin with that a checkpoint keeps
 
 Progress = Callable[..., None]  # (env_steps, total, **facts)
+
+
+def differing(theirs: Config, ours: Config) -> str:
+    """The fields in which a stored Config differs, in words; nothing where none does.
+
+    Args:
+        theirs: of the run that is there.
+        ours: of the run that is asked for.
+    """
+    found, asked = theirs.to_dict(), ours.to_dict()
+    parts = [
+        f"{name} {found[name]!r}, not {asked[name]!r}"
+        for name in asked
+        if found[name] != asked[name]
+    ]
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run | None:
@@ -76,15 +93,15 @@ def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run |
     """
     if folder is None:
         return None
-    if not folder.exists():
-        check_free(folder)
-        return None
     cure = "Choose another folder or move that run away."
     try:
-        run = load_run(folder)
+        run = load_run(folder) if is_kept(folder) else None
     except InvalidInputError as error:
         expected = "a folder without this run, or with the whole of it"
         refuse("results", expected, f"{folder}: {error}", cure)
+    if run is None:
+        check_free(folder)
+        return None
     if is_beginning(run, config, game, seed):
         if CHECKPOINT in run.provenance["sha256"]:
             return None
@@ -95,7 +112,12 @@ def finished(folder: Path | None, config: Config, game: str, seed: int) -> Run |
         )
         refuse("results", "a run with its checkpoint", got, cure)
     if (run.config, run.game, run.seed) != (config, game, seed):
-        got = f"one of another Config in {folder}"
+        if run.config == config.but(env_steps=run.config.env_steps):
+            cure = (
+                "It went further: read it with load_run, ask for at least as many "
+                "env_steps, or choose another folder."
+            )
+        got = f"one of another Config{differing(run.config, config)} in {folder}"
         refuse("results", "a folder without this run", got, cure)
     if work_folder(folder).exists():
         # Its process was killed as the very last thing, or is about to remove it.

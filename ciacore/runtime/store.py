@@ -21,6 +21,7 @@ from safetensors.torch import save as format_weights
 from torch import Tensor
 
 from ciacore.config import Config
+from ciacore.runtime.sealed import sealed_run, sealed_seeds
 from ciacore.types import InvalidInputError, refuse
 
 FORMAT = 1  # raised whenever the meaning of a file changes
@@ -137,7 +138,8 @@ def load_run(folder: str | Path, weights: str | int = "last") -> Run:
     """A run, after checking every file against its seal; nothing in it is executed.
 
     Args:
-        folder: of the run, `<results>/<game>/<method>/seed_<k>`.
+        folder: of the run, `<results>/<game>/<method>/seed_<k>`. Where it is not there,
+            the file `<results>/<game>/<method>.sealed` may stand for it.
         weights: which of those that the run kept: "last", of the end of training;
             "best", where it was trained with `keep_best`; or the env steps of some
             that `keep_every` kept.
@@ -150,11 +152,12 @@ def load_run(folder: str | Path, weights: str | int = "last") -> Run:
             or of another format, or the run kept no such weights.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    sealed = None if folder.is_dir() else sealed_run(folder)
+    if not folder.is_dir() and sealed is None:
         cure = "Train it first, or correct the path."
         refuse("run", "a run folder", str(folder), cure)
     place = folder / "provenance.json"
-    seal = parse_json(place, read_bytes(place))
+    seal = parse_json(place, read_bytes(place, sealed))
     digests = seal.get("sha256") if isinstance(seal, dict) else None
     if not isinstance(digests, dict) or any(
         Path(name).name != name for name in digests
@@ -166,7 +169,7 @@ def load_run(folder: str | Path, weights: str | int = "last") -> Run:
         refuse_weights(weights, digests, folder)
     body = {}
     for name in {"config.json", "metrics.json", *digests}:
-        data = read_bytes(folder / name)
+        data = read_bytes(folder / name, sealed)
         if hashlib.sha256(data).hexdigest() != digests.get(name):
             cure = "It was damaged or edited: retrain it."
             refuse("run", "a file with the recorded sha256", str(folder / name), cure)
@@ -233,7 +236,8 @@ def read_runs(
     """
     found = {}
     for method in methods:
-        folders = list((Path(results) / game / method).glob("seed_*"))
+        place = Path(results) / game / method
+        folders = list(place.glob("seed_*"))
         for folder in folders:
             if not folder.name[5:].isdecimal():
                 refuse(
@@ -242,7 +246,8 @@ def read_runs(
                     str(folder),
                     "Rename it or move it away.",
                 )
-        folders.sort(key=lambda path: int(path.name[5:]))
+        sealed = {place / f"seed_{seed}" for seed in sealed_seeds(place)}
+        folders = sorted(sealed.union(folders), key=lambda path: int(path.name[5:]))
         if not folders:
             refuse(
                 "results",
@@ -309,8 +314,15 @@ def parse_json(path: Path, data: bytes) -> Any:
         )
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's content, or an error that names what is missing."""
+def read_bytes(path: Path, sealed: dict[str, bytes] | None = None) -> bytes:
+    """A file's content, or an error that names what is missing.
+
+    Args:
+        path: of the file.
+        sealed: the files of its folder, where a sealed file stands for it.
+    """
+    if sealed is not None and path.name in sealed:
+        return sealed[path.name]
     try:
         return path.read_bytes()
     except OSError as error:

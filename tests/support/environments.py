@@ -226,6 +226,59 @@ class Follow(ParallelEnv):
         return seen, dict.fromkeys(acted, paid), never, limits, {}
 
 
+class FollowJointly(gymnasium.Env):
+    """`Follow` as Gymnasium has it: one action per agent, the limit as terminated."""
+
+    max_episode_steps = 8
+
+    def __init__(self) -> None:
+        self.action_space = spaces.Tuple([spaces.Discrete(2)] * 2)
+        self.observation_space = spaces.Tuple([spaces.Discrete(2)] * 2)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.sign = 0, int(self.np_random.integers(2))
+        return (self.sign, self.sign), {}
+
+    def step(self, actions):
+        self.t += 1
+        paid = float(all(action == self.sign for action in actions))
+        self.sign = int(self.np_random.integers(2))
+        over = self.t == self.max_episode_steps
+        return (self.sign, self.sign), [paid, paid], over, False, {}
+
+
+class Painted(Sticky):
+    """Draws a square that is as dark as the time; `picture` says what it returns."""
+
+    def __init__(self, render_mode: str | None = None, picture: str = "array") -> None:
+        super().__init__()
+        self.render_mode, self.picture = render_mode, picture
+
+    def render(self):
+        if self.picture == "nothing":
+            return None
+        if self.picture == "fails":
+            raise OSError("no display")
+        return np.full((4, 6, 3), 200 - self.t, np.uint8)
+
+
+class Unseen(Sticky):
+    """After a step, b lives on and is shown nothing."""
+
+    def step(self, actions):
+        seen, *rest = super().step(actions)
+        return {"a": seen["a"]}, *rest
+
+
+class Unpaid(Sticky):
+    """After a step, b lives on and is no key of the rewards."""
+
+    def step(self, actions):
+        seen, rewards, *rest = super().step(actions)
+        return seen, {"a": rewards["a"]}, *rest
+
+
 class Uneven(Sticky):
     """Pays its agents differently."""
 

@@ -20,8 +20,9 @@ from ciacore.games.adapters.workers import Here, Workers
 from ciacore.games.checks import Checked, check_n_games
 from ciacore.types import Spec, Step, known_name, refuse
 
-# arguments of a game that change nothing about it
+# arguments that change nothing about a game, of the adapter and of an environment
 UNNAMED = ("processes",)
+LOOKS = ("render_mode",)
 # arguments of EnvironmentGame that may stand among those of an environment
 SETTINGS = (
     "reward",
@@ -193,10 +194,7 @@ class EnvironmentGame(Checked):
             InvalidInputError: a state of an earlier moment, or an environment that
                 breaks its promises.
         """
-        if state.moment != self.moment:
-            cure = "Environments cannot be wound back: play on from the last state."
-            expected = "the state of the last reset or advance"
-            refuse("state", expected, "an earlier one", cure)
+        self.check_moment(state)
         over = state.over.tolist()
         joint = actions.tolist()
         orders = {index: joint[index] for index, ended in enumerate(over) if not ended}
@@ -231,6 +229,23 @@ class EnvironmentGame(Checked):
         """The actions that may be taken."""
         return state.choices
 
+    def picture(self, state: EnvironmentState) -> np.ndarray | None:
+        """How the environment draws the first of its games.
+
+        Args:
+            state: of the last `reset` or `advance`.
+
+        Returns:
+            [height, width, 3], or None where it was made without
+            `render_mode="rgb_array"`.
+
+        Raises:
+            InvalidInputError: a state of an earlier moment, or an environment that
+                cannot draw.
+        """
+        self.check_moment(state)
+        return self.ask("picture", {0: None})[0]
+
     def close(self) -> None:
         """Lets go of all environments, and ends their processes."""
         if self.copies is not None:
@@ -238,14 +253,14 @@ class EnvironmentGame(Checked):
         self.copies = None
 
     def ask(self, method: str, orders: dict[int, Any]) -> dict[int, Any]:
-        """Resets some environments, or plays a step in them.
+        """Resets some environments, plays a step in them, or has them drawn.
 
         Args:
-            method: reset or step.
+            method: reset, step or picture.
             orders: by game.
 
         Returns:
-            What is seen and what happened, by game.
+            What is seen and what happened, or the picture, by game.
         """
         if self.copies is None:
             if self.processes > 1:
@@ -257,6 +272,13 @@ class EnvironmentGame(Checked):
         except BaseException:  # an answer may still be in a pipe
             self.close()
             raise
+
+    def check_moment(self, state: EnvironmentState) -> None:
+        """Refuses a state that the environments have left behind."""
+        if state.moment != self.moment:
+            cure = "Environments cannot be wound back: play on from the last state."
+            expected = "the state of the last reset or advance"
+            refuse("state", expected, "an earlier one", cure)
 
     def in_torch(
         self, seen: list[Seen], over: Bool[Tensor, "N"], t: Int[Tensor, "N"]
@@ -329,6 +351,7 @@ def adapted(name: str, **arguments: Any) -> EnvironmentGame:
     settings = {key: found.arguments[key] for key in SETTINGS if key in found.arguments}
     own = {key: found.arguments[key] for key in found.arguments if key not in SETTINGS}
     settings |= {key: arguments[key] for key in UNNAMED if key in arguments}
+    own |= {key: arguments[key] for key in LOOKS if key in arguments}
     make = Maker(found.kind, found.place, own)
     return EnvironmentGame(make, format_name(found), **settings)
 
@@ -341,5 +364,6 @@ def named(name: str, **arguments: Any) -> Name:
         arguments: as for `adapted`; those that change nothing are left out.
     """
     found = parse(name)
-    kept = {key: value for key, value in arguments.items() if key not in UNNAMED}
+    left_out = (*UNNAMED, *LOOKS)
+    kept = {key: value for key, value in arguments.items() if key not in left_out}
     return found._replace(arguments={**found.arguments, **kept})

@@ -104,6 +104,7 @@ class Padded:
             joint |= dict.fromkeys(set(self.living) - set(acted))
         seen, rewards, ends, limits, infos = self.env.step(joint)
         self.t += 1
+        before = self.living
         gone = [agent for agent in self.living if ends.get(agent) or limits.get(agent)]
         ended_by_the_rules = all(ends.get(agent) for agent in gone)
         self.living = [
@@ -111,6 +112,11 @@ class Padded:
             for agent in getattr(self.env, "agents", self.living)
             if not (ends.get(agent) or limits.get(agent))
         ]
+        for agent in self.living:
+            if agent in before and agent not in rewards:
+                cure = "Pay who is paid nothing 0."
+                got = f"none for agent {agent}"
+                refuse("rewards", "one for every agent that plays on", got, cure)
         over = not self.living
         at_limit = self.t >= rules.horizon
         terminated = over and ended_by_the_rules
@@ -132,6 +138,29 @@ class Padded:
             ),
         )
 
+    def picture(self, order: None = None) -> np.ndarray | None:
+        """How the environment draws itself now; None where it was not made to.
+
+        Args:
+            order: not used; a reset and a step have one.
+
+        Raises:
+            InvalidInputError: it cannot draw here, or draws something else.
+        """
+        inner = getattr(self.env, "unwrapped", self.env)
+        if getattr(inner, "render_mode", None) != "rgb_array":
+            return None
+        cure = "Leave render_mode out to see what the agents see."
+        expected = "an environment that draws an array [height, width, 3]"
+        try:
+            drawn = np.asarray(inner.render())
+        except Exception as error:  # each library for drawing has its own
+            got = f"{type(error).__name__}: {error}"
+            refuse("render_mode", expected, got, cure)
+        if drawn.ndim != 3 or drawn.shape[-1] not in (3, 4):
+            refuse("render_mode", expected, list(drawn.shape), cure)
+        return drawn
+
     def acting(self) -> list[Any]:
         """The living agents whose actions count now: all, or the one whose turn it is.
 
@@ -152,12 +181,18 @@ class Padded:
 
         Raises:
             InvalidInputError: something that the sizes do not hold, a living agent
-                without an available action, numbers that are not finite.
+                without an observation or an available action, numbers that are not
+                finite.
         """
         rules = self.rules
         observations = np.zeros((rules.n_agents, rules.observation_size), np.float32)
         available = np.zeros((rules.n_agents, rules.n_actions), bool)
         acting = self.acting()
+        for agent in self.living:
+            if agent not in seen:
+                cure = "Show every agent in env.agents something."
+                got = f"none for agent {agent}"
+                refuse("observations", "one for every living agent", got, cure)
         for agent, value in seen.items():
             slot = self.slot_of(agent)
             numbers = flat(agent, self.env.observation_space(agent), value)

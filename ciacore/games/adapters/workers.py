@@ -14,12 +14,15 @@ import weakref
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from ciacore.games.adapters.padded import Padded, Result, Rules, Seen
 from ciacore.types import InvalidInputError
 
-# index of a copy -> the seed of its next episode, or its joint action
+# index of a copy -> the seed of its next episode, its joint action, or nothing
 Orders = dict[int, Any]
-Answers = dict[int, tuple[Seen, Result]]
+# index of a copy -> what it answers: what is seen and what happened, or a picture
+Answers = dict[int, tuple[Seen, Result] | np.ndarray | None]
 
 
 class Here:
@@ -35,10 +38,10 @@ class Here:
         self.copies: dict[int, Padded] = {}
 
     def ask(self, method: str, orders: Orders) -> Answers:
-        """Resets some copies, or plays one step in them.
+        """Resets some copies, plays one step in them, or has them drawn.
 
         Args:
-            method: reset or step.
+            method: reset, step or picture.
             orders: by copy.
 
         Returns:
@@ -73,7 +76,7 @@ class Workers:
         """As `Here.ask`; all processes work at the same time.
 
         Args:
-            method: reset or step.
+            method: reset, step or picture.
             orders: by copy.
 
         Returns:

@@ -215,6 +215,48 @@ def shift(
     )
 
 
+def paired_shift(differences: Float[ndarray, "pairs"], level: float = 0.95) -> Shift:
+    """Where paired differences lie (Hodges & Lehmann 1963).
+
+    The interval inverts the signed-rank test of Wilcoxon (1945). It assumes pairs that
+    are independent and differences that are symmetric about their middle.
+
+    Args:
+        differences: [pairs], ours - theirs.
+        level: coverage that is asked for.
+
+    Returns:
+        The median of the means of all pairs of differences, each with itself among
+        them.
+
+    Raises:
+        InvalidInputError: no pairs, or a level outside (0, 1).
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    if differences.ndim != 1 or not differences.size:
+        cure = "Give one number per pair."
+        refuse("differences", "a list of at least one", differences.shape, cure)
+    check_level(level)
+    n = len(differences)
+    means = (differences[:, None] + differences[None]) / 2
+    means = np.sort(means[np.triu_indices(n)])
+    ways = np.ones(1)  # of the ranks 1, ..., i to add up to 0, 1, ...
+    for rank in range(1, n + 1):
+        with_it = np.concatenate([np.zeros(rank), ways])
+        ways = np.concatenate([ways, np.zeros(rank)]) + with_it
+    # both tails, were the k + 1 smallest and largest means cut
+    tails = 2 * np.cumsum(ways) / ways.sum()
+    # how many may be cut at each end, plus one
+    outside = int((tails <= 1 - level).sum())
+    cut = max(outside - 1, 0)
+    return Shift(
+        float(np.median(means)),
+        float(means[cut]),
+        float(means[-1 - cut]),
+        float(max(0.0, 1 - tails[cut])),
+    )
+
+
 def placements(m: int, n: int) -> ndarray:
     """How the orders of two groups spread over the statistic of Mann and Whitney.
 

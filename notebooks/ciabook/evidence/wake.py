@@ -205,10 +205,11 @@ def family(
         for control in controls:
             if control in shown and "cia" in shown:
                 found["cia", control] = compare(shown["cia"], shown[control])
-    # asked only whether they do as well as CIA: no test of the family
+    # asked only whether they do as well as CIA (their share asleep minus that of CIA):
+    # no test of the family
     for arm in EXPLORATION_OR_OPTIMISATION:
         if arm in shown and "cia" in shown:
-            found[arm, "cia"] = compare(shown[arm], shown["cia"])
+            found["cia", arm] = compare(shown["cia"], shown[arm])
     return found
 
 

@@ -18,12 +18,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ciabook.studies.study import (
-    CALIBRATION_SEEDS,
-    EQUALISER_TRIED,
-    PREVIEW_SEEDS,
-    ROOT,
-)
+from ciabook.studies.study import ROOT
+from ciabook.studies.wake import CALIBRATION_SEEDS, EQUALISER_TRIED, PREVIEW_SEEDS
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_runs
 from ciacore.types import refuse

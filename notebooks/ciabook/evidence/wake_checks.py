@@ -20,13 +20,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ciabook.evidence.wake_calibration import HALVED, ends_at, loss_means, over, rounded
-from ciabook.studies.study import (
-    EQUALISER_STRONG,
-    QMIX_LOGGED,
-    ROOT,
-    WAKE,
-    WAKE_SEEDS,
-)
+from ciabook.studies.study import ROOT
+from ciabook.studies.wake import EQUALISER_STRONG, QMIX_LOGGED, WAKE, WAKE_SEEDS
 from ciacore.config import Config
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_run, run_folder

@@ -2,7 +2,8 @@
 
 A game offers its own picture by a method `draw(axis, state, actions)`, which needs no
 import of matplotlib. For games of the library, which are pure rules, the pictures are
-here, by the class of the game. Any other game is shown as what its agents see.
+here, by the class of the game. An environment of another package may draw itself. Any
+other game is shown as what its agents see.
 """
 
 from __future__ import annotations
@@ -162,10 +163,30 @@ def draw_what_is_seen(
     axis.set(xlabel="observation", title="what the agents see")
 
 
+def draw_environment(
+    axis: Axes, game: Game, state: Any, actions: np.ndarray | None
+) -> None:
+    """The environment's own picture, where it was made with `render_mode="rgb_array"`.
+
+    Args:
+        axis: to draw on.
+        game: an EnvironmentGame.
+        state: of one game.
+        actions: [K] what the agents are about to do; not shown here.
+    """
+    picture = game.picture(state)
+    if picture is None:
+        draw_what_is_seen(axis, game, state, actions)
+        return
+    axis.imshow(picture)
+    axis.set_axis_off()
+
+
 # class of a game, by module and name -> what draws it; SMAX is not imported for it
 DRAWINGS: dict[str, Drawing] = {
     "ciacore.games.turn.Turn": draw_turn,
     "ciacore.games.matrix.MatrixGame": draw_matrix,
     "ciacore.games.predator_prey.PredatorPrey": draw_predator_prey,
     "ciacore.games.battles.smax.Smax": draw_battle,
+    "ciacore.games.adapters.environment.EnvironmentGame": draw_environment,
 }

@@ -1,7 +1,7 @@
 """Things to play with in a page: Turn, a battle, matrix games, and the losses.
 
-Each is data made here and drawn by explorers.js, which travels with it: it works in a
-book on a USB stick and in live Jupyter alike.
+Each is data made here and drawn by the scripts beside this file, which travel with it:
+it works in a book on a USB stick and in live Jupyter alike.
 """
 
 from __future__ import annotations
@@ -19,28 +19,40 @@ from torch import Tensor
 from ciabook.battles.recording import Recording
 from ciabook.evidence.analysis import Team, evaluate_on
 from ciabook.evidence.representable import GAMES, fit
-from ciacore.games import MatrixGame
+from ciabook.turn.scripted_players import Trace
+from ciacore.games import MatrixGame, Turn
+from ciacore.games.turn import EAT, STAY
 from ciacore.types import Episodes, refuse
 
-SCRIPT = Path(__file__).with_name("explorers.js")
+SCRIPTS = Path(__file__).with_name("scripts")
+# kind of explorer -> its scripts, after the one that all share
+NEEDED = {
+    "turn": ("turn_board.js", "turn_stepper.js"),
+    "play": ("turn_board.js", "turn_play.js"),
+    "loop": ("turn_board.js", "turn_loop.js"),
+    "battle": ("battle.js",),
+    "matrix": ("matrix.js",),
+    "sandbox": ("sandbox.js",),
+    "two-step": ("two_step.js",),
+}
 # methods that are fitted here for the presets: name, label, and how many times as many
 # gradient steps they take
 FITTED_HERE = (("qplex", "QPLEX", 1), ("qtran", "QTRAN", 5))
-# the first one is decided rightly by all methods
-PRESETS = {"gentle climb": [[8, -4, -4], [-4, 0, 0], [-4, 0, 0]], **GAMES}
+# penalties of the game "climb" that these are fitted for; the page starts at -4
+PENALTIES = (-12, -8, -4, 0)
 PAGE = """\
 <div id="{name}" class="cia-explorer follows-theme" data-explorer="{kind}" \
 tabindex="0" role="group" aria-label="{title}">\
 <p class="no-script">This needs JavaScript.</p></div>\
 <script type="application/json" id="{name}-data">{data}</script>\
 <script>{script}
-ciaExplorers("{name}");</script>"""
+ciaBook.open("{name}");</script>"""
 
 
 class Explorer(NamedTuple):
     """What a notebook cell shows; the same data has the same name in every build."""
 
-    kind: str  # turn, battle, matrix or sandbox
+    kind: str  # a key of NEEDED
     title: str  # what a screen reader says of it
     data: dict[str, Any]
 
@@ -57,8 +69,14 @@ class Explorer(NamedTuple):
             kind=self.kind,
             title=self.title,
             data=data,
-            script=SCRIPT.read_text(encoding="utf-8"),
+            script=script_of(self.kind),
         )
+
+
+def script_of(kind: str) -> str:
+    """All that draws one kind of explorer."""
+    files = ["explorers.js", *NEEDED[kind]]
+    return "".join((SCRIPTS / file).read_text(encoding="utf-8") for file in files)
 
 
 def rounded(values: Tensor | np.ndarray, digits: int) -> list:
@@ -125,6 +143,78 @@ def turn_explorer(
     return Explorer("turn", "an episode of Turn, step by step; arrow keys step", data)
 
 
+def apples(game: Turn, seed: int) -> list[list[int]]:
+    """Row and column of every apple that a game with this seed may show.
+
+    Args:
+        game: the board.
+        seed: of a torch generator, as `reset` and then every step draw from it.
+
+    Returns:
+        One place more than there are steps; the one at t is for a meal of step t - 1.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    state = game.reset(1, rng)
+    places = [game.places(state)[1][0].tolist()]
+    for _ in range(game.spec.horizon):
+        # whoever is free eats here, so that the new apple is the one just drawn
+        state = state._replace(apple=state.positions[:, 0], free=torch.zeros(1).long())
+        state = game.advance(state, torch.tensor([[EAT, STAY]]), rng).state
+        places.append(game.places(state)[1][0].tolist())
+    return places
+
+
+def play_turn(levels: Mapping[str, float], boards: int = 8, size: int = 5) -> Explorer:
+    """Turn to play: the reader is one agent, sees nine cells, and has a score.
+
+    Args:
+        levels: name of a team -> its mean return, lines that the score may cross.
+        boards: how many; number b has the apples of `Turn(size)` with the seed b.
+        size: cells along an edge of the board.
+    """
+    game = Turn(size)
+    data = {
+        "size": size,
+        "horizon": game.spec.horizon,
+        "apples": [apples(game, seed) for seed in range(boards)],
+        "levels": [
+            {"name": name, "value": round(float(value), 2)}
+            for name, value in levels.items()
+        ],
+    }
+    title = "Turn to play: arrow keys move, E eats, S stays"
+    return Explorer("play", title, data)
+
+
+def turn_loop(
+    traces: Mapping[str, Trace], caption: str, steps: int = 100, size: int = 5
+) -> Explorer:
+    """Episodes of Turn that play by themselves, side by side, and can be paused.
+
+    Args:
+        traces: name of a team -> its recorded episodes, the first of which is shown.
+        caption: what is said below them.
+        steps: how many are shown.
+        size: cells along an edge of the board.
+    """
+    game = Turn(size)
+    teams = []
+    for name, recorded in traces.items():
+        states = recorded.states[: steps + 1]
+        places = [game.places(state) for state in states]
+        earned = np.cumsum([0.0, *recorded.rewards[0, :steps].tolist()])
+        team = {
+            "name": name,
+            "positions": [positions[0].tolist() for positions, _ in places],
+            "apple": [apple[0].tolist() for _, apple in places],
+            "free": [int(state.free[0]) for state in states],
+            "returns": rounded(earned, 0),
+        }
+        teams.append(team)
+    data = {"size": size, "milliseconds": 400, "caption": caption, "teams": teams}
+    return Explorer("loop", "Turn, played by itself; the space bar pauses", data)
+
+
 def battle_explorer(recording: Recording, battle: int) -> Explorer:
     """A recorded battle, step by step.
 
@@ -157,34 +247,50 @@ def battle_explorer(recording: Recording, battle: int) -> Explorer:
     return Explorer("battle", title, data)
 
 
+def climb(penalty: int) -> list[list[int]]:
+    """The game "climb" with another penalty for whoever climbs alone.
+
+    Args:
+        penalty: in the place of -12.
+    """
+    return [[8, penalty, penalty], [penalty, 0, 0], [penalty, 0, 0]]
+
+
 def matrix_explorer(
-    names: Sequence[str] = ("gentle climb", "climb", "penalty", "match"),
+    names: Sequence[str] = ("penalty", "match"),
     steps: int = 600,
     seeds: Sequence[int] = (0, 1),
 ) -> Explorer:
-    """Payoff tables to edit, and what each method makes of them.
+    """The game "climb" with a penalty to move, and other payoff tables to edit.
 
     VDN and QMIX are fitted in the page, for any table. QPLEX and QTRAN are fitted here,
-    for the presets alone.
+    for some penalties and the other tables.
 
     Args:
-        names: presets, keys of PRESETS; the first is shown first.
+        names: the other tables, keys of `GAMES`.
         steps: gradient steps of a fit.
         seeds: of the random starts; the best fit is shown.
     """
-    presets = [{"name": name, "payoff": PRESETS[name], "fits": []} for name in names]
-    for size in sorted({len(preset["payoff"]) for preset in presets}):
-        alike = [preset for preset in presets if len(preset["payoff"]) == size]
-        games = [MatrixGame(preset["payoff"]) for preset in alike]
+    climbs = [{"penalty": p, "payoff": climb(p), "fits": []} for p in PENALTIES]
+    presets = [{"name": name, "payoff": GAMES[name], "fits": []} for name in names]
+    every = [*climbs, *presets]
+    for size in sorted({len(shown["payoff"]) for shown in every}):
+        alike = [shown for shown in every if len(shown["payoff"]) == size]
+        games = [MatrixGame(shown["payoff"]) for shown in alike]
         for method, label, times in FITTED_HERE:
             found = fit(method, games, seeds, times * steps)
-            for preset, fits in zip(alike, found, strict=True):
+            for shown, fits in zip(alike, found, strict=True):
                 best = min(fits, key=lambda each: each.error)
-                table = rounded(best.table, 3)
-                shown = {"name": label, "table": table, "greedy": list(best.greedy)}
-                preset["fits"].append(shown)
+                told = {
+                    "name": label,
+                    "table": rounded(best.table, 3),
+                    "greedy": list(best.greedy),
+                    "right": sum(each.right for each in fits),
+                    "of": len(fits),
+                }
+                shown["fits"].append(told)
     title = "a matrix game to edit, and what each method makes of it"
-    return Explorer("matrix", title, {"presets": presets})
+    return Explorer("matrix", title, {"climbs": climbs, "presets": presets})
 
 
 def sandbox(

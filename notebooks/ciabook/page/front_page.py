@@ -1,6 +1,8 @@
 """What the front page shows of the results, from the run folders.
 
-python -m ciabook.page.front_page     rewrites README.md, finding.svg and preview.png
+python -m ciabook.page.front_page
+    rewrites README.md, book/intro.md, and in book/data finding.svg, preview.png and
+    board.html
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 
 from ciabook.evidence.beside_paper import (
     Beside,
@@ -21,14 +24,20 @@ from ciabook.evidence.beside_paper import (
 from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import LEVEL, asleep, compare
+from ciabook.page.explorers import turn_loop
 from ciabook.page.plots import pooled, scores, style
+from ciabook.turn.scripted_players import FullInformation, trace
+from ciacore.games import Turn
+from ciacore.runtime.evaluation import CPU, load_networks
 from ciacore.runtime.files import opened_whole, write_whole
 from ciacore.runtime.store import read_runs
+from ciacore.training import generators
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "book" / "results"
 FIGURE = ROOT / "book" / "data" / "finding.svg"
 PREVIEW = FIGURE.with_name("preview.png")  # what a link to the book shows
+BOARD = FIGURE.with_name("board.html")  # Turn, which plays by itself
 PAPER = ROOT / "book" / "data" / "paper_figure4b.json"
 PAIR = {"qmix": "QMIX", "qmix_cia": "QMIX(CIA)"}
 SHORT = {
@@ -115,6 +124,71 @@ def sleeping(results: Path) -> str:
     )
 
 
+def in_short(results: Path) -> str:
+    """The finding in some 120 words, as the book's first page has it."""
+    full = read_runs(results / "study", "turn", [*PAIR, "vdn"])
+    ends = {name: np.array(final_returns(full[name], 4, at=LATE)) for name in full}
+    asleep_at_length = {name: asleep(full[name], at=EARLY) for name in full}
+    short = read_runs(results / "study", "turn", SHORT)
+    counts = {name: int(asleep(short[name], at=EARLY).sum()) for name in SHORT}
+    number = {name: len(short[name]) for name in SHORT}
+    theirs = {name: readings(PAPER, name)[LATE].mean for name in PAIR}
+    every = np.concatenate([ends[name] for name in PAIR])
+    sleepers = np.concatenate([asleep_at_length[name] for name in PAIR])
+    half = mixture_mean(
+        counts["qmix_rest"] / number["qmix_rest"],
+        every[sleepers].mean(),
+        every[~sleepers].mean(),
+    )
+    pairs = {
+        other: compare(asleep(short["qmix_cia_rest"], at=EARLY), asleep(runs, at=EARLY))
+        for other, runs in short.items()
+        if other in ("qmix_rest", "qmix_cc_rest")
+    }
+    p = holm({other: found.p_value for other, found in pairs.items()})["qmix_rest"]
+    verdict = "shown" if p <= LEVEL else "likely, and not quite shown"
+    return (
+        "**The paper's central numbers come out again.** On Turn, teams of QMIX(CIA) "
+        f"end at {ends['qmix_cia'].mean():.0f} points on average; the paper has "
+        f"{theirs['qmix_cia']:.0f}. Its {theirs['qmix']:.0f} for QMIX is what two "
+        "kinds of teams give. Some *fall asleep* early: they learn to stay, and earn "
+        f"nothing. The others end near {every[~sleepers].mean():.0f}. Of "
+        f"{number['qmix_rest']} short runs each, {counts['qmix_rest']} teams of QMIX "
+        f"sleep and {counts['qmix_cia_rest']} of QMIX(CIA); half asleep and half "
+        f"awake would give {half:.0f}.\n\n"
+        "**The paper's reason does not hold.** It says that credits must tell agents "
+        f"apart. VDN's credits are all equal, and {asleep_at_length['vdn'].sum()} of "
+        f"its {len(full['vdn'])} teams sleep. QMIX(RS) makes credits alike, and "
+        f"{counts['qmix_rs_rest']} of {number['qmix_rs_rest']} sleep. That CIA is what "
+        f"keeps its teams awake is {verdict} (p = {p:.3f}). Why it should is open.\n"
+    )
+
+
+def board(results: Path) -> str:
+    """Turn, played by three teams side by side: HTML that needs nothing else.
+
+    Args:
+        results: the folder of all results.
+    """
+    game = Turn()
+    runs = read_runs(results / "study", "turn", PAIR)
+    with_weights = {name: [r for r in runs[name] if r.weights] for name in PAIR}
+    sleepers = asleep(with_weights["qmix"], at=EARLY)
+    sleeper = with_weights["qmix"][int(sleepers.argmax())]
+    shown = {}
+    for name, run in (
+        ("QMIX, asleep", sleeper),
+        ("QMIX(CIA), awake", with_weights["qmix_cia"][0]),
+    ):
+        parts = load_networks(run, game.spec)
+        policy = parts.explorer.evaluating(parts.agent)
+        shown[name] = trace(game, policy, 1, generators(1, CPU)["evaluation"])
+    knowing = generators(1, CPU)["evaluation"]
+    shown["knows everything"] = trace(game, FullInformation(), 1, knowing)
+    caption = "Only the agent without a fence can move. Whoever eats frees the other."
+    return turn_loop(shown, caption)._repr_html_() + "\n"
+
+
 def draw(path: Path, results: Path) -> None:
     """The curves behind these sentences, always the same file for the same runs.
 
@@ -160,10 +234,24 @@ def rewritten(readme: str, results: Path) -> str:
     return before + section(results) + after
 
 
+def introduced(intro: str, results: Path) -> str:
+    """book/intro.md with the finding as it is.
+
+    Args:
+        intro: the text as it is.
+        results: the folder of all results.
+    """
+    before, rest = intro.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}{in_short(results)}{END}{after}"
+
+
 def main() -> int:
-    """Rewrites README.md and the figure; returns the exit code."""
-    readme = ROOT / "README.md"
+    """Rewrites README.md and the front page; returns the exit code."""
+    readme, intro = ROOT / "README.md", ROOT / "book" / "intro.md"
     write_whole(readme, rewritten(readme.read_text(encoding="utf-8"), RESULTS))
+    write_whole(intro, introduced(intro.read_text(encoding="utf-8"), RESULTS))
+    write_whole(BOARD, board(RESULTS))
     draw(FIGURE, RESULTS)
     draw(PREVIEW, RESULTS)
     print(finding(RESULTS), end="")

@@ -39,14 +39,19 @@ COMPARED = [
     for name, config in METHODS.items()
     if name not in ("vdn", "qmix_rs", "qmix_cc")
 ]
+FOUR = ("10m_vs_11m", "2c_vs_64zg", "corridor", "3s5z_vs_3s6z")  # Fig. 6
 # the protocol is chosen by QMIX on two maps, with one game per update and with eight
 PROTOCOL_MAPS = ("10m_vs_11m", "3s5z_vs_3s6z")
 PROTOCOL_GAMES = (1, 8)
 # they choose the protocol and calibrate the maps, and appear in no comparison
 TUNING_SEEDS = (901, 902)
 BUDGET_SECONDS = 900  # of one core, for every run
+# of the comparison
+TIER_1 = ("qmix", "qmix_cia", "qplex", "qplex_cia")  # on all maps
+TIER_2 = ("qtran", "ow_qmix", "cw_qmix", "maven", "eoi", "gre", "scds")
+WITH_CC = FOUR  # Fig. 6
+WITH_RS = ("2c_vs_64zg", "3s5z_vs_3s6z")  # Fig. 2
 EPSILON_SHARE = 0.1  # of the budget, until epsilon is at its end
-FOUR = ("10m_vs_11m", "2c_vs_64zg", "corridor", "3s5z_vs_3s6z")  # Fig. 6
 
 
 def in_battle(config: Config, name: str) -> Config:
@@ -178,3 +183,86 @@ def calibration_runs() -> list[Entry]:
         for value in row["tried"]
         for seed in TUNING_SEEDS
     ]
+
+
+def clashes() -> list[Entry]:
+    """The comparison, seed after seed, tier 1 before tier 2 (book/rules/battles.md).
+
+    There are no runs before every map's `foe_damage` is frozen in
+    `battle_calibration.json`.
+    """
+    rows = frozen("battle_calibration.json").get("scenarios", {})
+    values = {name: row["foe_damage"] for name, row in rows.items()}
+    if set(values) != set(MAPS) or None in values.values():
+        return []
+    first = [run for seed in (1, 2, 3, 4, 5) for run in tier_1(values, seed)]
+    return first + [run for seed in (1, 2) for run in tier_2(values, seed)]
+
+
+def tier_1(values: dict[str, float], seed: int) -> list[Entry]:
+    """What Figures 2, 5 and 6 and the decisions need, with one seed.
+
+    Args:
+        values: map -> `foe_damage`.
+        seed: of every run.
+    """
+    entries = []
+    for name in MAPS:
+        methods = list(TIER_1)
+        if name in WITH_CC:
+            methods.append("qmix_cc")
+        if name in WITH_RS:
+            methods.append("qmix_rs")
+        entries += [compared(method, name, values[name], seed) for method in methods]
+    return entries
+
+
+def tier_2(values: dict[str, float], seed: int) -> list[Entry]:
+    """The other methods of Table 1, with one seed.
+
+    Args:
+        values: map -> `foe_damage`.
+        seed: of every run.
+    """
+    return [
+        compared(method, name, values[name], seed) for method in TIER_2 for name in MAPS
+    ]
+
+
+def compared(method: str, name: str, foe_damage: float, seed: int) -> Entry:
+    """A run of the comparison: the map's budget, the protocol that QMIX chose.
+
+    Args:
+        method: a name in METHODS.
+        name: of the map, a key of MAPS.
+        foe_damage: of the map.
+        seed: of the run.
+    """
+    facts = frozen("battle_protocol.json")
+    config = within(in_battle(METHODS[method], name), facts["budgets"][name])
+    return Entry(
+        config.but(n_games=facts["games_per_update"]),
+        clash_name(name, foe_damage),
+        seed,
+    )
+
+
+STUDIES: dict[str, list[Entry]] = {
+    "battles_full": battles(MAPS, COMPARED),
+    "battles_full_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
+    # Fig. 2, with `battles_full`
+    "battles_full_rs": battles(("2c_vs_64zg", "3s5z_vs_3s6z"), [METHODS["qmix_rs"]]),
+    # the comparison at a reduced budget, on calibrated maps
+    "battles": clashes(),
+    # QMIX alone: how battles are trained, and how hard foes hit
+    "battle_protocol": protocol_runs(),
+    "battle_calibration": calibration_runs(),
+    # what a machine without a GPU can show: that teams learn
+    "battles_proof": [
+        entry
+        for name in ("10m_vs_11m", "6h_vs_8z")
+        for entry in grid(
+            [proof("qmix", name), proof("qmix_cia", name)], f"smax_{name}", (1, 2)
+        )
+    ],
+}

@@ -26,12 +26,21 @@ def drop_weights(folder: Path) -> bool:
         InvalidInputError: it is no run, or a damaged one.
     """
     seal = read_run(folder).provenance
-    dropped = seal["sha256"].pop(WEIGHTS, None)
-    if dropped is not None:
-        seal["weights_dropped"] = dropped
+    found = [name for name in seal["sha256"] if name.endswith(".safetensors")]
+    along = seal.get("kept_dropped", {})  # those that were kept along training
+    for name in found:
+        dropped = seal["sha256"].pop(name)
+        if name == WEIGHTS:
+            seal["weights_dropped"] = dropped
+        else:
+            along[name] = dropped
+    if along:
+        seal["kept_dropped"] = along
+    if found:
         write_whole(folder / "provenance.json", format_json(seal))
-    (folder / WEIGHTS).unlink(missing_ok=True)
-    return dropped is not None
+    for path in folder.glob("weights*.safetensors"):
+        path.unlink()
+    return bool(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,35 +5,32 @@ What has become of a run is read from its folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ciabook.studies.battles import (
-    COMPARED,
-    FOUR,
-    MAPS,
+from ciabook.studies import (
     battles,
-    calibration_runs,
-    proof,
-    protocol_runs,
+    maven,
+    other_games,
+    right_credits,
+    showcases,
+    turn,
+    wake,
 )
 from ciabook.studies.own import is_own, own_study
-from ciabook.studies.runs import SEEDS, Entry, grid
+from ciabook.studies.runs import Entry
 from ciacore.config import Config, known_name
 from ciacore.games import make_game
 from ciacore.methods import METHODS
 from ciacore.runtime.checkpoint import held, work_folder
 from ciacore.runtime.metrics import read_lines
+from ciacore.runtime.sealed import ENDING, is_kept
 from ciacore.runtime.session import finished
 from ciacore.runtime.store import run_folder
 from ciacore.types import Game, InvalidInputError, refuse
 
 ROOT = Path(__file__).resolve().parents[3]
-# what controls follow: `ciabook.evidence.wake_calibration` wrote it
-CALIBRATED = json.loads((ROOT / "book" / "data" / "wake_calibration.json").read_text())
-ALPHAS = (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.5, 1.0)  # the paper's grid
 
 
 class Standing(NamedTuple):
@@ -44,229 +41,14 @@ class Standing(NamedTuple):
     detail: str = ""
 
 
-CIA = METHODS["qmix_cia"]
-WAKE_SEEDS = range(101, 141)  # fresh: no run of the book used them before
-LOGGED = ("mean_credit", "relative_difference")  # terms without any effect
-# chosen on seeds 901 and 904: with it the scale passes its manipulation check
-SCALE_WEIGHT = 1.0
-# no arm of the rule: an equaliser that more than halves the relative difference of
-# credits on seeds 901 and 904, which one as gentle as CIA does not
-STRONG_WEIGHT = 0.3
-
-
-def wake(arm: str, method: str, env_steps: int = 150_000, **changes: Any) -> Config:
-    """An arm of the experiment on what wakes a team (book/rules/what_wakes_a_team.md).
-
-    Args:
-        arm: its name.
-        method: a name in METHODS.
-        env_steps: how long it trains.
-        changes: fields of its Config that differ from those of the method.
-    """
-    return METHODS[method].but(method=f"{arm}_wake", env_steps=env_steps, **changes)
-
-
-def with_alpha(alpha: float) -> Config:
-    """QMIX(CIA) with a coefficient; the published one keeps its name."""
-    if alpha == CIA.cia_coefficient:
-        return CIA
-    return CIA.but(method=f"qmix_cia_{alpha}", cia_coefficient=alpha)
-
-
-def short_runs(methods: Sequence[str]) -> list[Entry]:
-    """Many short runs of some methods on Turn.
-
-    How often a team learns to stay is decided early: many short runs say more than a
-    few long ones.
-    """
-    configs = []
-    for name in methods:
-        changes = {"method": f"{name}_rest", "env_steps": 250_000}
-        configs.append(METHODS[name].but(**changes))
-    return grid(configs, "turn", range(1, 21))
-
-
-# arm: its Config
-WAKE = {
-    "qmix": wake("qmix", "qmix"),
-    "cia": wake("cia", "qmix_cia"),
-    "rs": wake("rs", "qmix_rs"),
-    "cc": wake("cc", "qmix_cc"),
-    "vdn": wake("vdn", "vdn"),
-    "one_layer": wake("one_layer", "qmix", hypernetwork_size=0),
-    "epsilon_end": wake("epsilon_end", "qmix", epsilon_end=0.1),
-    "adam": wake("adam", "qmix", optimizer="adam"),
-    "gre": wake("gre", "gre"),
-    "epsilon_200k": wake(
-        "epsilon_200k", "qmix", env_steps=350_000, epsilon_steps=200_000
-    ),
-    "qmix_late": wake("qmix_late", "qmix", env_steps=350_000),
-    # arms with terms of their own, which also log credits
-    "permuted": wake("permuted", "qmix_cia", terms=("cia_permuted", *LOGGED)),
-    "frozen": wake("frozen", "qmix_cia", terms=("cia_frozen", *LOGGED)),
-    "equaliser": wake(
-        "equaliser",
-        "qmix",
-        terms=("equaliser", *LOGGED),
-        control_coefficient=CALIBRATED["equaliser"]["weight"],
-    ),
-    "scale": wake(
-        "scale",
-        "qmix",
-        terms=("scale", *LOGGED),
-        control_coefficient=SCALE_WEIGHT,
-        control_course=CALIBRATED["scale"]["course"],
-        control_interval=CALIBRATED["scale"]["interval"],
-    ),
-    "noise": wake(
-        "noise",
-        "qmix",
-        terms=("noise", *LOGGED),
-        control_course=CALIBRATED["noise"]["course"],
-        control_interval=CALIBRATED["noise"]["interval"],
-    ),
-    "optimistic": wake("optimistic", "qmix", agent="optimistic", terms=LOGGED),
-    "cia_early": wake(
-        "cia_early", "qmix_cia", terms=("cia_timed", *LOGGED), control_stop=60_000
-    ),
-    "cia_late": wake(
-        "cia_late",
-        "qmix_cia",
-        env_steps=350_000,
-        terms=("cia_timed", *LOGGED),
-        control_start=100_000,
-    ),
-}
-# what the equaliser is held against in its manipulation check: the arm `qmix` again,
-# as long as the check looks at it, with its credits logged
-QMIX_LOGGED = wake("qmix_logged", "qmix", env_steps=60_000, terms=LOGGED)
-EQUALISER_STRONG = WAKE["equaliser"].but(
-    method="equaliser_strong_wake", control_coefficient=STRONG_WEIGHT
-)
-CALIBRATION_SEEDS = range(901, 911)  # in no comparison
-EQUALISER_TRIED = 0.02  # a weight near the one that is looked for
-
-
-def calibration(
-    name: str, method: str, env_steps: int, terms: Sequence[str] = (), **changes: Any
-) -> Config:
-    """Runs that say what a control of the experiment has to follow.
-
-    Means are written down every 1,000 env steps, with a single greedy episode. When a
-    team is evaluated has no effect on its training.
-
-    Args:
-        name: of the runs.
-        method: a name in METHODS.
-        env_steps: how long they train.
-        terms: besides those that log credits.
-        changes: fields of the Config that differ from those of the method.
-    """
-    return METHODS[method].but(
-        method=f"{name}_calibration",
-        env_steps=env_steps,
-        evaluation_interval=1_000,
-        evaluation_games=1,
-        terms=(*terms, *LOGGED),
-        **changes,
-    )
-
-
-WAKE_CALIBRATION = [
-    calibration("cia", "qmix_cia", 150_000, ["cia_measured"]),
-    calibration("qmix", "qmix", 60_000),
-    calibration(
-        "equaliser",
-        "qmix",
-        103_000,  # ends after a thousand updates
-        ["equaliser_measured"],
-        control_coefficient=EQUALISER_TRIED,
-    ),
-]
-# weights that were chosen, tried on two of the calibration seeds
-PREVIEW_SEEDS = (901, 904)
-WAKE_PREVIEWS = [
-    calibration(
-        "equaliser_strong",
-        "qmix",
-        60_000,
-        ["equaliser"],
-        control_coefficient=STRONG_WEIGHT,
-    ),
-    calibration(
-        "scale",
-        "qmix",
-        150_000,
-        ["scale"],
-        control_coefficient=SCALE_WEIGHT,
-        control_course=CALIBRATED["scale"]["course"],
-        control_interval=CALIBRATED["scale"]["interval"],
-    ),
-]
-# 0 and 0.02 are the arms qmix and cia
-WAKE_ALPHAS = (0.001, 0.005, 0.01, 0.04, 0.1, 0.5, 1.0)
-
 STUDIES: dict[str, list[Entry]] = {
-    "smoke": grid(
-        [METHODS[name].but(env_steps=2_000) for name in ("qmix", "qmix_cia")],
-        "turn",
-        (1, 2),
-    ),
-    # what a cluster is tried with
-    "minute": grid([METHODS["qmix_cia"].but(env_steps=150_000)], "turn", (1, 2)),
-    "turn": grid(METHODS.values(), "turn"),
-    "departures": grid(
-        [
-            CIA,
-            CIA.but(method="qmix_cia_exact", credit_derivative="exact"),
-            CIA.but(
-                method="qmix_cia_attached",
-                credit_derivative="exact",
-                credit_detach=False,
-            ),
-            METHODS["qmix_cc"],
-        ],
-        "turn",
-    ),
-    "alpha": grid([with_alpha(alpha) for alpha in ALPHAS], "turn", SEEDS[:3]),
-    "rest": short_runs(("qmix", "qmix_cc", "qmix_cia")),
-    # one backbone, and three things done to its credits: made alike, left alone, made
-    # to differ
-    "cause": short_runs(("qmix_rs", "qmix", "qmix_cia")),
-    # E1: arm after arm
-    "wake": [
-        Entry(config, "turn", seed) for config in WAKE.values() for seed in WAKE_SEEDS
-    ],
-    "wake_logged": [Entry(QMIX_LOGGED, "turn", seed) for seed in WAKE_SEEDS],
-    "wake_strong": [Entry(EQUALISER_STRONG, "turn", seed) for seed in WAKE_SEEDS],
-    "wake_calibration": grid(WAKE_CALIBRATION, "turn", CALIBRATION_SEEDS),
-    "wake_previews": grid(WAKE_PREVIEWS, "turn", PREVIEW_SEEDS),
-    # E3: the dose of CIA
-    "wake_alpha": [
-        Entry(wake(f"cia_{alpha}", "qmix_cia", cia_coefficient=alpha), "turn", seed)
-        for alpha in WAKE_ALPHAS
-        for seed in WAKE_SEEDS
-    ],
-    # E2: full length, in a results folder of its own; the rule says what is known of
-    # these seeds
-    "wake_long": grid(
-        [METHODS[method] for method in ("qmix", "qmix_cia")], "turn", range(6, 16)
-    ),
-    "battles": battles(MAPS, COMPARED),
-    "battles_cc": battles(FOUR, [METHODS["qmix_cia"], METHODS["qmix_cc"]]),
-    # Fig. 2, with `battles`
-    "battles_rs": battles(("2c_vs_64zg", "3s5z_vs_3s6z"), [METHODS["qmix_rs"]]),
-    # QMIX alone: how battles are trained, and how hard foes hit
-    "battle_protocol": protocol_runs(),
-    "battle_calibration": calibration_runs(),
-    # what a machine without a GPU can show: that teams learn
-    "battles_proof": [
-        entry
-        for name in ("10m_vs_11m", "6h_vs_8z")
-        for entry in grid(
-            [proof("qmix", name), proof("qmix_cia", name)], f"smax_{name}", (1, 2)
-        )
-    ],
+    **turn.STUDIES,
+    **wake.STUDIES,
+    **maven.STUDIES,
+    **battles.STUDIES,
+    **showcases.STUDIES,
+    **right_credits.STUDIES,
+    **other_games.STUDIES,
 }
 
 
@@ -277,8 +59,10 @@ PLACES = {
     "smoke": "runs/smoke",
     "minute": "runs/minute",
     "battles_proof": "book/results/battles",
+    "battles": "book/results/clashes",
     "battle_protocol": "book/results/battle_tuning",
     "battle_calibration": "book/results/battle_tuning",
+    "other_games": "book/results/other_games",
     "wake": "book/results/wake",
     "wake_logged": "book/results/wake",
     "wake_strong": "book/results/wake",
@@ -286,6 +70,12 @@ PLACES = {
     "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
+    "maven_fair": "book/results/maven_fair",
+    "showcases_tiny": "book/results/showcases",
+    "showcases_prey": "book/results/showcases",
+    "right_credits_turn": "book/results/right_credits",
+    "right_credits_long": "book/results/right_credits",
+    "right_credits_prey": "book/results/right_credits",
 }
 
 
@@ -373,13 +163,13 @@ def standing(entry: Entry, results: str | Path) -> Standing:
         results: the folder of all runs.
     """
     folder = folder_of(entry, results)
-    if folder.exists():
-        try:
+    try:
+        if is_kept(folder):
             run = finished(folder, entry.config, entry.game, entry.seed)
-        except InvalidInputError as error:
-            return Standing(entry, "damaged", str(error))
-        if run is not None:
-            return Standing(entry, "done")
+            if run is not None:
+                return Standing(entry, "done")
+    except InvalidInputError as error:
+        return Standing(entry, "damaged", str(error))
     if held(folder):
         return Standing(entry, "running", latest(entry, folder))
     failure = failure_file(folder)
@@ -424,7 +214,7 @@ def survey(entries: Sequence[Entry], results: str | Path) -> list[Standing]:
 
 
 def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
-    """Run folders in the games of a study that belong to no study.
+    """Run folders and sealed files in the games of a study that belong to no study.
 
     Args:
         entries: the runs of the study.
@@ -437,5 +227,8 @@ def strangers(entries: Sequence[Entry], results: str | Path) -> list[Path]:
     for game in {entry.game for entry in entries}:
         for path in (Path(results) / game).glob("*/*"):
             if path not in known and not path.name.startswith("."):
+                found.append(path)
+        for path in (Path(results) / game).glob(f"*{ENDING}"):
+            if path.with_suffix("") not in {folder.parent for folder in known}:
                 found.append(path)
     return sorted(found)

@@ -1,0 +1,84 @@
+"""Random numbers of a whole episode, drawn before its first step.
+
+On a GPU every draw is a launch. Where the length of an episode is known, what a policy
+and a game ask for at every step is drawn for all steps at once, and handed out. On a
+CPU each step draws its own, in the order that published runs had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ciacore.fast.arrays import integers, uniform
+from ciacore.types import Dice, Generator, Spec
+
+
+def on_gpu(rng: Any) -> bool:
+    """Whether a generator draws on a GPU."""
+    return not hasattr(rng, "bit_generator") and rng.device.type == "cuda"
+
+
+def drawn_ahead(rng: Generator, spec: Spec) -> Generator:
+    """The generator of an episode: on a GPU one that draws ahead, where it can be.
+
+    Args:
+        rng: of torch or numpy.
+        spec: of the game; its episodes must not end early.
+    """
+    if spec.ends_early or not on_gpu(rng):
+        return rng
+    return DrawnAhead(rng, spec.horizon + 1)  # a game draws once more, for its start
+
+
+class DrawnAhead(Dice):
+    """Draws for all steps at once whatever is asked for, and hands it out in order."""
+
+    def __init__(self, rng: Generator, steps: int) -> None:
+        """Nothing is drawn yet.
+
+        Args:
+            rng: that draws.
+            steps: how often the same will be asked for; after that it is drawn anew.
+        """
+        self.rng, self.steps, self.device = rng, steps, rng.device
+        self.left: dict[Any, list[Tensor]] = {}  # what was asked for -> not handed out
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Uniform int64 from 0 to `high` - 1.
+
+        Args:
+            high: one more than the largest.
+            shape: of what is drawn.
+        """
+        ahead = (self.steps, *shape)
+        return self.next((high, shape), lambda: integers(self.rng, high, ahead))
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """Uniform float32 in [0, 1).
+
+        Args:
+            shape: of what is drawn.
+        """
+        ahead = (self.steps, *shape)
+        return self.next((1.0, shape), lambda: uniform(self.rng, ahead))
+
+    def next(self, asked: Any, draw: Callable[[], Tensor]) -> Tensor:
+        """The next of what was drawn ahead.
+
+        Args:
+            asked: what is asked for.
+            draw: draws it for all steps, [steps, ...].
+        """
+        if not self.left.get(asked):
+            self.left[asked] = list(draw().unbind(0))[::-1]
+        return self.left[asked].pop()
+
+    @cached_property
+    def lowest(self) -> Tensor:
+        """Minus infinity."""
+        return torch.full((), -float("inf"), device=self.device)
