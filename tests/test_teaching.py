@@ -15,8 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from ciabook.evidence.wake_replication import REPLICATION
+from ciabook.page.replicate import CLASS
 from ciabook.studies.own import own_study
-from ciabook.studies.wake import CALIBRATION_SEEDS, WAKE, WAKE_SEEDS
+from ciabook.studies.wake import WAKE
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
@@ -94,10 +96,11 @@ def test_notes_are_for_the_speaker(tmp_path):
 def test_the_labs_runs_are_what_the_chapter_reads():
     entries = own_study(ROOT / "examples" / "class_lab.py")
     arms = {entry.config.method: entry.config for entry in entries}
-    assert arms == {WAKE[arm].method: WAKE[arm] for arm in ("qmix", "cia")}
+    read = REPLICATION.plans[CLASS].configs.values()
+    assert arms == {config.method: config for config in read}
     seeds = {entry.seed for entry in entries}
     assert len(entries) == 20 and seeds == {*range(1010, 1020)}
-    assert not seeds & {*range(1, 21), *WAKE_SEEDS, *CALIBRATION_SEEDS}
+    assert not seeds & {*REPLICATION.used}
     single = re.search(r"-y \"\n(method: .+?)\n\"", PAGE, re.DOTALL)[1]
     assert f"env_steps: {WAKE['cia'].env_steps}\n" in single
     assert f"overrides: {{method: {WAKE['cia'].method}}}" in single
