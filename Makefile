@@ -4,7 +4,7 @@ STUDY = smoke
 EXTRA_KEYS = metadata.papermill cell.metadata.papermill cell.metadata.execution
 
 .DEFAULT_GOAL = help
-.PHONY: help setup battles environments test test-long test-book test-slurm test-pythons study status bench gpu book recheck tensorboard lint format strip lock clean
+.PHONY: help setup battles environments test test-long test-book test-slurm test-pythons study status bench gpu book serve slides-pdf grade recheck tensorboard lint format strip lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,12 @@ setup: ## make .venv with the newest Python from 3.11 to 3.14 (PYTHON=... choose
 	@echo "setup: installing $< into .venv-study"
 	@$(PY) -m venv .venv-study
 	@.venv-study/bin/python -m pip install --quiet --disable-pip-version-check -r $< >.venv-study/install.log 2>&1 || { tail -n 1 .venv-study/install.log >&2; exit 1; }
+	@touch $@
+
+.venv-grading/installed: env/requirements-grading.txt | setup
+	@echo "setup: installing $< into .venv-grading"
+	@$(PY) -m venv .venv-grading
+	@.venv-grading/bin/python -m pip install --quiet --disable-pip-version-check -r $< >.venv-grading/install.log 2>&1 || { tail -n 1 .venv-grading/install.log >&2; exit 1; }
 	@touch $@
 
 .venv/battles: env/requirements-battles.txt .venv/installed
@@ -41,10 +47,10 @@ environments: .venv/environments ## add three packages of games to .venv: mpe2, 
 
 tensorboard: .venv/tensorboard ## add what log="tensorboard" needs to .venv; then .venv/bin/tensorboard --logdir runs/tensorboard
 
-test: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments ## run every check in one pytest run; ARGS="-k turn" narrows it
+test: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments .venv/serve ## run every check in one pytest run; ARGS="-k turn" narrows it
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-long: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments .venv/browser ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
+test-long: setup .venv-study/installed .venv-grading/installed .venv/battles .venv/tensorboard .venv/environments .venv/browser .venv/serve ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
 	@$(PY) tests/reports/write.py $(ARGS)
 
@@ -88,6 +94,23 @@ gpu: setup ## what needs an NVIDIA GPU: its first minutes, its tests, the speed 
 
 book: setup .venv/environments ## train the two example runs and build the book; prints the page to open; ARGS="--device cuda" trains on a GPU
 	@$(PY) book/build.py $(ARGS)
+
+.venv/serve: env/requirements-serve.txt .venv/installed
+	@echo "setup: installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $< >>.venv/install.log 2>&1 || { tail -n 1 .venv/install.log >&2; exit 1; }
+	@touch $@
+
+serve: setup .venv/serve ## show the built book to this network: its address and a QR code; PORT=8000 chooses
+	@test -d _build/html || $(PY) book/build.py
+	@$(PY) book/serve.py $(if $(PORT),--port $(PORT)) $(ARGS)
+
+slides-pdf: setup .venv/browser ## print the slides of the built book to _build/slides.pdf (needs Chromium); NOTES=1 adds the speaker's notes
+	@test -d _build/html || $(PY) book/build.py
+	@$(PY) book/print_page.py "slides.html?print-pdf$(if $(NOTES),&notes)" _build/slides.pdf
+
+grade: setup .venv-grading/installed ## grade student notebooks: SUBMISSIONS=a folder with a folder for every student
+	@test -d "$(SUBMISSIONS)" || { echo "grade: SUBMISSIONS=$(SUBMISSIONS) is not a folder; name one with STUDENT/CHAPTER.ipynb." >&2; exit 2; }
+	@.venv-grading/bin/python env/grade.py "$(SUBMISSIONS)" $(ARGS)
 
 recheck: ## retrain the first evaluations of a committed run and compare: RUN=book/results/...
 	@test -d "$(RUN)" || test -f "$$(dirname "$(RUN)").sealed" || { echo "recheck: RUN=$(RUN) is not a run folder; name one, e.g. make recheck RUN=book/results/<run>." >&2; exit 2; }

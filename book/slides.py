@@ -1,6 +1,7 @@
 """Slides from the sources of the book.
 
-book/slides.md is the text. Its figures and equations are those of the built pages.
+book/slides.md is the text. Its figures and equations are those of the built pages. What
+follows `Note:` on a slide is for the speaker: key `s` shows it, with a clock.
 """
 
 from __future__ import annotations
@@ -29,8 +30,13 @@ window.MathJax = {
 <body><div class="reveal"><div class="slides">
 """
 FOOT = """</div></div><script src="reveal/reveal.js"></script>
+<script src="reveal/notes.js"></script>
 <script>
-Reveal.initialize({hash: true, transition: "none", width: 1100, height: 700});
+Reveal.initialize({
+  hash: true, transition: "none", width: 1100, height: 700, plugins: [RevealNotes],
+  pdfMaxPagesPerSlide: 1,
+  showNotes: location.search.includes("notes") ? "separate-page" : false
+});
 </script></body></html>
 """
 
@@ -105,10 +111,12 @@ def write_slides(source: Path, stage: Path, pages: Path) -> Path:
     for text in re.split(
         r"^---\n", source.read_text(encoding="utf-8"), flags=re.MULTILINE
     ):
-        body = markdown.render(text)
+        shown, _, note = text.partition("\nNote: ")
+        body = markdown.render(shown)
         body = re.sub(r"<p>\{figure\}<code>([\w-]+)</code></p>", figure, body)
         body = re.sub(r"<p>\{equation\}<code>([\w-]+)</code></p>", equation, body)
-        slides.append(f"<section>\n{body}</section>\n")
+        spoken = f'<aside class="notes">{markdown.render(note)}</aside>\n'
+        slides.append(f"<section>\n{body}{spoken}</section>\n")
     path = pages / "slides.html"
     path.write_text(HEAD + "".join(slides) + FOOT, encoding="utf-8")
     return path

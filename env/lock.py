@@ -115,6 +115,16 @@ def main() -> None:
         "Snakemake with SLURM, for .venv-study.",
         resolve(extras["study"], []),
     )
+    write_lock(
+        ENV / "requirements-grading.txt",
+        "nbgrader, for .venv-grading.",
+        resolve(extras["grading"], []),
+    )
+    write_lock(
+        ENV / "requirements-serve.txt",
+        "What the serve extra adds to requirements.txt.",
+        resolve(extras["serve"], [lock]),
+    )
     browser = resolve(extras["browser"], [lock])
     browser = {name: version for name, version in browser.items() if name not in pins}
     write_lock(

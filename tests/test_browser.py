@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +20,9 @@ import pytest
 import torch
 
 from ciacore.cia import cc_loss, cia_loss
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book"))
+from print_page import page_boxes, print_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
@@ -412,3 +416,23 @@ def test_slides_are_quiet_and_fit(site, browser):
     assert all(width > 0 and alt for width, alt in pictures)
     assert not visit.complaints
     visit.close()
+
+
+def test_slides_have_notes_and_print(site, browser, tmp_path):
+    """Every slide is a page of the PDF; the speaker's notes are off the slides."""
+    visit = Visit(browser, f"{site}slides.html")
+    hidden = "[...document.querySelectorAll('aside.notes')].map(n => n.offsetHeight)"
+    heights = visit.page.evaluate(hidden)
+    count = visit.page.evaluate("Reveal.getTotalSlides()")
+    visit.close()
+    assert heights == [0] * count
+    pdf = tmp_path / "slides.pdf"
+    print_page(f"{site}slides.html?print-pdf", pdf)
+    assert len(page_boxes(pdf)) == count
+
+
+def test_the_cheat_sheet_is_one_sheet_of_a4(site, tmp_path):
+    pdf = tmp_path / "cheat_sheet.pdf"
+    print_page(f"{site}book/cheat_sheet.html", pdf)
+    ((wide, high),) = page_boxes(pdf)
+    assert abs(wide - 595.3) < 2 and abs(high - 841.9) < 2

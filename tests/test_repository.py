@@ -168,6 +168,8 @@ def test_size_of_the_tree() -> None:
             [item for item in EXTRAS["environments"] if "pettingzoo" not in item],
         ),
         ("requirements-study.txt", EXTRAS["study"]),
+        ("requirements-serve.txt", EXTRAS["serve"]),
+        ("requirements-grading.txt", EXTRAS["grading"]),
     ],
 )
 def test_every_requirement_is_pinned(lock: str, requirements: list[str]) -> None:
@@ -189,11 +191,13 @@ def test_locks_are_sorted_and_agree() -> None:
             "-browser",
             "-tensorboard",
             "-environments",
+            "-serve",
             "-study",
+            "-grading",
         )
     )
     assert all([*pins] == sorted(pins) for pins in (main, *others))
-    assert not any(main.keys() & pins.keys() for pins in others[:5])  # what they add
+    assert not any(main.keys() & pins.keys() for pins in others[:6])  # what they add
     # these may be installed together
     battles, logging, environments = others[0], others[3], others[4]
     for one, other in (

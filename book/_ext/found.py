@@ -31,7 +31,8 @@ SYNONYMS = {
     "notebooks/diversity": "homogeneous, parameter sharing, roles, behaviour diversity",
     "notebooks/battles": "SMAX, JaxMARL, SMAC, micromanagement",
     "notebooks/performance": "speed, benchmark, throughput, GPU, memory",
-    "notebooks/teaching": "course, lecture, syllabus, exercises, students",
+    "notebooks/teaching": "course, lecture, syllabus, students, rubric, grading",
+    "notebooks/quiz": "quiz, test, exam, questions, answer key",
     "notebooks/your_own_game": "environment, Gymnasium, PettingZoo, wrapper",
 }
 

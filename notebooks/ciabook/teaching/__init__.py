@@ -1,0 +1,1 @@
+"""What a lecturer hands out and takes in."""

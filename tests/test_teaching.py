@@ -1,0 +1,136 @@
+"""The teaching kit: slides keep to the unit's minutes, the lab's runs fit the chapter.
+
+And the book is shown to a room.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+import threading
+import urllib.request
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from ciabook.evidence.wake_replication import REPLICATION
+from ciabook.page.replicate import CLASS
+from ciabook.studies.own import own_study
+from ciabook.studies.wake import WAKE
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book"))
+SLIDES = (ROOT / "book" / "slides.md").read_text(encoding="utf-8").split("\n---\n")
+
+
+def prose(name: str) -> str:
+    """The text of a notebook."""
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+    return "\n".join(texts)
+
+
+PAGE = prose("teaching")
+
+
+def minutes_of(slide: str) -> tuple[int, int]:
+    first, last = re.search(r"\nNote: Minutes (\d+)-(\d+)\. ", slide).groups()
+    return int(first), int(last)
+
+
+def test_slides_fill_ninety_minutes_without_a_gap():
+    spans = [minutes_of(slide) for slide in SLIDES]
+    assert spans[0][0] == 0 and spans[-1][1] == 90
+    for (_, end), (start, _) in pairwise(spans):
+        assert end == start
+    assert all(start < end for start, end in spans)
+
+
+def test_the_units_slots_are_those_of_its_slides():
+    row = r"^\| (\d+)-(\d+) \| (\d+)-(\d+) \|"
+    unit = PAGE[PAGE.index("## A unit of 90 minutes") : PAGE.index("## A lab")]
+    slots = [tuple(map(int, found)) for found in re.findall(row, unit, re.M)]
+    assert len(slots) == 6 and slots[-1][3] == len(SLIDES)
+    for start, end, first, last in slots:
+        assert minutes_of(SLIDES[first - 1])[0] == start
+        assert minutes_of(SLIDES[last - 1])[1] == end
+    assert [slot[2] for slot in slots[1:]] == [slot[3] + 1 for slot in slots[:-1]]
+
+
+def test_wrong_answers_belong_to_their_slides():
+    """Where the page has an expected wrong answer, the notes of that slide do, too."""
+    answers = PAGE[PAGE.index("### What students") : PAGE.index("### Board plan")]
+    numbers = re.findall(r"^\| (\d+) \|", answers, re.M)
+    assert len(numbers) > 8
+    for number in map(int, numbers):
+        assert "xpected wrong answer" in SLIDES[number - 1], number
+
+
+def test_slides_lead_to_the_explorers():
+    """A section of a chapter that a slide links to is there."""
+    links = re.findall(r"notebooks/(\w+)\.html#([\w-]+)\)", "".join(SLIDES))
+    assert {name for name, _ in links} == {
+        "credits",
+        "value_decomposition",
+        "contrastive_identity",
+    }
+    for name, anchor in links:
+        heads = re.findall(r"^#+ (.+)$", prose(name), re.M)
+        assert anchor in [head.lower().replace(" ", "-") for head in heads]
+
+
+def test_notes_are_for_the_speaker(tmp_path):
+    slides = importlib.import_module("slides")
+    source, pages = tmp_path / "slides.md", tmp_path / "html"
+    (pages / "notebooks").mkdir(parents=True)
+    source.write_text("# One\n\nSeen.\n\nNote: Minutes 0-1. *Said.*\n\n---\n\n# Two\n")
+    text = slides.write_slides(source, tmp_path, pages).read_text()
+    said = '<aside class="notes"><p>Minutes 0-1. <em>Said.</em></p>'
+    assert said in text and text.count("<section>") == 2
+    assert "Note:" not in text and "<p>Seen.</p>" in text
+
+
+def test_the_labs_runs_are_what_the_chapter_reads():
+    entries = own_study(ROOT / "examples" / "class_lab.py")
+    arms = {entry.config.method: entry.config for entry in entries}
+    read = REPLICATION.plans[CLASS].configs.values()
+    assert arms == {config.method: config for config in read}
+    seeds = {entry.seed for entry in entries}
+    assert len(entries) == 20 and seeds == {*range(1010, 1020)}
+    assert not seeds & {*REPLICATION.used}
+    single = re.search(r"-y \"\n(method: .+?)\n\"", PAGE, re.DOTALL)[1]
+    assert f"env_steps: {WAKE['cia'].env_steps}\n" in single
+    assert f"overrides: {{method: {WAKE['cia'].method}}}" in single
+
+
+def test_the_book_is_served_with_an_address_and_its_code(tmp_path, capsys):
+    serve = importlib.import_module("serve")
+    (tmp_path / "index.html").write_text("the book")
+    with serve.server_of(tmp_path, 0, "127.0.0.1") as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert page.read() == b"the book"
+        serve.show(address, tmp_path / "address.svg")
+        server.shutdown()
+    assert f"The book: {address}" in capsys.readouterr().out
+    assert (tmp_path / "address.svg").read_text().count("<svg") == 1
+    assert re.fullmatch(r"(\d+\.){3}\d+", serve.lan_address())
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_pages_of_a_pdf_are_counted(pages, tmp_path):
+    """Of a PDF as matplotlib writes it, A4 in points."""
+    from matplotlib.backends.backend_pdf import PdfPages
+    from matplotlib.figure import Figure
+
+    path = tmp_path / "made.pdf"
+    with PdfPages(path) as pdf:
+        for _ in range(pages):
+            pdf.savefig(Figure(figsize=(8.2677, 11.6929)))
+    boxes = importlib.import_module("print_page").page_boxes(path)
+    assert len(boxes) == pages
+    assert all(abs(w - 595.3) < 1 and abs(h - 841.9) < 1 for w, h in boxes)
