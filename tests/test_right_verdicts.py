@@ -30,10 +30,10 @@ from ciacore.types import InvalidInputError
 def made(returns, end=None):
     """A run whose five evaluations to 200,000 steps return this, and then an end."""
     steps = [160_000, 170_000, 180_000, 190_000, 200_000]
-    episodes = [[value, value] for value in returns]
+    episodes = [[float(value), float(value)] for value in returns]
     if end is not None:
         steps += [960_000, 970_000, 980_000, 990_000, 1_000_000]
-        episodes += [[end, end]] * 5
+        episodes += [[float(end), float(end)]] * 5
     metrics = {"env_steps": steps, "episode_return": episodes}
     return Run(METHODS["qmix"], "turn_3", 1, metrics, weights={}, provenance={})
 

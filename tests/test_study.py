@@ -54,11 +54,16 @@ def test_the_turn_study_is_the_papers():
     assert [entry.config for entry in entries[:14]] == list(METHODS.values())
 
 
+# they have no runs before QMIX has decided how battles are trained, and how hard they are
+WAITING = ("battles", "battle_calibration")
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_run_of_a_study_has_a_folder_of_its_own(name):
     entries = find(name)
     places = {run_folder("", e.game, e.config.method, e.seed): e for e in entries}
-    assert len(places) == len(entries) > 1
+    assert len(places) == len(entries)
+    assert len(entries) > 1 or name in WAITING
 
 
 def test_studies_share_runs_where_their_configs_are_equal():
