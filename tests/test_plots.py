@@ -131,6 +131,12 @@ def test_forest_shows_estimate_interval_and_certainty(axis):
     assert axis.yaxis_inverted()
 
 
+def test_a_certainty_that_all_rows_share_is_said_once(axis):
+    effects = [shift(np.array([5.0, 7.0]), np.array([low, 2.0])) for low in (0.0, 1.0)]
+    forest(axis, ["first", "second"], effects, ["C0", "C1"])
+    assert axis.get_title(loc="right") == "intervals of 67%" and not axis.texts
+
+
 def contrast_on_white(colour):
     """The ratio of WCAG 2: 1 is none, 21 is black."""
     linear = [

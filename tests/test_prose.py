@@ -28,6 +28,11 @@ PLAIN = [
     "diversity",
     "learning_curves",
     "fourteen_methods",
+    "turn_study",
+    "battles",
+    "table1",
+    "strategies",
+    "performance",
 ]
 
 

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle
+from matplotlib.lines import Line2D
 
 from ciabook.battles.recording import FIRST_FOE, FIRST_MOVE, Recording
 
 ALLY = "#117733"
 FOE = "#882255"
+CLOSED = 0.55  # how light ground is that nobody can enter; open ground is 1
 FOCUS = 3  # agents at least that make a group
 RETURN = 4  # steps within which a kiting agent attacks again
 RETREAT = 0.5  # cells at least that it wins by moving away
@@ -247,7 +248,7 @@ def draw_moment(
 ) -> None:
     """The battle at a step: units with bars of health, and what each is about to do.
 
-    A black arrow shows where a unit walks, a white one whom it attacks.
+    A black arrow shows where a unit walks, one in its side's colour whom it attacks.
 
     Args:
         axis: to draw on.
@@ -263,21 +264,18 @@ def draw_moment(
     health = recording.health[battle, t].astype(float)
     full = recording.health[battle, 0].astype(float)
     targets = recording.targets[battle, t + 1]
-    ground = np.where(recording.walkable, 0.62, 0.25)
+    ground = np.where(recording.walkable, 1.0, CLOSED)
     board = {"origin": "lower", "extent": (0, 32, 0, 32)}
     axis.imshow(ground, **board, cmap="gray", vmin=0, vmax=1)
-    is_agent = np.arange(len(here)) < n
-    draw_formation(axis, spots[is_agent & here], ALLY)
-    draw_formation(axis, spots[~is_agent & here], FOE)
     for unit in np.flatnonzero(here):
         draw_unit(axis, spots[unit], health[unit] / full[unit], ally=bool(unit < n))
         step = later[unit] - spots[unit]
         if targets[unit] >= 0:
-            width = 1.0 if unit < n else 0.5
-            arrow = {"color": "white", "linewidth": width, "shrinkB": 3}
+            colour = ALLY if unit < n else FOE
+            arrow = {"color": colour, "linewidth": 1.1, "shrinkB": 5}
             draw_arrow(axis, spots[unit], spots[targets[unit]], arrow)
         elif np.linalg.norm(step) > 0.3:
-            arrow = {"color": "black", "linewidth": 0.8}
+            arrow = {"color": "black", "linewidth": 1.1}
             draw_arrow(axis, spots[unit], spots[unit] + 1.2 * step, arrow)
     low = spots[here].min(0) - margin
     high = spots[here].max(0) + margin
@@ -285,24 +283,23 @@ def draw_moment(
     x, y = (low + high) / 2
     axis.set(xlim=(x - side, x + side), ylim=(y - side, y + side), aspect="equal")
     axis.set(xticks=[], yticks=[])
-    axis.set_title(f"step {t}: {here[:n].sum()} against {here[n:].sum()}")
-    axis.set_facecolor("0.25")
+    counts = f"step {t}: {here[:n].sum()} against {here[n:].sum()}"
+    axis.set_title(counts, fontsize=11)
+    axis.set_facecolor(str(CLOSED))
     axis.grid(False)
 
 
-def draw_formation(axis: Axes, group: np.ndarray, colour: str) -> None:
-    """A shaded disc around the units of one side, if there are two or more.
-
-    Args:
-        axis: to draw on.
-        group: [units, 2], where they stand.
-        colour: of the side.
-    """
-    if len(group) < 2:
-        return
-    centre = group.mean(0)
-    radius = np.linalg.norm(group - centre, axis=-1).max() + 1
-    axis.add_patch(Circle(centre, radius, color=colour, alpha=0.18, linewidth=0))
+def moment_key() -> list[Line2D]:
+    """What the marks of a drawn moment mean, for a legend."""
+    unit = {"linestyle": "none", "markersize": 8}
+    line = {"linewidth": 1.5}
+    return [
+        Line2D([], [], color=ALLY, marker="o", label="agent", **unit),
+        Line2D([], [], color=FOE, marker="s", label="foe", **unit),
+        Line2D([], [], color=ALLY, label="agent attacks", **line),
+        Line2D([], [], color=FOE, label="foe attacks", **line),
+        Line2D([], [], color="black", label="walks", **line),
+    ]
 
 
 def draw_unit(axis: Axes, spot: np.ndarray, share: float, ally: bool) -> None:
@@ -316,10 +313,11 @@ def draw_unit(axis: Axes, spot: np.ndarray, share: float, ally: bool) -> None:
     """
     x, y = spot
     look = {"marker": "o" if ally else "s", "color": ALLY if ally else FOE}
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.6}
-    axis.plot(x, y, **look, **edge, markersize=6, zorder=4)
-    bar = {"color": "#ffffff", "linewidth": 1.4}
-    axis.plot([x - 0.5, x - 0.5 + share], [y + 0.7, y + 0.7], **bar, zorder=5)
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
+    axis.plot(x, y, **look, **edge, markersize=9, zorder=4)
+    for width, colour in ((1.0, "0.75"), (share, "0.15")):  # all of it, what is left
+        bar = {"color": colour, "linewidth": 2, "solid_capstyle": "butt"}
+        axis.plot([x - 0.5, x - 0.5 + width], [y + 0.8, y + 0.8], **bar, zorder=5)
 
 
 def draw_arrow(

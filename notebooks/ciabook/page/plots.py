@@ -276,25 +276,33 @@ def forest(
 ) -> None:
     """A row per effect: its estimate, its interval and that interval's certainty.
 
+    A certainty that all rows share is said once, above them.
+
     Args:
         axis: to draw on.
         labels: one per effect.
         effects: how far one group of runs lies above another.
         colours: one per effect.
     """
+    certainties = [f"{effect.coverage:.0%}" for effect in effects]
     for height, (effect, colour) in enumerate(zip(effects, colours, strict=True)):
         axis.plot(
             [effect.low, effect.high], [height, height], color=colour, linewidth=2
         )
         axis.plot(effect.value, height, "o", color=colour)
-        axis.text(
-            1.01,
-            height,
-            f"{effect.coverage:.0%}",
-            transform=axis.get_yaxis_transform(),
-            va="center",
-            fontsize=8,
-        )
+    if len(effects) > 1 and len(set(certainties)) == 1:
+        words = f"intervals of {certainties[0]}"
+        axis.set_title(words, loc="right", fontsize=9)
+    else:
+        for height, certainty in enumerate(certainties):
+            axis.text(
+                1.01,
+                height,
+                certainty,
+                transform=axis.get_yaxis_transform(),
+                va="center",
+                fontsize=9,
+            )
     axis.axvline(0, color="0.2", linewidth=1)
     axis.set(yticks=range(len(labels)), yticklabels=labels)
     axis.invert_yaxis()
