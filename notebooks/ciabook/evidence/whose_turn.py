@@ -51,9 +51,7 @@ def free_agents(episodes: Episodes) -> Int[Tensor, "B T"]:
     return episodes.states[:, :-1, -1].long()
 
 
-def balanced_score(
-    credits: Float[Tensor, "B T 2"], free: Int[Tensor, "B T"]
-) -> float:
+def balanced_score(credits: Float[Tensor, "B T 2"], free: Int[Tensor, "B T"]) -> float:
     """How often the free agent has the larger credit, averaged over who is free.
 
     Any fixed preference for one agent scores one half.
