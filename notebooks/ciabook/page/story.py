@@ -165,8 +165,8 @@ def mixture(facts: Facts) -> str:
     share = facts.short["qmix_rest"].mean()
     return (
         f"Let {100 * share:.0f} % of the teams sleep, as in our short runs, and let "
-        f"each kind earn what it does in our long ones. At two million steps QMIX then has "
-        f"{mean:.1f} points on average, ±{band:.1f} over five seeds. The paper has "
+        f"each kind earn what it does in our long ones. At two million steps QMIX then "
+        f"has {mean:.1f} points on average, ±{band:.1f} over five seeds. The paper has "
         f"{theirs.mean:.1f} ± {theirs.half_width:.1f}.\n"
     )
 
