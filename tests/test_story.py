@@ -74,10 +74,14 @@ def test_what_the_page_says_in_its_own_words(facts) -> None:
     # "three networks against three can show no more than p = .10"
     ways = placements(3, 3)
     assert round(2 * ways[0] / ways.sum(), 2) == 0.10
-    # "QMIX follows the turns better", "CIA makes credits distinct, not right"
+    # "QMIX follows the turns better", "two of those three slept"
     scores = [[row for row in facts.credits if row["method"] == m] for m in METHODS]
     better, worse = ([row["balanced"] for row in rows] for rows in scores)
     assert len(better) == len(worse) == 3 and min(better) > max(worse)
+    assert sum(row["asleep"] for row in scores[0]) == 2
+    # "makes credits more distinct"
+    apart = averages(facts.credits, "told apart")
+    assert apart["qmix_cia"] > apart["qmix"]
     # "which is near chance"
     near = averages(facts.short_credits, "told apart")["qmix_rs_rest"]
     assert abs(near - 0.5) < 0.05

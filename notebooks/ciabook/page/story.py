@@ -166,7 +166,8 @@ def mixture(facts: Facts) -> str:
     return (
         f"Let {100 * share:.0f} % of the teams sleep, as in our short runs, and let "
         f"each kind earn what it does in our long ones. At two million steps QMIX then "
-        f"has {mean:.1f} points on average, ±{band:.1f} over five seeds. The paper has "
+        f"has {mean:.1f} points on average, with a 50 % band of ±{band:.1f} over "
+        f"{SEEDS} seeds. The paper has "
         f"{theirs.mean:.1f} ± {theirs.half_width:.1f}.\n"
     )
 
