@@ -392,7 +392,9 @@ def test_scores_are_those_of_the_networks_of_that_time(tmp_path):
 
 
 def test_parts_of_a_study():
-    entries = [right_credits.Entry(METHODS["qmix"], "turn_3", seed) for seed in range(5)]
+    entries = [
+        right_credits.Entry(METHODS["qmix"], "turn_3", seed) for seed in range(5)
+    ]
     assert part_of(entries, "2/2") == [entries[1], entries[3]]
     for wrong in ("3/2", "x", "0/1"):
         with pytest.raises(InvalidInputError, match="part"):

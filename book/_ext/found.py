@@ -20,6 +20,7 @@ PREVIEW = "data/preview.png"  # of the first page's folder, drawn with the resul
 SYNONYMS = {
     "book/intro": "MARL, cooperative multi-agent reinforcement learning, credit "
     "assignment problem, CTDE",
+    "book/story": "replication, reproduction, results, summary, main finding",
     "book/landscape": "credit assignment problem, counterfactual, aristocrat utility, "
     "wonderful life utility, WLU, policy gradient, MAPPO, COMA, MADDPG, reward shaping",
     "book/reproduce": "install, replication, reproducibility, papermill, SLURM, Docker",

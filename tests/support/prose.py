@@ -11,14 +11,19 @@ ANSWER = ("Question", "Answer", "How sure", "Seeds", "Rule before runs")
 STATED = re.compile(r"\*\*Time:\*\* (\d+) minutes")
 
 
-def texts_of(notebook: Path) -> list[str]:
-    """What a notebook says: its markdown cells, and the captions of its figures.
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+
+
+def texts_of(page: Path) -> list[str]:
+    """What a page says: a notebook's markdown cells and captions, or all of its text.
 
     Args:
-        notebook: path of the notebook.
+        page: path of a notebook, or of a page in markdown.
     """
+    if page.suffix == ".md":
+        return [COMMENT.sub("", page.read_text(encoding="utf-8"))]
     texts = []
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "markdown":
             texts.append("".join(cell["source"]))
         elif figure := cell["metadata"].get("mystnb", {}).get("figure"):
@@ -26,13 +31,15 @@ def texts_of(notebook: Path) -> list[str]:
     return texts
 
 
-def figures_in(notebook: Path) -> int:
-    """How many figures with a caption a notebook draws.
+def figures_in(page: Path) -> int:
+    """How many figures with a caption a page shows.
 
     Args:
-        notebook: path of the notebook.
+        page: path of a notebook, or of a page in markdown.
     """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    if page.suffix == ".md":
+        return page.read_text(encoding="utf-8").count("```{figure}")
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
     return sum("figure" in cell["metadata"].get("mystnb", {}) for cell in cells)
 
 
@@ -67,10 +74,13 @@ def paragraphs(text: str) -> list[str]:
 def plain(paragraph: str) -> str:
     """A paragraph without math, code and marks; a link is its own text.
 
+    A link that shows a title or an author is one word, and may begin a sentence.
+
     Args:
         paragraph: in MyST, on one line.
     """
-    text = re.sub(r"\{[\w:]+\}`([^`<]*)(?:<[^`]*>)?`", r"\1", paragraph)
+    text = re.sub(r"\{(?:doc|numref|cite:t)\}`[^`<]*`", "Title", paragraph)
+    text = re.sub(r"\{[\w:]+\}`([^`<]*)(?:<[^`]*>)?`", r"\1", text)
     text = re.sub(r"`[^`]*`|\$[^$]*\$", "", text)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return re.sub(r"\s+", " ", text.replace("*", "")).strip()
@@ -100,11 +110,11 @@ def words(sentence: str) -> int:
     return sum(bool(re.search(r"[A-Za-z]", part)) for part in sentence.split())
 
 
-def reading_time(notebook: Path) -> float:
+def reading_time(page: Path) -> float:
     """Minutes: 200 words take one, and so does a figure.
 
     Args:
-        notebook: path of the notebook.
+        page: path of a notebook, or of a page in markdown.
     """
-    text = "\n\n".join(texts_of(notebook))
-    return sum(map(words, sentences(text))) / 200 + figures_in(notebook)
+    text = "\n\n".join(texts_of(page))
+    return sum(map(words, sentences(text))) / 200 + figures_in(page)

@@ -1,0 +1,342 @@
+"""The page "What we found and why we believe it", from the run folders.
+
+python -m ciabook.page.story
+    rewrites the numbers in book/story.md, and in book/data story_sleepers.svg,
+    story_mixture.svg, story_credits.svg and story_shuffled.svg
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
+
+from ciabook.evidence.beside_paper import (
+    Reading,
+    mixture_band,
+    mixture_mean,
+    readings,
+)
+from ciabook.evidence.final_returns import final_returns
+from ciabook.evidence.statistics import holm
+from ciabook.evidence.wake import LEVEL, Comparison, asleep, compare
+from ciabook.evidence.whose_turn import RESULT
+from ciabook.page.front_page import EARLY, LATE, PAPER, RESULTS, ROOT, SHORT
+from ciabook.page.plots import colour_of, label_of, name_lines, seed_lines, style
+from ciacore.runtime.files import opened_whole, write_whole
+from ciacore.runtime.store import Run, read_runs
+
+PAGE = ROOT / "book" / "story.md"
+FULL = ("qmix", "qmix_rs", "qmix_cia")  # drawn side by side
+SEEDS = 5  # behind a mean of the paper
+CAUSE = "cause.json"  # in the folder of results: credits of the short runs
+POINT = {"markersize": 8, "linestyle": "", "markeredgewidth": 1.5}
+LOOKS = {  # whether a team is asleep -> its mark
+    True: {"marker": "s", "markerfacecolor": "white"},
+    False: {"marker": "o"},
+}
+
+
+class Facts(NamedTuple):
+    """What the page's sentences and figures are made of."""
+
+    full: dict[str, list[Run]]  # method -> runs of the paper's length
+    ends: dict[str, Float[np.ndarray, "seeds"]]  # of the same runs, returns at the end
+    sleeps: dict[str, Bool[np.ndarray, "seeds"]]  # of the same runs
+    short: dict[str, Bool[np.ndarray, "seeds"]]  # method -> sleepers of 20 short runs
+    pairs: dict[str, Comparison]  # QMIX(CIA) against each, seed by seed
+    p_values: dict[str, float]  # of the pairs, corrected by Holm
+    paper: dict[int, Reading]  # its points for QMIX, by env steps
+    predicted: dict[int, tuple[float, float]]  # QMIX's mean and band by the two kinds
+    credits: list[dict[str, Any]]  # a row per network of the paper's length
+    short_credits: list[dict[str, Any]]  # a row per network of the short runs
+
+
+def read(results: Path) -> Facts:
+    """Everything the page needs, from stored runs only.
+
+    Args:
+        results: the folder of all results.
+    """
+    full = read_runs(results / "study", "turn", [*FULL, "vdn"])
+    sleeps = {name: asleep(runs, at=EARLY) for name, runs in full.items()}
+    runs = read_runs(results / "study", "turn", SHORT)
+    short = {name: asleep(group, at=EARLY) for name, group in runs.items()}
+    pairs = {
+        other: compare(short["qmix_cia_rest"], short[other])
+        for other in ("qmix_rest", "qmix_cc_rest")
+    }
+    share = float(short["qmix_rest"].mean())
+    every = [*full["qmix"], *full["qmix_cia"]]
+    sleepers = np.concatenate([sleeps["qmix"], sleeps["qmix_cia"]])
+    paper = readings(PAPER, "qmix")
+    predicted = {}
+    for step in paper:
+        returns = final_returns(every, 4, at=step)
+        slept, woke = returns[sleepers].mean(), returns[~sleepers].mean()
+        mean = mixture_mean(share, slept, woke)
+        # five teams cannot be half asleep: two or three of them are
+        predicted[step] = (mean, mixture_band(2 / SEEDS, woke, slept, SEEDS))
+    return Facts(
+        full=full,
+        ends={name: final_returns(group) for name, group in full.items()},
+        sleeps=sleeps,
+        short=short,
+        pairs=pairs,
+        p_values=holm({name: found.p_value for name, found in pairs.items()}),
+        paper=paper,
+        predicted=predicted,
+        credits=rows_of(results / RESULT.name),
+        short_credits=rows_of(results / CAUSE),
+    )
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of measured networks.
+
+    Args:
+        path: of a JSON file.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))["rows"]
+
+
+def averages(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """The mean of a measure by method.
+
+    Args:
+        rows: one per network.
+        name: of the measure.
+    """
+    found = {}
+    for method in dict.fromkeys(row["method"] for row in rows):
+        values = [row[name] for row in rows if row["method"] == method]
+        found[method] = float(np.mean(values))
+    return found
+
+
+# --------------------------------------------------------------------------------
+# sentences
+
+
+def two_kinds(facts: Facts) -> str:
+    """How the full-length teams of QMIX and of QMIX(CIA) end."""
+    slept, ends = facts.sleeps["qmix"], facts.ends
+    awake_ends = ends["qmix"][~slept]
+    cia = ends["qmix_cia"]
+    return (
+        f"We trained {len(cia)} teams of each method. All of QMIX(CIA) end between "
+        f"{cia.min():.0f} and {cia.max():.0f} points. Of QMIX {len(awake_ends)} of "
+        f"{len(slept)} ends like them, at {awake_ends.mean():.0f}. The other "
+        f"{slept.sum()} end between {ends['qmix'][slept].min():z.0f} and "
+        f"{ends['qmix'][slept].max():.0f}.\n"
+    )
+
+
+def how_often(facts: Facts) -> str:
+    """How many of the short runs sleep."""
+    told = []
+    for method, sleepers in facts.short.items():
+        if method != "qmix_rs_rest":
+            told.append(f"{sleepers.sum()} of {SHORT[method]}")
+    number = len(facts.short["qmix_rest"])
+    against, p = facts.pairs["qmix_rest"], facts.p_values["qmix_rest"]
+    verdict = "shown" if p <= LEVEL else "not quite shown"
+    return (
+        f"Of {number} teams each, {told[0]} sleep, {told[1]} and {told[2]}. A seed "
+        f"gives every method the same first weights, so teams come in pairs. On "
+        f"{against.only_theirs} seeds only QMIX sleeps, on {against.only_ours} only "
+        f"QMIX(CIA). That QMIX(CIA) sleeps less often is {verdict} at the usual 5 %: "
+        f"p = {against.p_value:.3f}, and {p:.3f} after correction for two "
+        "comparisons.\n"
+    )
+
+
+def mixture(facts: Facts) -> str:
+    """What half of the teams asleep would give, beside the paper."""
+    theirs, (mean, band) = facts.paper[LATE], facts.predicted[LATE]
+    share = facts.short["qmix_rest"].mean()
+    return (
+        f"Let {100 * share:.0f} % of the teams sleep, as in our short runs, and let "
+        f"each kind earn what it does in our long ones. At two million steps QMIX then "
+        f"has {mean:.1f} points on average, with a 50 % band of ±{band:.1f} over "
+        f"{SEEDS} seeds. The paper has "
+        f"{theirs.mean:.1f} ± {theirs.half_width:.1f}.\n"
+    )
+
+
+def whose_turn(facts: Facts) -> str:
+    """Whether trained credits follow the turns, and whether they are told apart."""
+    score = averages(facts.credits, "balanced")
+    apart = averages(facts.credits, "told apart")
+    best = max(facts.credits, key=lambda row: row["balanced"])
+    kind = "asleep" if best["asleep"] else "awake"
+    return (
+        f"The free agent has it {score['qmix']:.2f} of the time with QMIX and "
+        f"{score['qmix_cia']:.2f} with QMIX(CIA); chance is 0.5. The best network, at "
+        f"{best['balanced']:.2f}, is one of {label_of(best['method'])}, and its team "
+        f"is {kind}. Credits of QMIX(CIA) are told apart more often: "
+        f"{apart['qmix_cia']:.2f} against {apart['qmix']:.2f}.\n"
+    )
+
+
+def shuffled(facts: Facts) -> str:
+    """What becomes of teams whose credits are alike."""
+    apart = averages(facts.short_credits, "told apart")
+    rs, ends = facts.short["qmix_rs_rest"], facts.ends["qmix_rs"]
+    vdn = facts.sleeps["vdn"]
+    return (
+        f"After short runs they are told apart {apart['qmix_rs_rest']:.2f} of the "
+        f"time, which is near chance. QMIX has {apart['qmix_rest']:.2f} there, and "
+        f"QMIX(CIA) {apart['qmix_cia_rest']:.2f}. Yet only {rs.sum()} of {len(rs)} "
+        f"teams of QMIX(RS) sleep, and {len(ends)} long ones end between "
+        f"{ends.min():.0f} and {ends.max():.0f} points. VDN's credits are all 1, and "
+        f"{vdn.sum()} of its {len(vdn)} teams sleep.\n"
+    )
+
+
+SECTIONS: dict[str, Callable[[Facts], str]] = {
+    "two kinds": two_kinds,
+    "how often": how_often,
+    "mixture": mixture,
+    "whose turn": whose_turn,
+    "shuffled": shuffled,
+}
+
+
+def rewritten(page: str, facts: Facts) -> str:
+    """book/story.md with fresh numbers.
+
+    Args:
+        page: the text as it is.
+        facts: what the sentences are made of.
+    """
+    for name, told in SECTIONS.items():
+        begin, end = f"<!-- {name}: python -m ciabook.page.story -->\n", "<!-- end -->"
+        before, rest = page.split(begin)
+        _, after = rest.split(end, 1)
+        page = f"{before}{begin}{told(facts)}{end}{after}"
+    return page
+
+
+# --------------------------------------------------------------------------------
+# figures
+
+
+def draw_sleepers(facts: Facts) -> Figure:
+    """One mark per short run, seed below seed."""
+    figure, axis = plt.subplots(figsize=(7, 2.5))
+    for height, (method, sleepers) in enumerate(facts.short.items()):
+        colour = colour_of(method.removesuffix("_rest"))
+        for seed, sleeps in enumerate(sleepers, start=1):
+            axis.plot(seed, height, color=colour, **LOOKS[bool(sleeps)], **POINT)
+        told = f"{sleepers.sum()} of {len(sleepers)} asleep"
+        axis.text(len(sleepers) + 1.5, height, told, color=colour, va="center", size=10)
+    seeds = len(facts.short["qmix_rest"])
+    axis.set(yticks=range(len(SHORT)), yticklabels=SHORT.values(), xlabel="seed")
+    axis.set(xticks=[1, *range(5, seeds + 1, 5)], ylim=(len(SHORT) - 0.5, -0.5))
+    axis.grid(visible=False)
+    return figure
+
+
+def draw_mixture(facts: Facts) -> Figure:
+    """The paper's points for QMIX, and what two kinds of teams would give."""
+    figure, axis = plt.subplots(figsize=(7, 3.4))
+    steps = np.array([*facts.paper]) / 1e6
+    theirs = [(found.mean, found.half_width) for found in facts.paper.values()]
+    marks = {"linestyle": "", "capsize": 4, "markersize": 7, "markeredgewidth": 1.5}
+    # a little aside, so that neither covers the other
+    for points, aside, marker, colour in (
+        (theirs, -0.012, "s", "0.2"),
+        ([*facts.predicted.values()], 0.012, "o", colour_of("qmix")),
+    ):
+        middle, half = np.array(points).T
+        look = {"marker": marker, "color": colour, "markerfacecolor": "white", **marks}
+        axis.errorbar(steps + aside, middle, yerr=half, **look)
+    axis.set(xlabel="environment steps (millions)", ylabel="mean greedy return")
+    axis.set(xlim=(0.15, 2.06), title="QMIX on Turn")
+    last = theirs[-1][0], facts.predicted[max(facts.predicted)][0]
+    names = ["the paper", "predicted from\ntwo kinds"]
+    heights = last[0] - 5, last[1] + 5
+    name_lines(axis, names, heights, ["0.2", colour_of("qmix")], size=10)
+    return figure
+
+
+def draw_credits(facts: Facts) -> Figure:
+    """Two scores of every network: do credits follow turns, are they told apart."""
+    figure, axes = plt.subplots(1, 2, figsize=(7, 2.3), sharey=True)
+    methods = [*dict.fromkeys(row["method"] for row in facts.credits)]
+    titles = {
+        "balanced": "larger credit for the free agent",
+        "told apart": "credits told apart",
+    }
+    for axis, (name, title) in zip(axes, titles.items(), strict=True):
+        for row in facts.credits:
+            look = LOOKS[row["asleep"]] | POINT
+            height = methods.index(row["method"])
+            axis.plot(row[name], height, color=colour_of(row["method"]), **look)
+        axis.axvline(0.5, color="0.3", linestyle=":", linewidth=1)
+        axis.text(0.51, -0.42, "chance", fontsize=9, color="0.3", va="center")
+        axis.set(xlim=(0.45, 1.02), ylim=(len(methods) - 0.5, -0.6))
+        axis.set_title(title, fontsize=11)
+        axis.grid(visible=False)
+    axes[0].set(yticks=range(len(methods)), yticklabels=map(label_of, methods))
+    return figure
+
+
+def draw_shuffled(facts: Facts) -> Figure:
+    """Learning curves of credits left alone, made alike, and contrasted."""
+    figure, axes = plt.subplots(1, len(FULL), figsize=(8, 3), sharey=True, sharex=True)
+    for axis, method in zip(axes, FULL, strict=True):
+        seed_lines(axis, facts.full[method], group=4)
+        awake = ~facts.sleeps[method]
+        axis.set_title(f"{label_of(method)}\n{awake.sum()} of {len(awake)} awake")
+        axis.set(xlim=(0, 2.05), xticks=[0, 1, 2], ylim=(-70, 95))
+    axes[0].set(ylabel="greedy return")
+    axes[1].set(xlabel="environment steps (millions)")
+    return figure
+
+
+FIGURES: dict[str, Callable[[Facts], Figure]] = {
+    "story_sleepers.svg": draw_sleepers,
+    "story_mixture.svg": draw_mixture,
+    "story_credits.svg": draw_credits,
+    "story_shuffled.svg": draw_shuffled,
+}
+
+
+def save(path: Path, figure: Figure) -> None:
+    """Writes a figure, always the same file for the same runs.
+
+    Args:
+        path: of the file, SVG or PNG by its suffix.
+        figure: is closed.
+    """
+    kind = path.suffix.removeprefix(".")
+    facts = {"Date": None} if kind == "svg" else {"Software": None}
+    with opened_whole(path) as file:
+        figure.savefig(file, format=kind, metadata=facts, dpi=150)
+    plt.close(figure)
+
+
+def main() -> int:
+    """Rewrites the page's numbers and figures; returns the exit code."""
+    style()
+    matplotlib.rcParams |= {"svg.hashsalt": "ciabook", "svg.fonttype": "path"}
+    facts = read(RESULTS)
+    write_whole(PAGE, rewritten(PAGE.read_text(encoding="utf-8"), facts))
+    for name, draw in FIGURES.items():
+        save(PAGE.parent / "data" / name, draw(facts))
+    print(f"{PAGE}: {len(SECTIONS)} paragraphs, {len(FIGURES)} figures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
