@@ -126,7 +126,7 @@ def test_verdicts_of_effects_that_anybody_sees():
         "learning, K = 6": "better",
         "growth": "grows",
     }
-    found = decided(arms(0.01, 0.01), arms(0, 0.5), arms(0.0, 2), arms(-40.0))
+    found = decided(arms(0.0, 0.02), arms(0, 0.5), arms(0.0, 2), arms(-40.0))
     assert found["right, K = 3"] == "equal"
     assert found["right, K = 6"] == "undecided"
     assert found["learning, K = 3"] == "equal"

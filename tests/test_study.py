@@ -54,7 +54,7 @@ def test_the_turn_study_is_the_papers():
     assert [entry.config for entry in entries[:14]] == list(METHODS.values())
 
 
-# they have no runs before QMIX has decided how battles are trained, and how hard they are
+# they have no runs before QMIX has decided how battles are trained
 WAITING = ("battles", "battle_calibration")
 
 

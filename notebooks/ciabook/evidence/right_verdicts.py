@@ -141,7 +141,7 @@ def within(differences: Float[np.ndarray, "pairs"], margin: float) -> float:
     room = margin - abs(mean)
     if error == 0:
         return 0.0 if room > 0 else 1.0
-    both_tails = student_tails(float(room / error), len(differences) - 1)
+    both_tails = student_tails(float(room / error), float(len(differences) - 1))
     return both_tails / 2 if room > 0 else 1 - both_tails / 2
 
 
