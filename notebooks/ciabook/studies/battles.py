@@ -266,3 +266,11 @@ STUDIES: dict[str, list[Entry]] = {
         )
     ],
 }
+# study: what has to be done before it has runs
+WAITS_FOR = {
+    "battle_protocol": "Run `python -m ciabook.battles.protocol freeze`.",
+    "battle_calibration": "Train and decide `battle_protocol` first, then run "
+    "`python -m ciabook.battles.calibration` (book/rules/battles.md).",
+    "battles": "Its maps are not calibrated yet: see book/rules/battles.md, and "
+    "`make status STUDY=battle_protocol`.",
+}

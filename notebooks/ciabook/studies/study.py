@@ -87,11 +87,15 @@ def find(study: str) -> list[Entry]:
             (`ciabook.studies.own`), which is executed.
 
     Raises:
-        InvalidInputError: an unknown name, or a file that holds no study.
+        InvalidInputError: an unknown name, a file that holds no study, or a study whose
+            runs depend on others that have not decided yet.
     """
     if is_own(study):
         return own_study(Path(study))
-    return STUDIES[known_name(study, STUDIES, "study")]
+    entries = STUDIES[known_name(study, STUDIES, "study")]
+    if not entries:
+        refuse("study", "one whose runs are settled", study, battles.WAITS_FOR[study])
+    return entries
 
 
 def place_of(study: str) -> Path:
