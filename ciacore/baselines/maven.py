@@ -199,8 +199,8 @@ class LatentPolicy(Auxiliary):
             rng: not used.
 
         Returns:
-            The mean entropy of pi(z | s_0): log Z where all latents are equally likely,
-            0 where one is certain.
+            The mean entropy of the latent policy at the start, log Z where all latents
+            are equally likely and 0 where one is certain.
         """
         log_p = self.policy(record.episodes.states[:, 0].float()).log_softmax(-1)
         return {"entropy": -(log_p.exp() * log_p).sum(-1).mean()}

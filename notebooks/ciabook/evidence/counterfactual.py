@@ -1,9 +1,9 @@
 """Counterfactual advantages: what an agent's action was worth to its team.
 
-A_k = Q(h, u) - mean over a of Q(h, (a, u_-k)). The others' actions u_-k stay, the mean
-is over the actions that agent k could have taken, and Q is the discounted return under
-the team's own greedy policy afterwards (the baseline of Foerster et al. 2018, "COMA",
-with equal weights in the place of the policy's).
+A_k = Q(h, u) - mean over a of Q(h, (a, u_others)). The actions of the others stay, the
+mean is over the actions that agent k could have taken, and Q is the discounted return
+under the team's own greedy policy afterwards. The baseline is that of COMA (Foerster et
+al. 2018), with equal weights in the place of the policy's.
 
 `enumerated` is exact: it follows every outcome of chance. `sampled` plays copies of the
 same step on, and says how uncertain it is. In both a policy with a memory goes on from
@@ -132,7 +132,7 @@ def advantages(
     """The value of the action taken minus the mean over the agent's available ones.
 
     Args:
-        values: Q(h, (a, u_-k)) of every agent k and each of its actions a.
+        values: Q(h, (a, u_others)) of every agent k and each of its actions a.
         actions: u.
         available: the actions that agent k could have taken.
     """
@@ -184,7 +184,7 @@ def enumerated(
     window: int | None = None,
     most: int = MOST_FUTURES,
 ) -> Float[Tensor, "K A"]:
-    """Q(h, (a, u_-k)) of every agent and action, over every outcome of chance.
+    """Q(h, (a, u_others)) of every agent and action, over every outcome of chance.
 
     Args:
         game: the rules, in torch.

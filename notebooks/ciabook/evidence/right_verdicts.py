@@ -203,7 +203,8 @@ def answers(
         awake: K -> method -> how many of the ten teams are awake.
 
     Returns:
-        Of "more right?": yes, no or open; of "grows?": grows, shrinks or open.
+        The answer to "more right?", which is yes, no or open, and the one to "grows?",
+        which is grows, shrinks or open.
     """
     right = [verdicts["right, K = 3"], verdicts["right, K = 6"]]
     first = "open"

@@ -74,7 +74,7 @@ class Arm(NamedTuple):
 
     @property
     def kinds(self) -> list[str]:
-        """Seed by seed: "asleep", "awake" or "unclear"."""
+        """What each seed's team is, "asleep", "awake" or "unclear"."""
         found = []
         for sleeps, is_unclear in zip(self.asleep, self.unclear, strict=True):
             kind = "asleep" if sleeps else "awake"
