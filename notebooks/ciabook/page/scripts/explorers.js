@@ -10,7 +10,7 @@ window.ciaBook ??= (() => {
   const APPLE = "#009e73", FOE = "#882255";
   const STYLE = `
     .cia-explorer { border: 1px solid ${FAINT}; border-radius: 6px; padding: 0.7rem;
-      color: ${INK}; max-width: 100%; }
+      color: ${INK}; max-width: 100%; margin-bottom: 1rem; }
     /* inside: outputs clip what is outside */
     .cia-explorer:focus-visible { outline: 3px solid currentColor; outline-offset: -3px; }
     .cia-explorer :focus-visible { outline: 3px solid currentColor; outline-offset: 1px; }
@@ -21,7 +21,7 @@ window.ciaBook ??= (() => {
     .cia-explorer .cia-charts { display: grid; gap: 0.7rem;
       grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); }
     .cia-explorer .cia-loops { grid-template-columns:
-      repeat(auto-fit, minmax(6.5rem, 15rem)); }
+      repeat(auto-fit, minmax(6rem, 1fr)); }
     .cia-explorer .cia-loop { display: flex; flex-direction: column; gap: 0.3rem; }
     .cia-explorer svg { width: 100%; height: auto; max-width: 26rem; }
     .cia-explorer svg.cia-chart { display: block; max-width: none; overflow: hidden; }
