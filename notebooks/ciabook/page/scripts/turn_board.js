@@ -69,8 +69,8 @@ ciaBook.turn ??= (() => {
     y: CELL * row, width: CELL * size, height: CELL * size, ...more });
   function disc(k, x, y) {
     return [draw("circle", { cx: x, cy: y, r: 12, fill: AGENTS[k] }),
-      draw("text", { x, y: y + 5, fill: "white", "text-anchor": "middle",
-        "font-size": 14 }, String(k))];
+      draw("text", { x, y: y + 6, fill: "white", "text-anchor": "middle",
+        "font-size": 18 }, String(k))];
   }
   const diamond = (x, y) => draw("rect", { x: -7, y: -7, width: 14, height: 14,
     fill: APPLE, transform: `translate(${x} ${y}) rotate(45)` });
