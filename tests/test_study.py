@@ -186,7 +186,7 @@ def test_battles_have_the_published_hyper_parameters():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_training_notebook_can_be_told_every_config(name):
-    for config in {entry.config for entry in find(name)}:
+    for config in {entry.config for entry in STUDIES[name]}:
         method, overrides = difference(config)
         told = json.loads(json.dumps(overrides))
         assert METHODS[method].but(**{"env_steps": config.env_steps, **told}) == config
