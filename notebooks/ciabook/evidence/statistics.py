@@ -567,12 +567,10 @@ def sign_flips(differences: ndarray, shuffles: int = 99_999, seed: int = 0) -> f
     """
     differences = np.asarray(differences, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    observed = abs(differences.sum())
-    strong = 1  # the signs as they are count as one, so that no chance is 0
-    for _ in range(shuffles):
-        signs = rng.integers(0, 2, len(differences)) * 2 - 1
-        if abs((signs * differences).sum()) >= observed - 1e-9:
-            strong += 1
+    signs = rng.integers(0, 2, (shuffles, len(differences))) * 2 - 1
+    as_far = abs(signs @ differences) >= abs(differences.sum()) - 1e-9
+    # the signs as they are count as one, so that no chance is 0
+    strong = 1 + int(as_far.sum())
     return strong / (shuffles + 1)
 
 
