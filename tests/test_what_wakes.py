@@ -53,7 +53,7 @@ def test_the_page_with_some_arms_and_one_that_is_uninformative(tmp_path: Path):
     assert "uninformative" in shown and "4 of 19 arms are read" in shown
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("own", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_page_with_all_arms(tmp_path: Path, own: bool):
     """And with a reader's runs beside them, of whom seven QMIX teams sleep."""
     parameters = {}
