@@ -29,7 +29,7 @@ from ciacore.learning.rollout import play
 from ciacore.methods import assemble
 from ciacore.runtime.evaluation import Team
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>an explorer</title></head>
