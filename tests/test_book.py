@@ -99,8 +99,10 @@ def test_every_page_of_the_toc_is_rendered(pages):
 
 
 def test_every_page_says_what_it_is_for(pages):
-    """Goal, time and what to read before."""
+    """Goal, time and what to read before; the front page asks its question instead."""
     for name, page in pages.items():
+        if name == "book/intro":
+            continue
         top = re.sub(r"<[^>]+>", "", page.text[page.text.rindex("<h1") :])[:3000]
         assert all(
             re.search(rf"\b{word}", top) for word in ("Goal", "Time", "Before")
@@ -368,7 +370,7 @@ def test_explorers_come_alive_in_a_browser(html: Path, tmp_path: Path):
         "--dump-dom",
     ]
     for name, kind, shows in (
-        ("credits", "turn", r"agent [01] is free"),
+        ("credits", "turn", r"Who is free\?"),
         ("strategies", "battle", r"\d+ agents against \d+ foes"),
         ("value_decomposition", "matrix", r"VDN: error [\d.]+"),
         ("contrastive_identity", "sandbox", r"CIA loss [\d.]+"),

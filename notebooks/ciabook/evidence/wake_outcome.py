@@ -100,8 +100,13 @@ class Outcome(NamedTuple):
         return [name for name, arm in self.arms.items() if arm.state != "read"]
 
 
-def committed_checks(file: Path = FILE) -> dict[str, Any]:
-    """The manipulation checks by arm; none where the file is not there."""
+def committed_checks(file: Path | None = None) -> dict[str, Any]:
+    """The manipulation checks by arm; none where the file is not there.
+
+    Args:
+        file: where they are committed; the book's by default.
+    """
+    file = file or FILE
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
