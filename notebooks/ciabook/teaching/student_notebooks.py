@@ -153,26 +153,26 @@ def release(source: dict[str, Any]) -> dict[str, Any]:
     return {**source, "cells": cells}
 
 
-def chapters(folder: Path = NOTEBOOKS) -> list[Path]:
+def chapters(folder: Path | None = None) -> list[Path]:
     """The notebooks with hidden tests.
 
     Args:
-        folder: of the notebooks.
+        folder: of the notebooks; the book's by default.
     """
     found = []
-    for path in sorted(folder.glob("*.ipynb")):
+    for path in sorted((folder or NOTEBOOKS).glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         if any(HIDDEN_TEST in cell["metadata"].get("tags", []) for cell in cells):
             found.append(path)
     return found
 
 
-def write_student_notebooks(out: Path, folder: Path = NOTEBOOKS) -> list[str]:
+def write_student_notebooks(out: Path, folder: Path | None = None) -> list[str]:
     """Writes OUT/source and OUT/release, an assignment for every chapter.
 
     Args:
         out: the folder that receives them.
-        folder: of the chapters.
+        folder: of the chapters; the book's by default.
 
     Returns:
         The names of the assignments.
