@@ -16,7 +16,6 @@ from ciabook.evidence.other_games import (
     OURS,
     SEED,
     THEIRS,
-    AtRandom,
     Comparison,
     answer,
     compare,
@@ -33,6 +32,7 @@ from ciabook.evidence.other_games import (
 from ciabook.studies.other_games import IN_OTHER_GAMES, OTHER_GAMES
 from ciabook.studies.runs import Entry
 from ciabook.studies.study import find, place_of
+from ciabook.turn.scripted_players import Uniform
 from support.environments import Follow
 
 from ciacore.games import make_game
@@ -147,7 +147,7 @@ def test_random_play_takes_every_available_action_alike():
     available = torch.tensor([[[True, False, True], [False, True, False]]])
     seen, states = torch.zeros(1, 2, 4), torch.zeros(1, 5)
     rng = torch.Generator().manual_seed(0)
-    policy = AtRandom()
+    policy = Uniform()
     assert policy.start(seen, states, rng) is None
     drawn = torch.cat(
         [policy.act(seen, available, None, rng)[0] for _ in range(400)]

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from ciabook.evidence.statistics import holm, paired_shift, sign_flips
 from ciabook.studies.other_games import IN_OTHER_GAMES, OTHER_GAMES
 from ciabook.studies.runs import SEEDS
+from ciabook.turn.scripted_players import Uniform
 from ciacore.games import make_game
 from ciacore.learning.rollout import play
 from ciacore.runtime.files import write_whole
@@ -236,43 +235,6 @@ SAID = {
 }
 
 
-class AtRandom:
-    """Plays any available action, all equally often."""
-
-    def start(
-        self,
-        observations: Float[Tensor, "N K O"],
-        states: Float[Tensor, "N S"],
-        rng: torch.Generator,
-    ) -> None:
-        """Nothing is remembered.
-
-        Args:
-            observations: not used.
-            states: not used.
-            rng: not used.
-        """
-
-    def act(
-        self,
-        observations: Float[Tensor, "N K O"],
-        available: Bool[Tensor, "N K A"],
-        memory: None,
-        rng: torch.Generator,
-    ) -> tuple[Tensor, None]:
-        """A joint action.
-
-        Args:
-            observations: not used.
-            available: which actions may be taken.
-            memory: not used.
-            rng: draws them.
-        """
-        chances = available.flatten(0, 1).float()
-        drawn = torch.multinomial(chances, 1, generator=rng)
-        return drawn.view(available.shape[:2]), None
-
-
 def random_returns(game: Game, episodes: int) -> dict[str, float]:
     """What random play is paid.
 
@@ -284,7 +246,7 @@ def random_returns(game: Game, episodes: int) -> dict[str, float]:
         The mean return and its standard error.
     """
     rng = torch.Generator().manual_seed(SEED)
-    played = play(game, AtRandom(), episodes, rng, gamma=1.0)
+    played = play(game, Uniform(), episodes, rng, gamma=1.0)
     returns = (played.rewards * played.weights).sum(1)
     error = float(returns.std()) / episodes**0.5
     return {"mean_return": float(returns.mean()), "standard_error": error}
