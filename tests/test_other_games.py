@@ -16,7 +16,6 @@ from ciabook.evidence.other_games import (
     OURS,
     SEED,
     THEIRS,
-    Comparison,
     answer,
     compare,
     corrected,
@@ -29,6 +28,7 @@ from ciabook.evidence.other_games import (
     stored,
     verdict,
 )
+from ciabook.evidence.paired import Paired
 from ciabook.studies.other_games import IN_OTHER_GAMES, OTHER_GAMES
 from ciabook.studies.runs import Entry
 from ciabook.studies.study import find, place_of
@@ -91,7 +91,7 @@ def test_a_game_is_learned_by_the_mean_of_some_method():
 
 def test_a_missing_test_keeps_its_place():
     differences = {FIRST: [0.3] * 9}
-    nine = Comparison(differences, 0.3, 0.3, 0.3, 0.96, p_value=2 / 512)
+    nine = Paired(differences, 0.3, 0.3, 0.3, 0.96, p_value=2 / 512)
     assert corrected({"qmix": nine}) == {
         "qmix": pytest.approx(6 / 512),
         "qmix_rs": 1.0,
@@ -112,7 +112,7 @@ def test_a_missing_test_keeps_its_place():
     ],
 )
 def test_verdicts(value, low, high, coverage, p, games, word):
-    comparison = Comparison({}, value, low, high, coverage, p_value=p)
+    comparison = Paired({}, value, low, high, coverage, p_value=p)
     assert verdict(comparison, p, games) == word
 
 

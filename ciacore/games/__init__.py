@@ -118,6 +118,16 @@ def game_name(name: str, **arguments: Any) -> str:
     return name if clash_of(name) else known_name(name, GAMES, "game")
 
 
+def scenario_of(name: str) -> str | None:
+    """The scenario of a battle on SMAX, None where the name is of another game.
+
+    Args:
+        name: of a game, e.g. `smax_corridor` or `clash_corridor_at_0.8`.
+    """
+    found = re.fullmatch(r"smax_(.+)", name) or re.fullmatch(r"clash_(.+)_at_.+", name)
+    return found[1] if found and found[1] in SCENARIOS else None
+
+
 def clash_of(name: str) -> Callable[[], Game] | None:
     """What makes the clash of that name, None where it is not the name of one."""
     found = re.fullmatch(r"clash_(.+)_at_(\d+(?:\.\d+)?)", name)
@@ -141,4 +151,5 @@ __all__ = [
     "clash_name",
     "game_name",
     "make_game",
+    "scenario_of",
 ]

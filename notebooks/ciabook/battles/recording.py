@@ -248,24 +248,23 @@ def record_trained(run: Path, battles: int, seed: int) -> Recording:
         InvalidInputError: no run of a battle, or one that was kept without weights.
     """
     from ciabook.evidence.analysis import evaluate_on, greedy_episodes, team
-    from ciacore.games import SCENARIOS
-    from ciacore.games.battles.smax import Smax
+    from ciacore.games import make_game, scenario_of
     from ciacore.runtime.store import read_run
 
     stored = read_run(run)
-    scenario = stored.game.removeprefix("smax_")
-    if scenario not in SCENARIOS:
+    if scenario_of(stored.game) is None:
         refuse(
             "run",
-            "a run of a battle",
+            "a run of a battle on SMAX",
             stored.game,
-            "Name a run folder below smax_<scenario>.",
+            "Name a run folder below smax_<scenario> or clash_<scenario>_at_<factor>.",
         )
-    watched = Watched(Smax(scenario))
+    watched = Watched(make_game(stored.game))
     players = team(stored, watched.game)
     episodes = greedy_episodes(players, watched, battles, seed)
     credits = evaluate_on(players, episodes).credits.numpy()
     facts = {
+        "game": stored.game,
         "player": stored.config.method,
         "run": f"{stored.game}/{stored.config.method}/seed_{stored.seed}",
         "env_steps": stored.metrics["env_steps"][-1],

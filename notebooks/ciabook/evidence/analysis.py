@@ -174,10 +174,21 @@ def identified(credits: Float[Tensor, "B T K"], ridge: float = 0.01) -> float:
     return float(torch.stack(right).mean())
 
 
-def relative_difference(credits: Float[Tensor, "B T K"]) -> float:
-    """(largest - smallest credit of a step) / their mean, averaged over steps."""
+def relative_difference(
+    credits: Float[Tensor, "B T K"], weights: Float[Tensor, "B T"] | None = None
+) -> float:
+    """(largest - smallest credit of a step) / their mean, averaged over steps.
+
+    Args:
+        credits: [B, T, K] of whole episodes.
+        weights: [B, T], 1 for a step that counts and 0 for padding; by default all
+            steps count.
+    """
     span = credits.amax(-1) - credits.amin(-1)
-    return float((span / credits.mean(-1).clamp(min=1e-12)).mean())
+    relative = span / credits.mean(-1).clamp(min=1e-12)
+    return float(
+        relative.mean() if weights is None else weighted_mean(relative, weights)
+    )
 
 
 # --------------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from ciabook.evidence.statistics import holm, paired_shift, sign_flips
+from ciabook.evidence.paired import Paired, differences_of, paired
+from ciabook.evidence.statistics import holm
 from ciabook.studies.other_games import IN_OTHER_GAMES, OTHER_GAMES
 from ciabook.studies.runs import SEEDS
 from ciabook.turn.scripted_players import Uniform
@@ -126,37 +127,22 @@ def learned(found: Scores) -> list[str]:
     ]
 
 
-class Comparison(NamedTuple):
-    """QMIX(CIA) against another method, over all games and seeds that both have."""
-
-    differences: dict[str, list[float]]  # label of a game -> ours - theirs, by seed
-    value: float  # the one-sample Hodges-Lehmann estimate
-    low: float  # of its interval
-    high: float
-    coverage: float  # of the interval, exactly
-    p_value: float  # of flipping signs, two-sided, uncorrected
-
-
-def compare(found: Scores, theirs: str) -> Comparison | None:
+def compare(found: Scores, theirs: str) -> Paired | None:
     """One comparison of the family; None while the two share no run.
 
     Args:
         found: of every run.
         theirs: the other method.
     """
-    differences = {}
-    for label, methods in found.items():
-        mine, other = methods.get(OURS, {}), methods.get(theirs, {})
-        shared = sorted(set(mine) & set(other))
-        differences[label] = [mine[seed] - other[seed] for seed in shared]
-    every = np.array([each for group in differences.values() for each in group])
-    if not every.size:
-        return None
-    estimate = paired_shift(every)
-    return Comparison(differences, *estimate, p_value=sign_flips(every))
+    return paired(
+        {
+            label: differences_of(methods.get(OURS, {}), methods.get(theirs, {}))
+            for label, methods in found.items()
+        }
+    )
 
 
-def family(found: Scores) -> dict[str, Comparison]:
+def family(found: Scores) -> dict[str, Paired]:
     """All comparisons that the runs allow: the other method -> the comparison.
 
     Args:
@@ -166,7 +152,7 @@ def family(found: Scores) -> dict[str, Comparison]:
     return {theirs: each for theirs, each in compared.items() if each is not None}
 
 
-def corrected(compared: Mapping[str, Comparison]) -> dict[str, float]:
+def corrected(compared: Mapping[str, Paired]) -> dict[str, float]:
     """The p-values of the family, corrected by Holm.
 
     A test whose runs are missing keeps its place, with p = 1.
@@ -181,7 +167,7 @@ def corrected(compared: Mapping[str, Comparison]) -> dict[str, float]:
     return holm(p_values)
 
 
-def verdict(comparison: Comparison, p_value: float, learned_games: int) -> str:
+def verdict(comparison: Paired, p_value: float, learned_games: int) -> str:
     """What a comparison shows of QMIX(CIA).
 
     Args:
