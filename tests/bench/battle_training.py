@@ -8,6 +8,7 @@ second of CPU time. Writes book/results/bench/battle_training.json.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -265,6 +266,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "battle_training.json")
     options = parser.parse_args()
     rows: dict[str, Any] = {}
+    if options.out.is_file():  # rows that are not asked for stay
+        rows = json.loads(options.out.read_text())["scenarios"]
     with one_core():
         for name in options.scenarios:
             game = Smax(name)
@@ -274,6 +277,7 @@ def main() -> None:
             }
             eight = eight_games(game, options.methods[-1], options.iterations)
             rows[name]["eight_games_per_s"] = eight
+            rows[name]["finished"] = now()
             print(name, rows[name], flush=True)
         facts = {**provenance("cpu"), "finished": now()}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
