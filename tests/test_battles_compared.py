@@ -140,6 +140,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Entry]]:
     return results, entries
 
 
+@pytest.mark.long
 def test_last_networks_are_asked_once(
     tiny: tuple[Path, list[Entry]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -92,7 +92,7 @@ def entry_of(training: Training, index: int, measured: Entry) -> Entry:
     return {**whose, **means, **metrics, **measured}
 
 
-def mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float | bool]) -> float:
     """The mean of some numbers."""
     return sum(values) / len(values)
 
