@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ciabook.battles.recording import FIRST_FOE, FIRST_MOVE, Recording
+from ciabook.page.plots import AGENT_COLOURS
 
-ALLY = "#117733"
 FOE = "#882255"
 CLOSED = 0.55  # how light ground is that nobody can enter; open ground is 1
 FOCUS = 3  # agents at least that make a group
@@ -244,11 +244,12 @@ def key_moments(recording: Recording, battle: int, count: int = 3) -> list[int]:
 
 
 def draw_moment(
-    axis: Axes, recording: Recording, battle: int, t: int, margin: float = 2.5
+    axis: Axes, recording: Recording, battle: int, t: int, margin: float = 1.6
 ) -> None:
     """The battle at a step: units with bars of health, and what each is about to do.
 
-    A black arrow shows where a unit walks, one in its side's colour whom it attacks.
+    Agents are discs, each in its own colour, and foes are squares; all are numbered
+    from 0. A dashed arrow shows where a unit walks, one in its colour whom it attacks.
 
     Args:
         axis: to draw on.
@@ -268,14 +269,15 @@ def draw_moment(
     board = {"origin": "lower", "extent": (0, 32, 0, 32)}
     axis.imshow(ground, **board, cmap="gray", vmin=0, vmax=1)
     for unit in np.flatnonzero(here):
-        draw_unit(axis, spots[unit], health[unit] / full[unit], ally=bool(unit < n))
+        share = health[unit] / full[unit]
+        draw_unit(axis, spots[unit], share, int(unit), n)
         step = later[unit] - spots[unit]
+        colour = unit_colour(int(unit), n)
         if targets[unit] >= 0:
-            colour = ALLY if unit < n else FOE
-            arrow = {"color": colour, "linewidth": 1.1, "shrinkB": 5}
+            arrow = {"color": colour, "linewidth": 1.3, "shrinkA": 6, "shrinkB": 6}
             draw_arrow(axis, spots[unit], spots[targets[unit]], arrow)
         elif np.linalg.norm(step) > 0.3:
-            arrow = {"color": "black", "linewidth": 1.1}
+            arrow = {"color": colour, "linewidth": 1.3, "linestyle": "--", "shrinkA": 6}
             draw_arrow(axis, spots[unit], spots[unit] + 1.2 * step, arrow)
     low = spots[here].min(0) - margin
     high = spots[here].max(0) + margin
@@ -289,32 +291,47 @@ def draw_moment(
     axis.grid(False)
 
 
+def unit_colour(unit: int, n_agents: int) -> str:
+    """The colour of a unit: an agent's own, or that of all foes.
+
+    Args:
+        unit: its number among all units, agents first.
+        n_agents: K.
+    """
+    return AGENT_COLOURS[unit % len(AGENT_COLOURS)] if unit < n_agents else FOE
+
+
 def moment_key() -> list[Line2D]:
     """What the marks of a drawn moment mean, for a legend."""
     unit = {"linestyle": "none", "markersize": 8}
-    line = {"linewidth": 1.5}
+    line = {"linewidth": 1.5, "color": "0.3"}
     return [
-        Line2D([], [], color=ALLY, marker="o", label="agent", **unit),
+        Line2D([], [], color=AGENT_COLOURS[0], marker="o", label="agent", **unit),
         Line2D([], [], color=FOE, marker="s", label="foe", **unit),
-        Line2D([], [], color=ALLY, label="agent attacks", **line),
-        Line2D([], [], color=FOE, label="foe attacks", **line),
-        Line2D([], [], color="black", label="walks", **line),
+        Line2D([], [], label="attacks", **line),
+        Line2D([], [], linestyle="--", label="walks", **line),
     ]
 
 
-def draw_unit(axis: Axes, spot: np.ndarray, share: float, ally: bool) -> None:
-    """A unit with its bar of health above it.
+def draw_unit(
+    axis: Axes, spot: np.ndarray, share: float, unit: int, n_agents: int
+) -> None:
+    """A unit with its number, and its bar of health above it.
 
     Args:
         axis: to draw on.
         spot: [2], where it stands.
         share: of its health that is left, from 0 to 1.
-        ally: False: a foe.
+        unit: its number among all units, agents first.
+        n_agents: K.
     """
     x, y = spot
-    look = {"marker": "o" if ally else "s", "color": ALLY if ally else FOE}
+    marker, number = ("o", unit) if unit < n_agents else ("s", unit - n_agents)
+    look = {"marker": marker, "color": unit_colour(unit, n_agents), "markersize": 11}
     edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
-    axis.plot(x, y, **look, **edge, markersize=9, zorder=4)
+    axis.plot(x, y, **look, **edge, zorder=4)
+    words = {"ha": "center", "va": "center", "color": "white", "fontsize": 8}
+    axis.text(x, y, str(number), **words, fontweight="bold", zorder=6, clip_on=True)
     for width, colour in ((1.0, "0.75"), (share, "0.15")):  # all of it, what is left
         bar = {"color": colour, "linewidth": 2, "solid_capstyle": "butt"}
         axis.plot([x - 0.5, x - 0.5 + width], [y + 0.8, y + 0.8], **bar, zorder=5)
