@@ -205,7 +205,7 @@ def test_players_do_what_they_are_named_for() -> None:
         (["scripted", "6h_vs_8z", "nobody"], "player: expected one of random, hold"),
         (
             ["trained", "book/results/turn/qmix/seed_1"],
-            "run: expected a run of a battle, got 'turn'",
+            "run: expected a run of a battle on SMAX, got 'turn'",
         ),
     ],
 )
