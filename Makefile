@@ -48,7 +48,7 @@ environments: .venv/environments ## add three packages of games to .venv: mpe2, 
 tensorboard: .venv/tensorboard ## add what log="tensorboard" needs to .venv; then .venv/bin/tensorboard --logdir runs/tensorboard
 
 test: setup .venv-study/installed .venv/battles .venv/tensorboard .venv/environments .venv/serve ## run every check in one pytest run; ARGS="-k turn" narrows it
-	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25 $(ARGS)
 
 test-long: setup .venv-study/installed .venv-grading/installed .venv/battles .venv/tensorboard .venv/environments .venv/browser .venv/serve ## run the long tests too; writes tests/reports/test-long.txt; ARGS="-m long" runs only those
 	@test -d _build/html || $(PY) book/build.py
