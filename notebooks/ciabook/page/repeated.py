@@ -49,7 +49,8 @@ def side_by_side(
 ) -> Rows:
     """The reader's answers beside the book's: question -> what each says.
 
-    Questions that the reader's runs say nothing of are left out.
+    Without runs of the reader's the book's answers stand alone. With such runs,
+    questions that these say nothing of are left out.
 
     Args:
         questions: of a page.
@@ -57,7 +58,10 @@ def side_by_side(
         own: the reader's.
     """
     rows = {}
+    none_yet = set(own) <= {WAITS}
     for question, theirs, ours in zip(questions, book, own, strict=True):
+        if none_yet:
+            rows[question.asks] = {"the book": theirs}
         if ours == WAITS:
             continue
         word = agreement(theirs, ours, question.decided)
@@ -95,7 +99,8 @@ class Repeated:
         for budget in (CLASS, FULL):
             found[budget] = f"trains {in_words(self.what.plans[budget])}."
         if self.minutes is not None:
-            time = f" That takes about {self.minutes} minutes on two cores."
+            plural = "" if self.minutes == 1 else "s"
+            time = f" That takes about {self.minutes} minute{plural} on two cores."
             found[CLASS] += time
         found[FULL] += " That is the study."
         return found
@@ -119,9 +124,8 @@ class Repeated:
         lines = [f"{budget} {words}" for budget, words in self.plans().items()]
         lines += [*self.commands(), self.conclusion()]
         for asks, row in self.rows.items():
-            lines.append(f"{asks} The book: {row['the book']}.")
-            lines.append(f"  Your runs: {row['your runs']}.")
-            lines.append(f"  Together: {row['together']}.")
+            said = "; ".join(f"{who}: {word}" for who, word in row.items())
+            lines.append(f"{asks} {said}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
