@@ -239,7 +239,7 @@ REPLICATIONS = {
     "other_games": Replication(
         OTHER_GAMES[LABEL][0],
         {
-            CLASS: other_games_plan([LABEL], CLASS_ARMS, 4),
+            CLASS: other_games_plan([LABEL], CLASS_ARMS, 6),
             FULL: other_games_plan([*OTHER_GAMES], IN_OTHER_GAMES, 5),
         },
         USED,
@@ -255,4 +255,4 @@ QUESTIONS = {
     "other_games": [helps(theirs) for theirs in other_games.THEIRS],
 }
 # the same -> minutes of its class budget on two cores; None: never measured
-MINUTES = {"showcases": 1, "battles": 14, "other_games": None}
+MINUTES = {"showcases": 1, "battles": 12, "other_games": None}

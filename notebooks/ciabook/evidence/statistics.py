@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import atan, comb, exp, hypot, lgamma, log, pi, sqrt
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -288,7 +288,7 @@ class Ranks(NamedTuple):
     p_value: float  # how often chance goes as far, two-sided
 
 
-def rank_test(ours: Sequence[float], theirs: Sequence[float]) -> Ranks:
+def rank_test(ours: Sequence[Any] | ndarray, theirs: Sequence[Any] | ndarray) -> Ranks:
     """The exact test of ranks (Mann & Whitney 1947), for numbers that all differ.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ ALL_STEPS = 120_000  # in which a class trains all fourteen methods once
 NOT_SHOWN = "not shown"
 
 Runs = Mapping[str, Sequence[Run]]
-Numbers = Mapping[str, Sequence[float]]
-Measures = Mapping[str, Mapping[str, Sequence[float]]]
+Numbers = Mapping[str, Any]  # arm -> [runs], one number per run
+Measures = Mapping[str, Any]  # arm -> measure -> [runs]
 
 
 def short(arms: Iterable[str], seeds: int) -> Plan:
@@ -113,13 +114,13 @@ REPLICATIONS = {
 }
 # the same -> minutes of its class budget on two cores, by the rates of `make bench`
 MINUTES = {
-    "turn_study": 15,
-    "fourteen_methods": 13,
-    "credits": 15,
-    "kl_matrices": 15,
+    "turn_study": 14,
+    "fourteen_methods": 12,
+    "credits": 14,
+    "kl_matrices": 14,
     "ablation_cc": 15,
-    "diversity": 15,
-    "learning_curves": 15,
+    "diversity": 14,
+    "learning_curves": 14,
 }
 
 # --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from ciabook.page.plots import pooled
 from ciacore.runtime.store import Run
 
+Points = Sequence[Any] | np.ndarray
 YOURS = "yours"
 STAR = {
     "marker": "*",
@@ -22,7 +24,7 @@ STAR = {
 CURVE = {"color": "black", "linestyle": "--", "linewidth": 1.1, "zorder": 6}
 
 
-def own_dots(axis: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+def own_dots(axis: Axes, x: Points, y: Points) -> None:
     """A star per run of the reader's; none where there are no runs.
 
     Args:
