@@ -8,7 +8,7 @@ from pathlib import Path
 
 FENCE = re.compile(r"^\s*(`{3,}|:{3,})(.*)$")
 ANSWER = ("Question", "Answer", "How sure", "Seeds", "Rule before runs")
-STATED = re.compile(r"\*\*Time:\*\* (\d+) minutes")
+STATED = re.compile(r"\*\*Time:\*\* (\d+) minutes?\b")
 
 
 ITEM = re.compile(r"\s*(#|[-*] |\d+\. )")  # a heading, or an item of a list
