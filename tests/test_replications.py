@@ -113,6 +113,10 @@ def test_a_class_has_a_quarter_of_an_hour_on_two_cores():
         for arm, config in plan.configs.items()
     )
     assert ceil(seconds / 2 / 60) == games.MINUTES["battles"] <= 15
+    plan = games.REPLICATIONS["other_games"].plans["class"]
+    steps = sum(plan.seeds * config.env_steps for config in plan.configs.values())
+    seconds = steps * games.SPREAD_SECONDS
+    assert ceil(seconds / 2 / 60) == games.MINUTES["other_games"] <= 15
 
 
 # ------------------------------------------------------------------------ the rules

@@ -27,6 +27,8 @@ DIFFICULTY = ROOT / "book" / "results" / "battles" / "difficulty.json"
 BATTLE = "10m_vs_11m"  # that a class trains in
 BATTLE_STEPS = 100_000
 LABEL = "simple_spread"  # the other game that a class trains in
+SPREAD_STEPS = 50_000  # half as long as the study
+SPREAD_SECONDS = 224 / 100_000  # of a core per step of QMIX, while other work ran
 CLASS_ARMS = ("qmix", "qmix_cia")
 LAST = 5  # evaluations behind the end of a battle's run
 
@@ -164,6 +166,15 @@ def other_games_plan(labels: Sequence[str], methods: Sequence[str], seeds: int) 
     return Plan(configs, seeds, games)
 
 
+def spread_plan() -> Plan:
+    """QMIX and QMIX(CIA) in one of the games, half as long as in the study."""
+    configs = {}
+    for method in CLASS_ARMS:
+        changes = {"method": f"{method}_50k", "env_steps": SPREAD_STEPS}
+        configs[method] = METHODS[method].but(**changes)
+    return Plan(configs, 6)
+
+
 def own_scores(runs: Runs) -> Scores:
     """The score of every run: label of a game -> method -> seed -> score.
 
@@ -239,7 +250,7 @@ REPLICATIONS = {
     "other_games": Replication(
         OTHER_GAMES[LABEL][0],
         {
-            CLASS: other_games_plan([LABEL], CLASS_ARMS, 6),
+            CLASS: spread_plan(),
             FULL: other_games_plan([*OTHER_GAMES], IN_OTHER_GAMES, 5),
         },
         USED,
@@ -254,5 +265,5 @@ QUESTIONS = {
     ],
     "other_games": [helps(theirs) for theirs in other_games.THEIRS],
 }
-# the same -> minutes of its class budget on two cores; None: never measured
-MINUTES = {"showcases": 1, "battles": 12, "other_games": None}
+# the same -> minutes of its class budget on two cores
+MINUTES = {"showcases": 1, "battles": 12, "other_games": 12}
