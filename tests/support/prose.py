@@ -8,9 +8,10 @@ from pathlib import Path
 
 FENCE = re.compile(r"^\s*(`{3,}|:{3,})(.*)$")
 ANSWER = ("Question", "Answer", "How sure", "Seeds", "Rule before runs")
-STATED = re.compile(r"\*\*Time:\*\* (\d+) minutes")
+STATED = re.compile(r"\*\*Time:\*\* (\d+) minutes?\b")
 
 
+ITEM = re.compile(r"\s*(#|[-*] |\d+\. )")  # a heading, or an item of a list
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
@@ -64,8 +65,8 @@ def paragraphs(text: str) -> list[str]:
             hidden = fence[1]
         elif fence or not line.strip() or line.lstrip().startswith(("|", ":")):
             found.append("")
-        elif line.lstrip().startswith(("#", "- ", "* ", "1. ")):
-            found.append(line.lstrip(" #-*1."))
+        elif ITEM.match(line):
+            found.append(line.lstrip(" #-*.0123456789"))
         else:
             found[-1] += f" {line.strip()}"
     return [part.strip() for part in found if part.strip()]

@@ -23,14 +23,14 @@ class AnswerBox:
         self.question, self.answer, self.facts = question, list(answer), dict(facts)
 
     def _repr_html_(self) -> str:
+        said = {"Question": self.question, "Answer": " ".join(self.answer)}
         rows = "".join(
-            f"<p><strong>{escape(name)}:</strong> {escape(words)}</p>"
-            for name, words in self.facts.items()
+            f"<p><strong>{escape(name)}.</strong> {escape(words)}</p>"
+            for name, words in {**said, **self.facts}.items()
         )
         return (
-            '<div class="admonition important follows-theme">'
-            f'<p class="admonition-title">{escape(self.question)}</p>'
-            f"<p>{escape(' '.join(self.answer))}</p>{rows}</div>"
+            '<div class="admonition answer follows-theme">'
+            f'<p class="admonition-title">In short</p>{rows}</div>'
         )
 
     def __repr__(self) -> str:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ciacore.config import Config
 from ciacore.games import make_game
@@ -35,6 +36,8 @@ class Plan(NamedTuple):
 
     configs: Mapping[str, Config]  # arm -> its Config
     seeds: int  # how many, where the reader names none
+    # arm -> its game, where that is not the page's
+    games: Mapping[str, str] = MappingProxyType({})
 
 
 class Replication(NamedTuple):
@@ -43,6 +46,15 @@ class Replication(NamedTuple):
     game: str  # as `ciacore.games.make_game` takes it
     plans: Mapping[str, Plan]  # of "class" and of "full"
     used: Collection[int]  # the book's own seeds: trained again they show nothing new
+
+    def game_of(self, plan: Plan, arm: str) -> str:
+        """The name of the game that an arm is trained in.
+
+        Args:
+            plan: that has the arm.
+            arm: its name.
+        """
+        return plan.games.get(arm, self.game)
 
 
 class Own(NamedTuple):
@@ -55,6 +67,20 @@ class Own(NamedTuple):
     def seeds(self) -> list[int]:
         """Of every arm; none where there are no runs."""
         return [run.seed for run in next(iter(self.runs.values()), [])]
+
+    @property
+    def flat(self) -> list[Run]:
+        """All runs, arm after arm."""
+        return [run for group in self.runs.values() for run in group]
+
+    def by_arm(self, values: Sequence[Any]) -> dict[str, list[Any]]:
+        """What was found of each run, arm by arm.
+
+        Args:
+            values: in the order of `flat`.
+        """
+        left = iter(values)
+        return {arm: [next(left) for _ in runs] for arm, runs in self.runs.items()}
 
 
 def replicate(
@@ -103,11 +129,10 @@ def replicate(
         seeds = drawn(plan.seeds, what.used)
         told(f"No seeds were named. Drawn: seeds = {seeds}")
     told(f"Training {len(plan.configs)} arms with {len(seeds)} seeds each.")
-    game = make_game(what.game)
-    found = {
-        arm: train(config, game, seeds, results=place, processes=processes)
-        for arm, config in plan.configs.items()
-    }
+    found = {}
+    for arm, config in plan.configs.items():
+        game = make_game(what.game_of(plan, arm))
+        found[arm] = train(config, game, seeds, results=place, processes=processes)
     return Own(found, [])
 
 
@@ -166,17 +191,20 @@ def handed_in(
     found: dict[str, dict[int, Run]] = {arm: {} for arm in arms}
     left_out = []
     for arm, config in arms.items():
+        game = what.game_of(plan, arm)
         for place in (folder, *within):
             try:
-                there = seeds_of(place, what.game, config.method)
+                there = seeds_of(place, game, config.method)
             except InvalidInputError as error:  # a damaged sealed file
                 left_out.append(str(error))
                 continue
             for seed in there:
                 if seeds and seed not in seeds:
                     continue
-                where = run_folder(place, what.game, config.method, seed)
-                why = unusable(where, config, what, seed in found[arm])
+                where = run_folder(place, game, config.method, seed)
+                why = unusable(where, config, game, what.used)
+                if seed in found[arm]:
+                    why = "this seed was read before"
                 if why:
                     left_out.append(f"{where}: {why}")
                 else:
@@ -187,7 +215,8 @@ def handed_in(
             left_out.append(f"seed {seed} of {arm}: another arm lacks it")
     if not shared:
         methods = ", ".join(config.method for config in arms.values())
-        expected = f"runs on {what.game} of {methods}, over the same seeds"
+        games = dict.fromkeys(what.game_of(plan, arm) for arm in arms)
+        expected = f"runs on {', '.join(games)} of {methods}, over the same seeds"
         got = "; ".join(left_out) or f"none in {folder}"
         refuse("runs", expected, got, 'Train them with budget="class".')
     return Own({arm: [found[arm][seed] for seed in shared] for arm in arms}, left_out)
@@ -212,26 +241,24 @@ def seeds_of(place: Path, game: str, method: str) -> list[int]:
     return sorted(found)
 
 
-def unusable(folder: Path, config: Config, what: Replication, again: bool) -> str:
+def unusable(folder: Path, config: Config, game: str, used: Collection[int]) -> str:
     """Why a run does not count; "" where it does.
 
     Args:
         folder: of the run.
         config: that it must have.
-        what: the page trains.
-        again: whether a run of this arm and seed was read before.
+        game: that it must be of.
+        used: the book's own seeds.
     """
-    if again:
-        return "this seed was read before"
     try:
         run = load_run(folder) if is_kept(folder) else None
     except InvalidInputError as error:
         return str(error)
     if run is None:
         return "is not there"
-    if (run.config, run.game) != (config, what.game):
+    if (run.config, run.game) != (config, game):
         return f"it has another Config than {config.method} of this page"
-    if run.seed in what.used:
+    if run.seed in used:
         return "the book used this seed"
     return ""
 
