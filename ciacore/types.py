@@ -40,6 +40,19 @@ class Dice:
         """
         raise NotImplementedError
 
+    def noise_of_explorers(
+        self, shape: tuple[int, ...], epsilon: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As the function of this name in `ciacore.fast.arrays`.
+
+        Args:
+            shape: of the noise; its last axis has one number per action.
+            epsilon: the chance to explore.
+        """
+        *rows, n_actions = shape
+        drawn = self.uniform((*rows, n_actions + 1))
+        return drawn[..., :-1], drawn[..., -1:] < epsilon
+
 
 Generator = torch.Generator | np.random.Generator | Dice
 

@@ -10,7 +10,7 @@ from support.imaginary_gpu import build, on_imaginary_gpu
 from ciacore import METHODS
 
 # of an iteration of QMIX(CIA) on Turn, all its 100 steps; fewer is faster
-MOST_LAUNCHES = 2_350
+MOST_LAUNCHES = 2_300
 SMALL = '{"batch": 4, "buffer": 8, "hidden_size": 8, "evaluation_games": 3}'
 VARIANTS = (
     'qmix_cia:5:{"optimizer": "adam", "double_q": false}',
