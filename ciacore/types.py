@@ -275,7 +275,7 @@ class Forward(NamedTuple):
     padding: tuple[PaddedSteps, ...] = ()  # what was left out, where a loss looks at it
     mixer: Any = None  # the online mixer: a module
     env_steps: Float[Tensor, ""] | float = 0.0  # of training so far
-    rng: torch.Generator | None = None  # for what is random in a loss
+    rng: Generator | None = None  # for what is random in a loss
 
     def every_step(self, quantity: Callable[[Any], Tensor]) -> Float[Tensor, "B T ..."]:
         """A quantity of every step of the batch, after an episode's end too.

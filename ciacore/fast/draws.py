@@ -2,12 +2,13 @@
 
 On a GPU every draw is a launch. Where the length of an episode is known, what a policy
 and a game ask for at every step is drawn for all steps at once, and handed out. On a
-CPU each step draws its own, in the order that published runs had.
+CPU each step draws its own, in the order that published runs had. Stacked seeds draw
+each from its own generator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ciacore.fast.arrays import integers, noise_of_explorers, uniform
+from ciacore.fast.stacked_layers import Draw
 from ciacore.types import Dice, Generator, Spec
 
 
@@ -102,3 +104,34 @@ class DrawnAhead(Dice):
     def lowest(self) -> Tensor:
         """Minus infinity."""
         return torch.full((), -float("inf"), device=self.device)
+
+
+class DiceOfSeeds(Dice):
+    """The generators of stacked seeds: inside `vmap` each seed draws from its own."""
+
+    def __init__(self, rngs: Sequence[torch.Generator], seed: Tensor) -> None:
+        """Nothing is drawn yet.
+
+        Args:
+            rngs: one of each seed, on one device.
+            seed: which seed it is; a single number inside `vmap`, where it stands for
+                all seeds. By it `vmap` knows that draws differ from seed to seed.
+        """
+        self.rngs, self.seed, self.device = list(rngs), seed, rngs[0].device
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Uniform int64 from 0 to `high` - 1.
+
+        Args:
+            high: one more than the largest.
+            shape: of what is drawn.
+        """
+        return Draw.apply(self.seed, self.rngs, lambda rng: integers(rng, high, shape))
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """Uniform float32 in [0, 1).
+
+        Args:
+            shape: of what is drawn.
+        """
+        return Draw.apply(self.seed, self.rngs, lambda rng: uniform(rng, shape))

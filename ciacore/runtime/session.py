@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ciacore.config import Config
 from ciacore.contract import check_game
+from ciacore.learning.player import place_of_play
 from ciacore.runtime.checkpoint import NAME as CHECKPOINT
 from ciacore.runtime.checkpoint import (
     drop_pieces,
@@ -189,7 +190,7 @@ def train_here(
         InvalidInputError: the game breaks its contract.
     """
     if folders:
-        check_game(game, config.n_games, device)
+        check_game(game, config.n_games, place_of_play(game.spec, device))
     runs: dict[int, Run] = {}
     errors: dict[int, Exception] = {}
     total = len(folders) * config.env_steps
