@@ -1,4 +1,4 @@
-"""Which ways are taken: with CIACORE_FAST=0 the plain ones; others for stacked seeds."""
+"""Which ways are taken: with CIACORE_FAST=0 plain ones; others for stacked seeds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
+
 
 def on() -> bool:
     """Whether the fast ways are taken, as by default."""
     return os.environ.get("CIACORE_FAST", "1") != "0"
-
-
-STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
 
 
 def stacked() -> bool:

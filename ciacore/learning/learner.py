@@ -300,9 +300,7 @@ class Learner:
             penalty = mixing(utilities).penalty
         return PaddedSteps(utilities, mixing, penalty, weights, by_episode)
 
-    def on_episodes(
-        self, episodes: Episodes, rng: Generator | None = None
-    ) -> None:
+    def on_episodes(self, episodes: Episodes, rng: Generator | None = None) -> None:
         """Shows the auxiliaries episodes that were played to learn from.
 
         Args:
@@ -372,9 +370,7 @@ def without_tf32() -> None:
     torch.backends.cudnn.rnn.fp32_precision = "ieee"
 
 
-def make_optimizer(
-    parameters: list[Tensor], config: Config
-) -> torch.optim.Optimizer:
+def make_optimizer(parameters: list[Tensor], config: Config) -> torch.optim.Optimizer:
     """RMSprop as published, or Adam with torch's defaults.
 
     (Adam is published for 6h_vs_8z and corridor.) All parameters are stepped together;

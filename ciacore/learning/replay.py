@@ -102,9 +102,7 @@ class Replay:
             self.ring = Episodes(*(grow(field, self.capacity) for field in fields))
 
 
-def draw_slots(
-    capacity: int, inserted: Tensor, batch: int, rng: Generator
-) -> Tensor:
+def draw_slots(capacity: int, inserted: Tensor, batch: int, rng: Generator) -> Tensor:
     """The places of `batch` different episodes in a ring, all equally likely.
 
     Every place draws a random key; those with the smallest keys are taken.

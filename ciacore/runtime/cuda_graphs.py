@@ -64,9 +64,11 @@ class SeedsInOneGraph:
             training.epsilon = first.epsilon
             training.learner.env_steps = first.learner.env_steps
         self.branches: list[Branch] = [*self.trainings]
+        self.seeds_stacked = 0
         several = len(self.trainings) > 1
         if stacked and several and not obstacle(first.learner, first.game.spec):
             self.branches = [StackedSeeds(self.trainings)]
+            self.seeds_stacked = len(self.trainings)
         self.streams = [torch.cuda.Stream(self.device) for _ in self.branches]
         self.done: Counter[str] = Counter()  # how often one by one, in this process
         self.graphs: dict[str, CapturedGraph] = {}
