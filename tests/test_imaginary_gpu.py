@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from bench import gpu_predicted
+from bench.measure import RESULTS
 from support.imaginary_gpu import build, on_imaginary_gpu
 from support.toys import Stroll
 
@@ -75,6 +78,25 @@ def test_stacked_seeds_take_hardly_more_launches_than_one(guard: Path) -> None:
     found = [report["launches"]["iteration"] for report in reports]
     one, five = (three + 97 * (four - three) for three, four in (found[:2], found[2:]))
     assert one <= MOST_LAUNCHES and five <= 1.2 * one, found
+
+
+def test_what_the_performance_page_predicts_is_what_is_counted(guard: Path) -> None:
+    """`python -m bench.gpu_predicted` writes the file anew."""
+    kept = json.loads((RESULTS / "gpu_predicted.json").read_text())
+    apart = {method: not_stackable(config) for method, config in METHODS.items()}
+    assert kept["branches"] == {name: parts for name, parts in apart.items() if parts}
+    counts = kept["launches"]
+    found = {(method, int(seeds)) for method in METHODS for seeds in counts[method]}
+    stackable = list(METHODS.keys() - kept["branches"])
+    assert found == set(gpu_predicted.variants(stackable))
+    (report,) = on_imaginary_gpu(guard, "iterations", "vdn:100")
+    for part, count in counts["vdn"]["1"].items():
+        assert report["launches"][part] == count, "run python -m bench.gpu_predicted"
+    one, five = (counts["qmix_cia"][seeds]["iteration"] for seeds in ("1", "5"))
+    assert one <= MOST_LAUNCHES and five <= 1.2 * one
+    assert gpu_predicted.whole_episode([7]) == 7
+    assert gpu_predicted.whole_episode([7, 9]) == 7 + 97 * 2
+    assert gpu_predicted.memory("vdn") == kept["memory"]["vdn"]
 
 
 @pytest.mark.long
