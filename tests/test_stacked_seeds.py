@@ -89,7 +89,7 @@ def test_what_a_part_says_is_what_torch_can_do(method, replayed) -> None:
     config = config_of(method)
     assert not_stackable(config) == APART.get(method, [])
     trainings = made(config)
-    found = obstacle(trainings[0].learner, trainings[0].game.spec)
+    found = obstacle(config, Turn(horizon=5))
     branches = SeedsInOneGraph(trainings).branches
     if method in APART:
         assert found == f"{APART[method][0]}, which learns beside the update"
@@ -106,11 +106,26 @@ def test_what_a_part_says_is_what_torch_can_do(method, replayed) -> None:
 )
 def test_what_vmap_cannot_compute_keeps_its_branches(fields, replayed) -> None:
     """It differentiates on its way, or draws from torch itself."""
-    trainings = made(config_of("qmix_cia", **fields))
-    before = [value.clone() for value in tensors_of(trainings[0]).values()]
-    assert obstacle(trainings[0].learner, trainings[0].game.spec)
-    after = tensors_of(trainings[0]).values()
-    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+    config = config_of("qmix_cia", **fields)
+    assert obstacle(config, Turn(horizon=5))
+    trainings = made(config)
+    assert SeedsInOneGraph(trainings).branches == trainings
+
+
+def test_a_game_that_vmap_cannot_play_keeps_its_branches(replayed) -> None:
+    """It asks for a value: how many apples are eaten."""
+
+    class Curious(Turn):
+        def advance(self, state, actions, rng):
+            step = super().advance(state, actions, rng)
+            assert int(step.info["eaten"].sum()) >= 0
+            return step
+
+    assert "item" in obstacle(config_of("qmix"), Curious(horizon=5))
+    config = config_of("qmix")
+    trainings = [
+        Training(config, Curious(horizon=5), seed, CPU, False) for seed in (1, 2)
+    ]
     assert SeedsInOneGraph(trainings).branches == trainings
 
 
@@ -138,7 +153,7 @@ def test_what_cannot_be_stacked_is_refused_by_name(config, game, device, message
 
 
 def test_train_asks_before_it_computes(as_users_run_it) -> None:
-    check_stacked(True, METHODS["qmix_cia"], Turn(), torch.device("cuda"))
+    check_stacked(True, METHODS["qmix_cia"], Turn(horizon=5), torch.device("cuda"))
     with pytest.raises(InvalidInputError, match="stacked: expected a GPU"):
         train(METHODS["qmix"], Turn(), stacked=True)
     with pytest.raises(InvalidInputError, match="stacked: expected True, False or"):

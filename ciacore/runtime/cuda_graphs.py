@@ -66,7 +66,7 @@ class SeedsInOneGraph:
         self.branches: list[Branch] = [*self.trainings]
         self.seeds_stacked = 0
         several = len(self.trainings) > 1
-        if stacked and several and not obstacle(first.learner, first.game.spec):
+        if stacked and several and not obstacle(first.config, first.game):
             self.branches = [StackedSeeds(self.trainings)]
             self.seeds_stacked = len(self.trainings)
         self.streams = [torch.cuda.Stream(self.device) for _ in self.branches]

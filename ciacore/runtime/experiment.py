@@ -18,10 +18,7 @@ from ciacore.runtime.processes import CannotLoad, picklable, train_in_processes
 from ciacore.runtime.session import finished, train_here
 from ciacore.runtime.stacked_seeds import obstacle
 from ciacore.runtime.store import Run, load_run, run_folder
-from ciacore.training import make_learner
 from ciacore.types import Game, refuse
-
-CPU = torch.device("cpu")
 
 
 def train(
@@ -210,8 +207,8 @@ def check_stacked(
         device: where learning happens.
 
     Raises:
-        InvalidInputError: another value, a CPU, a game whose episodes end early, or a
-            part that `torch.func` cannot compute.
+        InvalidInputError: another value, a CPU, a game whose episodes end early, or
+            what `torch.func` cannot compute.
     """
     cure = "Leave it out: seeds are then stacked where they can be."
     if stacked is not None and not isinstance(stacked, bool):
@@ -224,10 +221,9 @@ def check_stacked(
     if game.spec.ends_early:
         expected = "a game whose episodes are all equally long"
         refuse("stacked", expected, game.name, cure)
-    rng = torch.Generator().manual_seed(0)
-    found = obstacle(make_learner(config, game.spec, rng, CPU), game.spec)
+    found = obstacle(config, game)
     if found:
-        refuse("stacked", "parts that torch.func can compute", found, cure)
+        refuse("stacked", "what torch.func can compute", found, cure)
 
 
 def check_processes(processes: int | None) -> None:

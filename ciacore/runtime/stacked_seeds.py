@@ -22,12 +22,13 @@ from ciacore.fast.stacked_layers import stacked_in_pieces, stacked_layers
 from ciacore.learning.learner import Learner, make_optimizer
 from ciacore.learning.replay import pack
 from ciacore.methods import named_parts
-from ciacore.runtime.parts import made_up
 from ciacore.training import Training
-from ciacore.types import Episodes, Spec
+from ciacore.types import Episodes, Game
 
 # The purposes of random numbers that an iteration or an evaluation draws for.
 PURPOSES = ("play", "replay", "evaluation", "learning")
+
+CPU = torch.device("cpu")
 
 # Dice by purpose.
 OwnDice = dict[str, DiceOfSeeds]
@@ -49,36 +50,29 @@ def not_stackable(config: Config) -> list[str]:
     ]
 
 
-def obstacle(learner: Learner, spec: Spec) -> str:
-    """Why several seeds of a learner cannot be stacked; nothing where they can.
+def obstacle(config: Config, game: Game) -> str:
+    """Why several seeds of a method cannot be stacked; nothing where they can.
 
-    They cannot where a part says so, nor where `vmap` has no way to compute the losses:
-    where one differentiates on its way (credits without a closed form), or draws from
-    torch itself.
+    They cannot where a part says so, nor where `vmap` has no way to compute the game or
+    the losses: where one differentiates on its way (credits without a closed form), or
+    draws from torch itself. That is tried, with two seeds on the CPU, an episode each.
 
     Args:
-        learner: of one seed; nothing of it is changed.
-        spec: the sizes of the game.
+        config: the method.
+        game: of known length.
     """
-    apart = not_stackable(learner.config)
+    apart = not_stackable(config)
     if apart:
         return f"{', '.join(apart)}, which learns beside the update"
-    device = learner.env_steps.device
-    rng = torch.Generator(device).manual_seed(0)
-    episodes = made_up(spec, learner.config, rng)
-    networks = Networks(learner)
-
-    def losses(tensors: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
-        dice = DiceOfSeeds([rng], seed)
-        arguments = (learner.losses, episodes, dice, False)
-        return functional_call(networks, tensors, arguments)[1]
-
-    tensors = {name: each.clone()[None] for name, each in networks.tensors().items()}
+    small = config.but(n_games=1, batch=1, buffer=1, evaluation_games=1)
     try:
-        with stacked_layers():
-            vmap(losses)(tensors, torch.arange(1, device=device))
-    except Exception as error:  # whatever torch or a part objects to
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        seeds = StackedSeeds(
+            [Training(small, game, seed, CPU, False) for seed in (0, 1)]
+        )
+        seeds.play_and_update(True)
+        seeds.evaluate()
+    except Exception as error:  # whatever torch, the game or a part objects to
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     return ""
 
 

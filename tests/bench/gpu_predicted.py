@@ -36,14 +36,15 @@ MANY = (16, 32, 70)  # seeds of QMIX(CIA), besides five of every method
 def variants(stackable: list[str]) -> dict[tuple[str, int], list[str]]:
     """What is counted, by method and number of seeds.
 
-    One seed is counted along a whole episode. Of stacked seeds every step adds as many
-    launches as the one before, since none of their parts works on blocks of steps.
+    Of methods whose seeds are stacked every step adds as many launches as the one
+    before. The others learn from blocks of steps; they are counted along whole
+    episodes.
 
     Args:
         stackable: The methods whose seeds are stacked.
     """
     found = {(method, 1): [f"{method}:{HORIZON}"] for method in METHODS}
-    several = [(method, 5) for method in stackable]
+    several = [(method, seeds) for method in stackable for seeds in (1, 5)]
     for method, seeds in several + [("qmix_cia", seeds) for seeds in MANY]:
         found[method, seeds] = [f"{method}*{seeds}:{steps}" for steps in SHORT]
     return found
