@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from support.captured import WITHIN, within
+from support.captured import WITHIN
+from support.golden import CLOSE_PARAMETERS
 from support.toys import Stroll
 from torch import Tensor
 from torch.testing import assert_close
@@ -64,12 +65,11 @@ def naming(name: str) -> Callable[[str], str]:
     return lambda text: f"{name}: {text}"
 
 
-def assert_near(one: dict[str, Tensor], other: dict[str, Tensor], method: str) -> None:
+def assert_near(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     """Compares tensors within what two orders of summation differ by."""
     assert one.keys() == other.keys()
     for name, value in one.items():
-        near = WITHIN if name.startswith("losses") else within(method)
-        assert_close(other[name], value, **near, msg=naming(name))
+        assert_close(other[name], value, **WITHIN, msg=naming(name))
 
 
 def assert_equal(one: Training, other: Training) -> None:
@@ -191,7 +191,8 @@ def test_fifty_updates_on_recorded_batches_are_those_of_separate_seeds(method) -
     learned = []
     for one, other in zip(alone, together, strict=True):
         ours = dict(other.learner.online.state_dict())
-        assert_near(dict(one.learner.online.state_dict()), ours, method)
+        for name, value in one.learner.online.state_dict().items():
+            assert_close(ours[name], value, **CLOSE_PARAMETERS, msg=naming(name))
         learned.append(torch.cat([value.flatten() for value in ours.values()]))
     assert not torch.equal(learned[0], learned[1])
 
@@ -209,7 +210,7 @@ def test_stacked_seeds_train_as_alone(optimizer, replayed) -> None:
     trained(lockstep)
     assert isinstance(lockstep.branches[0], StackedSeeds) and replayed
     for one, other in zip(alone, together, strict=True):
-        assert_near(tensors_of(one), tensors_of(other), "qmix_cia")
+        assert_near(tensors_of(one), tensors_of(other))
         assert one.clock == other.clock and one.clock.copied_at > 0
         for name in ("env_steps", "epsilon", "episode_return"):
             assert one.log.metrics[name] == other.log.metrics[name]
