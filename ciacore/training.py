@@ -12,7 +12,8 @@ from torch import Tensor
 from ciacore.config import Config
 from ciacore.contract import check_episodes
 from ciacore.learning.exploration import epsilon_at
-from ciacore.learning.learner import Learner
+from ciacore.learning.learner import Learner, Parts
+from ciacore.learning.player import Player, place_of_play
 from ciacore.learning.ragged_replay import RaggedReplay
 from ciacore.learning.replay import Replay, trim
 from ciacore.learning.rollout import play, player_of, plays_in_numpy
@@ -40,21 +41,26 @@ class Training:
             config: the method.
             game: what is played.
             seed: of all randomness.
-            device: where networks and replay lie.
+            device: where networks learn; episodes are played and kept there, too,
+                unless they end early (`place_of_play`).
             in_numpy: play in numpy; by default on a CPU, where game and agent can.
         """
         self.config, self.game, self.seed, self.device = config, game, seed, device
-        self.rngs = generators(seed, device)
-        self.learner = make_learner(config, game.spec, self.rngs["initial"], device)
+        place = place_of_play(game.spec, device)
+        self.rngs = generators(seed, device, place)
+        rng = self.rngs["initial"]
+        self.learner = make_learner(config, game.spec, rng, device)
+        copies = None if place == device else draw(config, game.spec, rng)
+        self.player = Player(self.learner, copies)
         if in_numpy is None:
-            in_numpy = plays_in_numpy(self.learner.online["agent"], game.spec, device)
+            in_numpy = plays_in_numpy(self.player.now()[0], game.spec, place)
         self.in_numpy = in_numpy
         if in_numpy:
             self.rngs |= numpy_generators(seed)
-        if game.spec.ends_early and device.type == "cpu":
+        if game.spec.ends_early:
             self.replay = RaggedReplay(config.buffer)
         else:
-            self.replay = Replay(config.buffer, device)
+            self.replay = Replay(config.buffer, place)
         self.clock = Clock()
         self.log = Log(device)
         self.error: FloatingPointError | None = None  # a loss that is no longer finite
@@ -62,8 +68,8 @@ class Training:
         self.steps = 0  # env steps of the current iteration
         # Of the last evaluation:
         n_games = config.evaluation_games
-        self.returns = torch.zeros(n_games, device=device)
-        self.won = torch.zeros(n_games, dtype=torch.bool, device=device)
+        self.returns = torch.zeros(n_games, device=place)
+        self.won = torch.zeros(n_games, dtype=torch.bool, device=place)
 
     def iterate(self) -> None:
         """One iteration: play, store, sample, update, copy the target, evaluate."""
@@ -85,22 +91,17 @@ class Training:
             update: False while the replay holds less than a batch.
         """
         config = self.config
-        episodes = play(
-            self.game,
-            self.explore(),
-            config.n_games,
-            self.rngs["play"],
-            config.gamma,
-            config.bootstrap_at_limit,
-        )
+        episodes = self.collect(self.rngs["play"])
         if self.game.spec.ends_early:  # else nothing here may wait for the device
             check_episodes(episodes)
         self.steps = self.steps_in(episodes)
         self.replay.insert(self.without_padding(episodes))
-        self.learner.on_episodes(episodes, self.rngs["learning"])
+        if self.learner.auxiliaries:
+            shown = self.where_it_learns(episodes)
+            self.learner.on_episodes(shown, self.rngs["learning"])
         if update:
             batch = self.replay.sample(config.batch, self.rngs["replay"])
-            batch = self.without_padding(batch)
+            batch = self.where_it_learns(self.without_padding(batch))
             early = self.game.spec.ends_early
             self.log.add(self.learner.update(batch, self.rngs["learning"], early))
 
@@ -115,10 +116,26 @@ class Training:
             self.epsilon = epsilon
         self.learner.env_steps.fill_(self.clock.env_steps)
 
+    def collect(self, rng: Generator) -> Episodes:
+        """Plays the episodes of an iteration.
+
+        Args:
+            rng: for what is random in play.
+        """
+        config = self.config
+        return play(
+            self.game,
+            self.explore(),
+            config.n_games,
+            rng,
+            config.gamma,
+            config.bootstrap_at_limit,
+        )
+
     def explore(self) -> Policy:
         """The policy that collects episodes, with the agents as they are now."""
-        agent = player_of(self.learner.online["agent"], self.in_numpy)
-        return self.learner.explorer.learning(agent, self.epsilon)
+        agent, explorer = self.player.now()
+        return explorer.learning(player_of(agent, self.in_numpy), self.epsilon)
 
     def steps_in(self, episodes: Episodes) -> int:
         """The env steps that were played; known beforehand where none ends early."""
@@ -126,6 +143,10 @@ class Training:
         if spec.ends_early:
             return int(episodes.weights.sum())
         return self.config.n_games * spec.horizon
+
+    def where_it_learns(self, episodes: Episodes) -> Episodes:
+        """The episodes on the device of the networks."""
+        return Episodes(*(field.to(self.device) for field in episodes))
 
     def without_padding(self, episodes: Episodes) -> Episodes:
         """The episodes up to the end of the longest."""
@@ -139,18 +160,29 @@ class Training:
     def copy_target(self) -> None:
         """Copies the online networks to the target networks."""
         self.learner.copy_target()
+        self.note_copy()
+
+    def note_copy(self) -> None:
+        """Remembers when the target networks were copied."""
         before = self.clock.episodes - self.config.n_games
         self.clock = self.clock._replace(copied_at=before)
 
     def evaluate(self) -> None:
         """Plays greedy episodes, all at once, on the device; keeps their returns."""
-        config = self.config
-        agent = player_of(self.learner.online["agent"], self.in_numpy)
-        greedy = self.learner.explorer.evaluating(agent)
-        n_games, rng = config.evaluation_games, self.rngs["evaluation"]
-        episodes = play(self.game, greedy, n_games, rng, config.gamma)
+        episodes = self.play_greedily(self.rngs["evaluation"])
         self.returns.copy_(episodes.rewards.sum(1))  # undiscounted
         self.won.copy_(episodes.won)
+
+    def play_greedily(self, rng: Generator) -> Episodes:
+        """Plays the episodes of an evaluation.
+
+        Args:
+            rng: for what is random in play.
+        """
+        config = self.config
+        agent, explorer = self.player.now()
+        greedy = explorer.evaluating(player_of(agent, self.in_numpy))
+        return play(self.game, greedy, config.evaluation_games, rng, config.gamma)
 
     def write_evaluation(self) -> None:
         """Reads an evaluation back from the device and writes it down."""
@@ -302,19 +334,23 @@ def seeds_of(seed: int) -> dict[str, int]:
     }
 
 
-def generators(seed: int, device: torch.device) -> dict[str, Generator]:
+def generators(
+    seed: int, device: torch.device, place: torch.device | None = None
+) -> dict[str, Generator]:
     """Independent generators, one per purpose.
 
     Networks are drawn on the CPU, alike for every device.
 
     Args:
         seed: of all of them.
-        device: where they draw.
+        device: where learning draws.
+        place: where play and replay draw; on the same device by default.
     """
+    places = {"initial": torch.device("cpu"), "learning": device}
     found: dict[str, Generator] = {}
     for purpose, number in seeds_of(seed).items():
-        place = "cpu" if purpose == "initial" else device
-        found[purpose] = torch.Generator(place).manual_seed(number)
+        drawn_on = places.get(purpose, place or device)
+        found[purpose] = torch.Generator(drawn_on).manual_seed(number)
     return found
 
 
@@ -338,7 +374,17 @@ def make_learner(
         rng: the networks are drawn from it alone.
         device: where they are moved to.
     """
+    return Learner(draw(config, spec, rng).to(device), config)
+
+
+def draw(config: Config, spec: Spec, rng: torch.Generator) -> Parts:
+    """Fresh networks, on the CPU.
+
+    Args:
+        config: the method.
+        spec: the sizes of the game.
+        rng: they are drawn from it alone; it stays as it is.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(rng.get_state())
-        parts = assemble(spec, config)
-    return Learner(parts.to(device), config)
+        return assemble(spec, config)

@@ -40,6 +40,19 @@ class Dice:
         """
         raise NotImplementedError
 
+    def noise_of_explorers(
+        self, shape: tuple[int, ...], epsilon: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As the function of this name in `ciacore.fast.arrays`.
+
+        Args:
+            shape: of the noise; its last axis has one number per action.
+            epsilon: the chance to explore.
+        """
+        *rows, n_actions = shape
+        drawn = self.uniform((*rows, n_actions + 1))
+        return drawn[..., :-1], drawn[..., -1:] < epsilon
+
 
 Generator = torch.Generator | np.random.Generator | Dice
 
@@ -262,7 +275,7 @@ class Forward(NamedTuple):
     padding: tuple[PaddedSteps, ...] = ()  # what was left out, where a loss looks at it
     mixer: Any = None  # the online mixer: a module
     env_steps: Float[Tensor, ""] | float = 0.0  # of training so far
-    rng: torch.Generator | None = None  # for what is random in a loss
+    rng: Generator | None = None  # for what is random in a loss
 
     def every_step(self, quantity: Callable[[Any], Tensor]) -> Float[Tensor, "B T ..."]:
         """A quantity of every step of the batch, after an episode's end too.

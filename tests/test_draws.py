@@ -8,7 +8,7 @@ from support.toys import SPEC
 
 from ciacore import METHODS
 from ciacore.fast import draws
-from ciacore.fast.arrays import integers, lowest, uniform
+from ciacore.fast.arrays import integers, lowest, noise_of_explorers, uniform
 from ciacore.fast.draws import DrawnAhead, drawn_ahead
 from ciacore.games import Turn
 from ciacore.learning.rollout import play
@@ -29,6 +29,20 @@ def test_what_is_handed_out_was_drawn_at_once_and_in_order() -> None:
     rng = DrawnAhead(dice(), 4)
     found = [integers(rng, 25, (2,)) for _ in range(4)]
     assert torch.equal(torch.stack(found), torch.randint(25, (4, 2), generator=dice()))
+
+
+def test_who_explores_is_known_before_the_episode_begins() -> None:
+    """The same noise and the same agents as where every step asks for its own."""
+    rng, epsilon = DrawnAhead(dice(), 3), torch.tensor(0.5)
+    found = [noise_of_explorers(rng, (2, 4), epsilon) for _ in range(3)]
+    drawn = torch.rand(3, 2, 5, generator=dice())
+    for (noise, explores), numbers in zip(found, drawn, strict=True):
+        assert torch.equal(noise, numbers[:, :4])
+        assert torch.equal(explores, numbers[:, 4:] < 0.5)
+    assert not any(rng.left.values())
+    plain = noise_of_explorers(dice(), (3, 2, 4), 0.5)
+    ahead = (torch.stack(parts) for parts in zip(*found, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(plain, ahead, strict=True))
 
 
 def test_what_is_different_is_drawn_apart() -> None:

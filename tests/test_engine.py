@@ -103,7 +103,7 @@ def test_seeds_in_lockstep_learn_as_alone(replayed):
     for training in alone:
         while training.running():
             training.iterate()
-    lockstep = SeedsInOneGraph(together)
+    lockstep = SeedsInOneGraph(together, stacked=False)
     assert [stream.device for stream in lockstep.streams] == [CPU] * 3
     while together[0].running():
         lockstep.iterate()
@@ -130,7 +130,7 @@ def test_a_seed_that_fails_in_lockstep_leaves_the_others_alone(replayed):
     spare = Training(config, Turn(horizon=5), 1, CPU, False)
     with torch.no_grad():
         broken.learner.online["mixer"].hyper_b1.bias.fill_(float("nan"))
-    lockstep = SeedsInOneGraph([fine, broken])
+    lockstep = SeedsInOneGraph([fine, broken], stacked=False)
     while fine.running():
         lockstep.iterate()
     while spare.running():

@@ -96,10 +96,10 @@ def test_the_first_minutes_come_to_their_end_without_a_gpu(tmp_path: Path) -> No
     names = ["graphs", "qmix_cia", "eoi", "qmix_cia, 5 seeds", "battle"]
     found = dry_run(tmp_path / "found.json", "--only", *names)
     assert set(found["parts"]) == set(names) and found["stand_in"]
-    for name in ("qmix_cia", "eoi"):
+    for name in ("qmix_cia", "eoi", "qmix_cia, 5 seeds"):
         assert_faithful(found["parts"][name])
     assert found["parts"]["eoi"]["beside"]
-    assert found["parts"]["qmix_cia, 5 seeds"]["seeds"] == 5
+    assert found["parts"]["qmix_cia, 5 seeds"]["seeds_stacked"] == 5
     assert set(found["parts"]["graphs"]["branches"]) >= {"1", "64"}
     assert [row["device"] for row in found["parts"]["battle"]["rows"]]
     assert found["provenance"]["commit"] and found["provenance"]["warm_up"]

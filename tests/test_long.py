@@ -30,6 +30,7 @@ from ciacore.games import Turn
 from ciacore.runtime.checkpoint import NAME as CHECKPOINT
 from ciacore.runtime.checkpoint import work_folder
 from ciacore.runtime.one_core import one_core
+from ciacore.runtime.stacked_seeds import not_stackable
 from ciacore.runtime.store import read_run, read_runs, run_folder
 from ciacore.training import Training
 
@@ -259,8 +260,12 @@ def test_pages_load_without_a_complaint(tmp_path):
 
 def test_the_first_minutes_of_every_method_come_to_their_end(tmp_path):
     found = dry_run(tmp_path / "found.json")
-    for method in METHODS:
+    for method, config in METHODS.items():
         assert_faithful(found["parts"][method])
+        if method != "qmix_cia" and not not_stackable(config):
+            assert_faithful(found["parts"][f"{method}, 2 seeds"])
+            assert found["parts"][f"{method}, 2 seeds"]["seeds_stacked"] == 2
+    assert found["parts"]["qmix_cia, 5 branches"]["seeds_stacked"] == 0
 
 
 def test_a_reader_repeats_the_finding(tmp_path):

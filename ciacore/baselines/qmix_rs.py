@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ciacore.config import Config
 from ciacore.fast.arrays import uniform
 from ciacore.learning.auxiliary import Auxiliary
-from ciacore.types import Mixed, Spec, Utilities, refuse
+from ciacore.types import Generator, Mixed, Spec, Utilities, refuse
 
 
 class Shuffled(nn.Module):
@@ -55,6 +55,8 @@ class Shuffled(nn.Module):
 class Shuffle(Auxiliary):
     """Draws one order of the agents per update, for online and target mixer alike."""
 
+    stackable = True
+
     def __init__(self, spec: Spec, config: Config) -> None:
         """Checks that there is an order to draw.
 
@@ -71,7 +73,7 @@ class Shuffle(Auxiliary):
             refuse("mixer", "one that can be shuffled", config.mixer, cure)
 
     def before_update(
-        self, mixer: nn.Module, target_mixer: nn.Module, rng: torch.Generator | None
+        self, mixer: nn.Module, target_mixer: nn.Module, rng: Generator | None
     ) -> None:
         """Draws a new order.
 

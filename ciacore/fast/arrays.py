@@ -54,6 +54,26 @@ def uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
     return torch.rand(shape, generator=rng, device=rng.device)
 
 
+def noise_of_explorers(
+    rng: Generator, shape: tuple[int, ...], epsilon: float | Tensor
+) -> tuple[Array, Array]:
+    """Uniform noise, and who explores: one more number each, below epsilon.
+
+    Args:
+        rng: of torch or numpy.
+        shape: of the noise; its last axis has one number per action.
+        epsilon: the chance to explore.
+
+    Returns:
+        The noise, and booleans of the same shape but for a last axis of 1.
+    """
+    if isinstance(rng, Dice):
+        return rng.noise_of_explorers(shape, epsilon)
+    *rows, n_actions = shape
+    drawn = uniform(rng, (*rows, n_actions + 1))
+    return drawn[..., :-1], drawn[..., -1:] < epsilon
+
+
 def lowest(rng: Generator) -> float | Tensor:
     """Minus infinity; a tensor where a number would be sent to the device each time.
 

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from ciacore.fast import switch
 from ciacore.fast.ragged_gru import HALVES, along_real_slots, gates
+from ciacore.fast.stacked_layers import OfEachSeed, StepOfEachSeed, weights_of
 from ciacore.fast.steps import RealSteps, Steps
 from ciacore.fast.unique_rows import UniqueRows, on_cpu
 
@@ -42,7 +43,24 @@ def gru_along(
         return along_real_slots(gru, inputs.gather(x), steps)
     if on_cpu(x) and switch.on():
         return GRUSequence.apply(x, inputs.index, *gates(gru))
+    if switch.stacked():
+        return OfEachSeed.apply(inputs.gather(x), *weights_of(gru))
     return gru(inputs.gather(x))[0]
+
+
+def gru_step(
+    gru: nn.GRU, x: Float[Tensor, "R I"], hidden: Float[Tensor, "R H"]
+) -> Float[Tensor, "R H"]:
+    """The next hidden state of a GRU, while playing.
+
+    Args:
+        gru: one layer, I inputs, H hidden units.
+        x: [R, I] what it reads.
+        hidden: [R, H] after the step before.
+    """
+    if switch.stacked():
+        return StepOfEachSeed.apply(x, hidden, *weights_of(gru))
+    return torch.gru_cell(x, hidden, *weights_of(gru))
 
 
 class GRUSequence(Function):

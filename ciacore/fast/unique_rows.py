@@ -37,8 +37,8 @@ class UniqueRows(NamedTuple):
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether the host can look at numbers without waiting for a device."""
-    return x.device.type == "cpu"
+    """Whether the host can look at numbers, and without waiting for a device."""
+    return x.device.type == "cpu" and not switch.stacked()
 
 
 def each_row_once(

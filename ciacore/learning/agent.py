@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.fast import jax_networks, numpy_twins, whole_episodes
-from ciacore.fast.gru import gru_along
+from ciacore.fast.gru import gru_along, gru_step
 from ciacore.fast.ragged_gru import go_on
 from ciacore.fast.steps import AllSteps, RealSteps, Steps
 from ciacore.fast.unique_rows import UniqueRows, unique_rows
@@ -138,13 +138,7 @@ class RecurrentAgent(nn.Module):
             context: [N, Z] the latent of the episode, where there is one.
         """
         x = F.relu(self.fc_in(self.join(observations, last_actions)))
-        weights = (
-            self.gru.weight_ih_l0,
-            self.gru.weight_hh_l0,
-            self.gru.bias_ih_l0,
-            self.gru.bias_hh_l0,
-        )
-        hidden = torch.gru_cell(x.flatten(0, 1), hidden, *weights)
+        hidden = gru_step(self.gru, x.flatten(0, 1), hidden)
         return self.fc_out(hidden.unflatten(0, observations.shape[:2]), context), hidden
 
     def initial(

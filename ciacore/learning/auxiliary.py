@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ciacore.types import Episodes, Forward
+from ciacore.types import Episodes, Forward, Generator
 
 
 class Auxiliary(nn.Module):
@@ -15,6 +15,10 @@ class Auxiliary(nn.Module):
     Every hook does nothing unless a part says otherwise. `learning_rates` names the
     submodules that get an Adam optimizer each.
     """
+
+    # Whether seeds of a method with this part may be computed as one (torch.func). Not
+    # where it uses `on_episodes` or `learn`: torch cannot follow their gradient steps.
+    stackable = False
 
     learning_rates: dict[str, float] = {}  # noqa: RUF012  (replaced, never changed)
 
@@ -34,7 +38,7 @@ class Auxiliary(nn.Module):
         """
 
     def before_update(
-        self, mixer: nn.Module, target_mixer: nn.Module, rng: torch.Generator | None
+        self, mixer: nn.Module, target_mixer: nn.Module, rng: Generator | None
     ) -> None:
         """Called before every update.
 

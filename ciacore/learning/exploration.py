@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.fast import jax_networks, whole_episodes
-from ciacore.fast.arrays import library, lowest, uniform
+from ciacore.fast.arrays import library, lowest, noise_of_explorers
 from ciacore.types import Array, Generator, Player, Spec
 
 
@@ -110,9 +110,7 @@ def epsilon_greedy(
     """
     where = library(action_values).where
     if not isinstance(epsilon, float) or epsilon > 0:
-        *games_and_agents, n_actions = action_values.shape
-        drawn = uniform(rng, (*games_and_agents, n_actions + 1))
-        noise, explores = drawn[..., :-1], drawn[..., -1:] < epsilon
+        noise, explores = noise_of_explorers(rng, tuple(action_values.shape), epsilon)
         action_values = where(explores, noise, action_values)
     return where(available, action_values, lowest(rng)).argmax(-1)
 

@@ -15,7 +15,15 @@ from ciacore.credits import mixing_at
 from ciacore.fast.steps import AllSteps, RealSteps, Steps, computed_steps
 from ciacore.learning.auxiliary import Auxiliary
 from ciacore.losses import greedy_actions, mixer_states, td_targets, utilities_of
-from ciacore.types import Batch, Episodes, Explorer, Forward, PaddedSteps, Term
+from ciacore.types import (
+    Batch,
+    Episodes,
+    Explorer,
+    Forward,
+    Generator,
+    PaddedSteps,
+    Term,
+)
 
 
 class Parts(NamedTuple):
@@ -81,7 +89,7 @@ class Learner:
     def update(
         self,
         episodes: Episodes,
-        rng: torch.Generator | None = None,
+        rng: Generator | None = None,
         ends_early: bool = True,
     ) -> dict[str, Tensor]:
         """One gradient step on the objective's losses and the weighted terms.
@@ -96,6 +104,34 @@ class Learner:
         Returns:
             The losses and the gradient norm, by name.
         """
+        record, losses = self.losses(episodes, rng, ends_early)
+        self.optimizer.zero_grad()
+        losses["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        self.optimizer.step()
+        losses = {name: value.detach() for name, value in losses.items()}
+        for name, part in self.auxiliaries.items():
+            for key, value in part.learn(record, rng).items():
+                losses[f"{name}_{key}"] = value
+        losses["gradient_norm"] = norm
+        return losses
+
+    def losses(
+        self,
+        episodes: Episodes,
+        rng: Generator | None = None,
+        ends_early: bool = True,
+    ) -> tuple[Forward, dict[str, Tensor]]:
+        """What a gradient step is made of.
+
+        Args:
+            episodes: the batch.
+            rng: as for `update`.
+            ends_early: as for `update`.
+
+        Returns:
+            The online pass, and the losses by name, of which `loss` is minimised.
+        """
         for part in self.auxiliaries.values():
             part.before_update(self.online["mixer"], self.target["mixer"], rng)
         steps = self.steps_to_compute(episodes) if ends_early else AllSteps()
@@ -105,22 +141,12 @@ class Learner:
         for name, term in self.online["terms"].items():
             losses[name] = term(record)
             loss = loss + coefficient_of(term, self.env_steps) * losses[name]
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
-        self.optimizer.step()
-        losses = {name: value.detach() for name, value in losses.items()}
-        losses["loss"] = loss.detach()
-        for name, part in self.auxiliaries.items():
-            for key, value in part.learn(record, rng).items():
-                losses[f"{name}_{key}"] = value
-        losses["gradient_norm"] = norm
-        return losses
+        return record, {**losses, "loss": loss}
 
     def forward(
         self,
         episodes: Episodes,
-        rng: torch.Generator | None = None,
+        rng: Generator | None = None,
         steps: Steps | None = None,
     ) -> Forward:
         """The online pass over a batch, with its targets.
@@ -274,9 +300,7 @@ class Learner:
             penalty = mixing(utilities).penalty
         return PaddedSteps(utilities, mixing, penalty, weights, by_episode)
 
-    def on_episodes(
-        self, episodes: Episodes, rng: torch.Generator | None = None
-    ) -> None:
+    def on_episodes(self, episodes: Episodes, rng: Generator | None = None) -> None:
         """Shows the auxiliaries episodes that were played to learn from.
 
         Args:
@@ -346,9 +370,7 @@ def without_tf32() -> None:
     torch.backends.cudnn.rnn.fp32_precision = "ieee"
 
 
-def make_optimizer(
-    parameters: list[nn.Parameter], config: Config
-) -> torch.optim.Optimizer:
+def make_optimizer(parameters: list[Tensor], config: Config) -> torch.optim.Optimizer:
     """RMSprop as published, or Adam with torch's defaults.
 
     (Adam is published for 6h_vs_8z and corridor.) All parameters are stepped together;

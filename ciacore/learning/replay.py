@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ciacore.fast.arrays import uniform
-from ciacore.types import SLOT_FIELDS, STEP_FIELDS, Episodes, refuse
+from ciacore.types import SLOT_FIELDS, STEP_FIELDS, Episodes, Generator, refuse
 
 
 class Replay:
@@ -57,7 +57,7 @@ class Replay:
         """
         return (self.inserted + self.slots[:count]) % self.capacity
 
-    def sample(self, batch: int, rng: torch.Generator) -> Episodes:
+    def sample(self, batch: int, rng: Generator) -> Episodes:
         """`batch` different episodes, all equally likely.
 
         Args:
@@ -102,9 +102,7 @@ class Replay:
             self.ring = Episodes(*(grow(field, self.capacity) for field in fields))
 
 
-def draw_slots(
-    capacity: int, inserted: Tensor, batch: int, rng: torch.Generator
-) -> Tensor:
+def draw_slots(capacity: int, inserted: Tensor, batch: int, rng: Generator) -> Tensor:
     """The places of `batch` different episodes in a ring, all equally likely.
 
     Every place draws a random key; those with the smallest keys are taken.

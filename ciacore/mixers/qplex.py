@@ -79,6 +79,10 @@ class QPLEXAt(NamedTuple):
         q_tot = value + ((importance - 1) * advantages).sum(-1)
         return Mixed(q_tot, self.penalty)
 
+    def constant_credits(self) -> Float[Tensor, "... K"]:
+        """dQ_tot / dQ_k = w_k, whatever the utilities are."""
+        return self.w
+
 
 class Importance(nn.Module):
     """lambda_k = sum_j abs(key_j(s)) sigmoid(agents_jk(s)) sigmoid(actions_jk(s, u)).

@@ -2,8 +2,9 @@
 
 Nothing else here knows of graphs. Every seed stays a `Training` of its own, made of
 plain modules. What an iteration does on the device (play, insertion, sampling, update)
-is recorded once per seed, each on a stream of its own, and launched as one graph; the
-host only sets epsilon, counts, and reads returns and losses back once per evaluation.
+is recorded once and launched as one graph: of all seeds together where they can be
+stacked (`ciacore.runtime.stacked_seeds`), else of each on a stream of its own. The host
+only sets epsilon, counts, and reads returns and losses back once per evaluation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ciacore.learning.player import place_of_play
+from ciacore.runtime.stacked_seeds import StackedSeeds, obstacle
 from ciacore.training import Training
 from ciacore.types import Game
 
@@ -26,6 +29,8 @@ WARM_UP = {"play": 1, "iteration": 3, "evaluation": 1}
 # one wait for each other. Read when CUDA starts, which is later than this.
 os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 
+Branch = Training | StackedSeeds  # of a graph
+
 
 def capturable(game: Game, device: torch.device) -> bool:
     """Whether iterations can be captured.
@@ -34,7 +39,7 @@ def capturable(game: Game, device: torch.device) -> bool:
         game: its rules must be torch alone, and its length known beforehand.
         device: must be a CUDA device.
     """
-    return device.type == "cuda" and not game.spec.ends_early
+    return place_of_play(game.spec, device).type == "cuda"
 
 
 class SeedsInOneGraph:
@@ -43,17 +48,28 @@ class SeedsInOneGraph:
     They count alike, since every episode is equally long.
     """
 
-    def __init__(self, trainings: Sequence[Training]) -> None:
+    def __init__(self, trainings: Sequence[Training], stacked: bool = True) -> None:
         """Nothing is captured yet.
 
         Args:
             trainings: at least one; all on one GPU, and equally far.
+            stacked: whether seeds are stacked where they can be; else each has a branch
+                of its own.
         """
         self.trainings = list(trainings)
-        self.device = self.trainings[0].device
-        self.streams = [torch.cuda.Stream(self.device) for _ in self.trainings]
-        for training in self.trainings:
-            training.epsilon = torch.ones((), device=training.device)
+        first = self.trainings[0]
+        self.device = first.device
+        first.epsilon = torch.ones((), device=self.device)
+        for training in self.trainings:  # they count alike
+            training.epsilon = first.epsilon
+            training.learner.env_steps = first.learner.env_steps
+        self.branches: list[Branch] = [*self.trainings]
+        self.seeds_stacked = 0
+        several = len(self.trainings) > 1
+        if stacked and several and not obstacle(first.config, first.game):
+            self.branches = [StackedSeeds(self.trainings)]
+            self.seeds_stacked = len(self.trainings)
+        self.streams = [torch.cuda.Stream(self.device) for _ in self.branches]
         self.done: Counter[str] = Counter()  # how often one by one, in this process
         self.graphs: dict[str, CapturedGraph] = {}
 
@@ -61,27 +77,28 @@ class SeedsInOneGraph:
         """One iteration of every seed, in the order of `Training.iterate`."""
         first = self.trainings[0]
         update = first.clock.update_due(first.config)
-        for training in self.trainings:
-            training.set_epsilon()
+        first.set_epsilon()
         if update:
             self.do("iteration", play_and_learn)
         else:
             self.do("play", play_only)
         for training in self.trainings:
             training.count()
-            if training.clock.copy_due(training.config):
-                training.copy_target()
-        if first.clock.evaluation_due(first.config):
-            self.do("evaluation", Training.evaluate)
-            for training in self.trainings:
+        if first.clock.copy_due(first.config):
+            for branch in self.branches:
+                branch.copy_target()
+        going_on = [each for each in self.trainings if each.error is None]
+        if going_on and going_on[0].clock.evaluation_due(first.config):
+            self.do("evaluation", evaluate)
+            for training in going_on:
                 training.write_evaluation()
 
-    def do(self, name: str, work: Callable[[Training], None]) -> None:
+    def do(self, name: str, work: Callable[[Branch], None]) -> None:
         """Does the work of every seed: a few times one by one, then as a graph.
 
         Args:
             name: of the work, one of `WARM_UP`.
-            work: what is done, of one seed.
+            work: what is done, of one branch.
         """
         if self.done[name] < WARM_UP[name]:
             self.done[name] += 1
@@ -90,22 +107,22 @@ class SeedsInOneGraph:
         else:
             self.launch(name, work)
 
-    def on_streams(self, work: Callable[[Training], None]) -> None:
+    def on_streams(self, work: Callable[[Branch], None]) -> None:
         """Does the work of every seed, one branch per stream."""
         main = torch.cuda.current_stream(self.device)
-        for training, stream in zip(self.trainings, self.streams, strict=True):
+        for branch, stream in zip(self.branches, self.streams, strict=True):
             stream.wait_stream(main)
             with torch.cuda.stream(stream):
-                work(training)
+                work(branch)
         for stream in self.streams:
             main.wait_stream(stream)
 
-    def launch(self, name: str, work: Callable[[Training], None]) -> None:
+    def launch(self, name: str, work: Callable[[Branch], None]) -> None:
         """Does the work of every seed as one graph, captured the first time.
 
         Args:
             name: of the graph.
-            work: what is captured, of one seed.
+            work: what is captured, of one branch.
         """
         with torch.cuda.device(self.device):
             if name not in self.graphs:
@@ -119,14 +136,19 @@ class SeedsInOneGraph:
             self.graphs[name].launch()
 
 
-def play_only(training: Training) -> None:
+def play_only(branch: Branch) -> None:
     """What an iteration does on the device while the replay holds less than a batch."""
-    training.play_and_update(False)
+    branch.play_and_update(False)
 
 
-def play_and_learn(training: Training) -> None:
+def play_and_learn(branch: Branch) -> None:
     """What every later iteration does on the device."""
-    training.play_and_update(True)
+    branch.play_and_update(True)
+
+
+def evaluate(branch: Branch) -> None:
+    """What an evaluation does on the device."""
+    branch.evaluate()
 
 
 class CapturedGraph:

@@ -16,6 +16,7 @@ from ciacore.runtime.options import Options, Told, check_options
 from ciacore.runtime.parts import check_parts
 from ciacore.runtime.processes import CannotLoad, picklable, train_in_processes
 from ciacore.runtime.session import finished, train_here
+from ciacore.runtime.stacked_seeds import obstacle
 from ciacore.runtime.store import Run, load_run, run_folder
 from ciacore.types import Game, refuse
 
@@ -32,13 +33,16 @@ def train(
     keep_checkpoint: bool = False,
     keep_best: bool = False,
     keep_every: int | None = None,
+    stacked: bool | None = None,
 ) -> list[Run]:
     """Trains a method on a game for several seeds.
 
     The result of a seed does not depend on the others. On a CPU every seed has a
-    process and a core of its own. On a GPU all seeds advance together, as branches of
-    one CUDA graph, where the game's rules are torch and its episodes equally long; else
-    one after the other.
+    process and a core of its own. On a GPU all seeds advance together in one CUDA
+    graph, where the game's rules are torch and its episodes equally long: stacked where
+    `torch.func` can compute the method's parts, else each as a branch of its own. Other
+    games are played on the CPU of that machine and learned on the GPU, one seed after
+    the other.
 
     With a results folder, a checkpoint is kept every few minutes and when the process
     is asked to end (SIGTERM, or SIGINT: Ctrl-C); the same call resumes from it, on a
@@ -74,6 +78,10 @@ def train(
             are kept, too; `load_run(folder, weights="best")`.
         keep_every: the weights are also kept each time that so many env steps are
             full; `load_run(folder, weights=<env steps>)`. None: not at all.
+        stacked: whether several seeds on a GPU are computed as one, with a launch for
+            all of them in the place of one for each. None: where that can be done.
+            True: refused where it cannot. False: every seed has a branch of its own.
+            Stacked or not, a seed's numbers are the same but for rounding.
 
     Returns:
         A Run per seed, in the order given.
@@ -83,7 +91,7 @@ def train(
             part that breaks its contract, a folder that holds something else or cannot
             be written, a run that another process trains, a checkpoint that cannot be
             resumed, something to keep without a results folder, a log that is not
-            installed.
+            installed, seeds that cannot be stacked.
         FloatingPointError: the loss of a seed stopped being a finite number. The other
             seeds are trained all the same.
     """
@@ -97,6 +105,7 @@ def train(
     # What cannot be trained or saved stops here, before anything is computed.
     check_face(game)
     check_parts(config, game.spec, device)
+    check_stacked(stacked, config, game, device)
     with ExitStack() as stack:
         if results is None and len(seeds) > 1:
             results = stack.enter_context(tempfile.TemporaryDirectory())
@@ -133,7 +142,7 @@ def train(
                 } | failed
         else:
             trained, errors = train_here(
-                config, game, missing, device, progress, options
+                config, game, missing, device, progress, options, stacked is not False
             )
             runs |= trained
     raise_first(seeds, errors)
@@ -184,6 +193,37 @@ def check_device(device: torch.device | str) -> None:
     except (RuntimeError, AssertionError) as error:
         got = f"{device} ({str(error).splitlines()[0]})"
         refuse("device", "a device of this machine", got, 'Use "cpu".')
+
+
+def check_stacked(
+    stacked: bool | None, config: Config, game: Game, device: torch.device
+) -> None:
+    """Refuses to stack seeds where that cannot be done; None and False ask for nothing.
+
+    Args:
+        stacked: what was asked for.
+        config: the method.
+        game: what is played.
+        device: where learning happens.
+
+    Raises:
+        InvalidInputError: another value, a CPU, a game whose episodes end early, or
+            what `torch.func` cannot compute.
+    """
+    cure = "Leave it out: seeds are then stacked where they can be."
+    if stacked is not None and not isinstance(stacked, bool):
+        refuse("stacked", "True, False or None", stacked, cure)
+    if not stacked:
+        return
+    if device.type != "cuda":
+        expected = "a GPU, as on a CPU every seed has a core of its own"
+        refuse("stacked", expected, str(device), cure)
+    if game.spec.ends_early:
+        expected = "a game whose episodes are all equally long"
+        refuse("stacked", expected, game.name, cure)
+    found = obstacle(config, game)
+    if found:
+        refuse("stacked", "what torch.func can compute", found, cure)
 
 
 def check_processes(processes: int | None) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ciacore.config import Config
 from ciacore.contract import check_game
+from ciacore.learning.player import place_of_play
 from ciacore.runtime.checkpoint import NAME as CHECKPOINT
 from ciacore.runtime.checkpoint import (
     drop_pieces,
@@ -168,6 +169,7 @@ def train_here(
     device: torch.device,
     progress: Progress,
     options: Options = NO_OPTIONS,
+    stacked: bool = True,
 ) -> tuple[dict[int, Run], dict[int, Exception]]:
     """Trains seeds in this process.
 
@@ -181,6 +183,7 @@ def train_here(
         device: where everything happens.
         progress: called after every iteration, over all seeds.
         options: what else the caller wants.
+        stacked: whether captured seeds are stacked where they can be.
 
     Returns:
         The runs, and the errors of the seeds that failed, both by seed.
@@ -189,7 +192,7 @@ def train_here(
         InvalidInputError: the game breaks its contract.
     """
     if folders:
-        check_game(game, config.n_games, device)
+        check_game(game, config.n_games, place_of_play(game.spec, device))
     runs: dict[int, Run] = {}
     errors: dict[int, Exception] = {}
     total = len(folders) * config.env_steps
@@ -203,7 +206,9 @@ def train_here(
 
     for seeds in groups:
         group = {seed: folders[seed] for seed in seeds}
-        found, failed = train_together(config, game, group, device, report, options)
+        found, failed = train_together(
+            config, game, group, device, report, options, stacked
+        )
         runs |= found
         errors |= failed
         done += len(seeds) * config.env_steps
@@ -217,6 +222,7 @@ def train_together(
     device: torch.device,
     report: Progress,
     options: Options,
+    stacked: bool,
 ) -> tuple[dict[int, Run], dict[int, Exception]]:
     """Trains one seed, or several that can be captured together.
 
@@ -227,6 +233,7 @@ def train_together(
         device: where everything happens.
         report: called after every iteration as `report(env_steps, **facts)`.
         options: what else the caller wants.
+        stacked: as for `train_here`.
 
     Returns:
         The runs, and the errors of the seeds that failed, both by seed.
@@ -264,7 +271,10 @@ def train_together(
             members = [session.training for session in group]
             iterate = members[0].iterate
             if capturable(game, device):
-                iterate = SeedsInOneGraph(members).iterate
+                together = SeedsInOneGraph(members, stacked)
+                iterate = together.iterate
+                for session in group:
+                    session.provenance["seeds_stacked"] = together.seeds_stacked
             run_to_end(group, iterate, report_all)
             for session in group:
                 run = session.complete()

@@ -28,6 +28,7 @@ from ciacore import METHODS
 from ciacore.runtime.cuda_graphs import WARM_UP
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.provenance import now, provenance
+from ciacore.runtime.stacked_seeds import not_stackable
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -59,9 +60,16 @@ def parts() -> list[Part]:
         if method != "qmix_cia":
             command = ("method.py", method, "1")
             found.append(Part(method, command, 90, beside=True))
-    for seeds in (5, 16, 32):
+    for method in METHODS:
+        if method != "qmix_cia" and not not_stackable(METHODS[method]):
+            command = ("method.py", method, "2")
+            found.append(Part(f"{method}, 2 seeds", command, 90, beside=True))
+    for seeds in (5, 16, 32, 70):
         command = ("method.py", "qmix_cia", str(seeds))
         found.append(Part(f"qmix_cia, {seeds} seeds", command, 120))
+    for seeds in (5, 16):
+        command = ("method.py", "qmix_cia", str(seeds), "--branches")
+        found.append(Part(f"qmix_cia, {seeds} branches", command, 120))
     quickly = {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}
     found.append(Part("battle", ("battle.py",), 150, quickly))
     return found

@@ -1,10 +1,10 @@
 """Whether a method can be captured and resumed, and what an iteration costs.
 
-    python env/gpu/method.py METHOD SEEDS [--stand-in]
+    python env/gpu/method.py METHOD SEEDS [--branches] [--stand-in]
 
-Prints JSON. One seed is also compared with the same training without graphs, and
-resumed from a checkpoint. Each call is a process of its own: a capture that fails
-leaves CUDA unusable.
+Prints JSON. Few seeds are also compared with the same trainings without graphs, and
+resumed from checkpoints. Each call is a process of its own: a capture that fails leaves
+CUDA unusable.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ciacore.training import Training
 
 SMALL = {"batch": 4, "buffer": 8, "hidden_size": 8, "evaluation_games": 3}
 ROUNDS = 30
+FEW = 5  # seeds that are compared and resumed
 
 
 def made(
@@ -76,54 +77,58 @@ def speed(together: SeedsInOneGraph, rounds: int) -> dict[str, float]:
     }
 
 
-def differences(ours: Training, other: Training) -> dict[str, Any]:
-    """How far two trainings are apart.
+def differences(ours: list[Training], others: list[Training]) -> dict[str, Any]:
+    """How far trainings are apart.
 
     Args:
-        ours: one of them.
-        other: as far as the first.
+        ours: of every seed one.
+        others: as far as the first ones.
 
     Returns:
         The largest difference of a parameter, and whether replays and random numbers
         are the same.
     """
-    one, two = tensors_of(ours), tensors_of(other)
-    apart = [
-        float((one[name] - two[name]).abs().max())
-        for name in one
-        if name.startswith(("online", "target", "auxiliaries"))
-    ]
-    same = {
-        part: all(
-            torch.equal(one[name], two[name]) for name in one if name.startswith(part)
-        )
-        for part in ("replay", "generators")
-    }
+    apart, same = [], {"replay": True, "generators": True}
+    for first, second in zip(ours, others, strict=True):
+        one, two = tensors_of(first), tensors_of(second)
+        for name in one:
+            part = name.partition(".")[0]
+            if part in same:
+                same[part] &= torch.equal(one[name], two[name])
+            elif part in ("online", "target", "auxiliaries"):
+                apart.append(float((one[name] - two[name]).abs().max()))
     return {"parameters": max(apart), "same": same}
 
 
-def without_graphs(ours: Training) -> dict[str, Any]:
-    """What the same training without graphs differs by."""
-    (plain,) = made(ours.config, ours.game, 1, ours.device)
-    while plain.clock.episodes < ours.clock.episodes:
-        plain.iterate()
+def alike(ours: list[Training]) -> list[Training]:
+    """Trainings of the same Config and seeds, at their start."""
+    first = ours[0]
+    return made(first.config, first.game, len(ours), first.device)
+
+
+def without_graphs(ours: list[Training]) -> dict[str, Any]:
+    """What the same trainings without graphs, one by one, differ by."""
+    plain = alike(ours)
+    for one, other in zip(ours, plain, strict=True):
+        while other.clock.episodes < one.clock.episodes:
+            other.iterate()
     return differences(ours, plain)
 
 
-def resumed(together: SeedsInOneGraph) -> dict[str, Any]:
-    """What a training differs by that was resumed on the way.
+def resumed(together: SeedsInOneGraph, stacked: bool) -> dict[str, Any]:
+    """What trainings differ by that were resumed on the way.
 
     Args:
-        together: one seed, captured; it goes on as far as the other.
+        together: captured; it goes on as far as the others.
+        stacked: whether seeds are stacked.
     """
-    (ours,) = together.trainings
-    facts = json.loads(json.dumps(facts_of(ours)))
-    tensors = {name: value.cpu().clone() for name, value in tensors_of(ours).items()}
-    (again,) = made(ours.config, ours.game, 1, ours.device)
-    restore(again, facts, tensors)
-    graphs = SeedsInOneGraph([again])
-    until_captured(graphs)
-    while ours.clock.episodes < again.clock.episodes:
+    ours, again = together.trainings, alike(together.trainings)
+    for one, other in zip(ours, again, strict=True):
+        facts = json.loads(json.dumps(facts_of(one)))
+        tensors = {name: value.cpu().clone() for name, value in tensors_of(one).items()}
+        restore(other, facts, tensors)
+    until_captured(SeedsInOneGraph(again, stacked))
+    while ours[0].clock.episodes < again[0].clock.episodes:
         together.iterate()
     torch.cuda.synchronize()
     return differences(ours, again)
@@ -134,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("method", choices=METHODS)
     parser.add_argument("seeds", type=int)
+    parser.add_argument("--branches", action="store_true")
     parser.add_argument("--stand-in", action="store_true")
     options = parser.parse_args()
     device = stand_in.device(options.stand_in)
@@ -141,18 +147,20 @@ def main() -> None:
     if options.stand_in:
         config, game, rounds = config.but(**SMALL), Turn(horizon=5), 2
     began = time.perf_counter()
-    together = SeedsInOneGraph(made(config, game, options.seeds, device))
+    stacked = not options.branches
+    together = SeedsInOneGraph(made(config, game, options.seeds, device), stacked)
     until_captured(together)
     found: dict[str, Any] = {
         "seeds": options.seeds,
+        "seeds_stacked": together.seeds_stacked,
         "recurrences": torch.backends.cudnn.rnn.fp32_precision,
         "seconds_until_captured": time.perf_counter() - began,
         **speed(together, rounds),
         "memory_mb": torch.cuda.max_memory_allocated() / 1e6,
     }
-    if options.seeds == 1:
-        found["without_graphs"] = without_graphs(together.trainings[0])
-        found["resumed"] = resumed(together)
+    if options.seeds <= FEW:
+        found["without_graphs"] = without_graphs(together.trainings)
+        found["resumed"] = resumed(together, stacked)
     print(json.dumps(found))
 
 

@@ -62,7 +62,7 @@ def on_a_core(config: Config, rounds: int) -> dict[str, float]:
 def lockstep(
     config: Config, seeds: int, rounds: int, device: torch.device
 ) -> dict[str, float]:
-    """Seeds on a GPU as branches of one graph, and the most memory that they took.
+    """Seeds on a GPU in one graph, and the most memory that they took.
 
     Args:
         config: What is trained.

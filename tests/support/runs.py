@@ -235,12 +235,13 @@ def dry_run(out: Path, *arguments: str) -> dict[str, Any]:
 
 
 def assert_faithful(part: dict[str, Any]) -> None:
-    """One seed, without graphs and resumed, is the same training on the stand-in.
+    """Without graphs and resumed it is the same training on the stand-in.
 
     Args:
-        part: Of the results.
+        part: Of the results. Stacked seeds add up in another order than single ones.
     """
-    assert part["seeds"] == 1 and part["ms"] > 0
+    assert part["ms"] > 0 and part["seeds_stacked"] in (0, part["seeds"])
     for name in ("without_graphs", "resumed"):
-        assert part[name]["parameters"] == 0.0, name
+        rounding = 1e-4 if part["seeds_stacked"] and name == "without_graphs" else 0.0
+        assert part[name]["parameters"] <= rounding, name
         assert part[name]["same"] == {"replay": True, "generators": True}, name

@@ -2,9 +2,11 @@
 
     python -m support.imaginary_gpu.checks GUARD iterations VARIANTS...
     python -m support.imaginary_gpu.checks GUARD updates METHODS...
+    python -m support.imaginary_gpu.checks GUARD walks METHODS...
     python -m support.imaginary_gpu.checks GUARD faults
 
 A variant is `METHOD:HORIZON`, or with fields of its Config `METHOD:HORIZON:JSON`.
+`METHOD*SEEDS` in the place of the method stands for stacked seeds.
 Nothing is computed, but every operation checks shapes and devices, forwards and
 backwards, and one that asks for a value fails. Each line of the report is JSON.
 """
@@ -35,9 +37,11 @@ from torch.utils._pytree import tree_leaves
 from ciacore import METHODS, training
 from ciacore.games import Turn
 from ciacore.learning.learner import Parts
+from ciacore.runtime.stacked_seeds import StackedSeeds
 from ciacore.training import Training
 from ciacore.types import Episodes
 from support import captured
+from support.toys import Stroll
 
 GPU = torch.device("cuda", 0)
 PURPOSES = ("play", "replay", "evaluation", "learning")
@@ -56,12 +60,19 @@ def with_dice_on_the_gpu() -> None:
     on_a_cpu = training.generators
     rand, randint = torch.rand, torch.randint
 
-    def generators(seed: int, device: torch.device) -> dict[str, torch.Generator]:
-        found = on_a_cpu(seed, torch.device("cpu"))
-        return found | {purpose: Dice() for purpose in PURPOSES}
+    def generators(
+        seed: int, device: torch.device, place: torch.device
+    ) -> dict[str, torch.Generator]:
+        found, there = on_a_cpu(seed, torch.device("cpu")), {"learning": device}
+        for purpose in PURPOSES:
+            if there.get(purpose, place).type == "cuda":
+                found[purpose] = Dice()
+        return found
 
     def without_generator(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def drawn(*shape: Any, generator: Any = None, **options: Any) -> Tensor:
+            if not isinstance(generator, Dice):
+                options["generator"] = generator
             return draw(*shape, **options)
 
         return drawn
@@ -119,8 +130,11 @@ def along_time(gru: nn.GRU, x: Tensor, start: None = None) -> tuple[Tensor, Tens
     return found[0], found[1]
 
 
+cell_on_cpu = torch.gru_cell
+
+
 def cell(x: Tensor, h: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """A step of a GRU: two products, and one launch for all the rest.
+    """A step of a GRU: on the GPU two products, and one launch for all the rest.
 
     Args:
         x: What it reads.
@@ -130,6 +144,8 @@ def cell(x: Tensor, h: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor) -> Te
         b: Biases of x.
         c: Biases of h.
     """
+    if not x.is_cuda:
+        return cell_on_cpu(x, h, w, u, b, c)
     from_x, from_h = torch.mm(x, w.t()), torch.mm(h, u.t())
     return torch.ops.aten._thnn_fused_gru_cell(from_x, from_h, h, b, c)[0]
 
@@ -181,13 +197,21 @@ FREE |= {"_unsafe_view", "lift_fresh", "set_", "resize_", "is_same_size", "devic
 FREE |= {"_record_function_enter_new", "_record_function_exit"}
 # and those that launch more than one kernel, about
 SEVERAL = {"_cudnn_rnn": 4, "_cudnn_rnn_backward": 6, "topk": 3, "sort": 2}
+SEVERAL |= {"baddbmm": 2}  # it copies what is added first
 
 
 class Watch(TorchDispatchMode):
     """Counts launches, and operations that read what lies on the host."""
 
-    def __init__(self) -> None:
+    def __init__(self, stacked: bool = False) -> None:
+        """Nothing is counted yet.
+
+        Args:
+            stacked: Whether `vmap` computes; it hands over a plain number as a tensor
+                on the CPU, which becomes a part of the launch unless it is copied.
+        """
         super().__init__()
+        self.stacked = stacked
         self.launches: Counter[str] = Counter()
         self.from_host: Counter[str] = Counter()
 
@@ -207,15 +231,19 @@ class Watch(TorchDispatchMode):
             self.launches[name] += SEVERAL.get(name, 1)
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, Tensor) and leaf.device.type == "cpu":
-                self.from_host[name] += 1
+                number = leaf.dim() == 0 and name not in ("copy_", "_to_copy")
+                self.from_host[name] += not (self.stacked and number)
         return operation(*args, **(kwargs or {}))
 
 
-def iteration(method: str, horizon: int, fields: dict[str, Any]) -> dict[str, Any]:
-    """A training in its second iteration, which is what is captured.
+def iteration(
+    method: str, seeds: int, horizon: int, fields: dict[str, Any]
+) -> dict[str, Any]:
+    """A training, or stacked ones, in the second iteration, which is what is captured.
 
     Args:
         method: Its name.
+        seeds: How many; one is not stacked.
         horizon: Steps of an episode.
         fields: That its Config changes.
 
@@ -225,27 +253,108 @@ def iteration(method: str, horizon: int, fields: dict[str, Any]) -> dict[str, An
     """
     config = METHODS[method].but(**fields)
     with Imaginary():
-        ours = Training(config, Turn(horizon=horizon), 0, GPU)
-        ours.epsilon = torch.ones((), device=GPU)
+        trainings = [
+            Training(config, Turn(horizon=horizon), seed, GPU) for seed in range(seeds)
+        ]
+        for each in trainings:
+            each.epsilon = torch.ones((), device=GPU)
+        ours = trainings[0] if seeds == 1 else StackedSeeds(trainings)
         for work in (ours.play_and_update, lambda _: ours.evaluate()):
             work(True)  # as the warm-up does
         watches = {}
         for name, work in {
             "play": lambda: ours.play_and_update(False),
             "iteration": lambda: ours.play_and_update(True),
-            "target": ours.learner.copy_target,
+            "target": ours.copy_target,
             "evaluation": ours.evaluate,
         }.items():
-            with Watch() as watches[name]:
+            with Watch(stacked=seeds > 1) as watches[name]:
                 work()
-    from_host = sum((watch.from_host for watch in watches.values()), Counter())
-    devices = {str(value.device) for value in ours.log.sums.values()}
+    from_host = +sum((watch.from_host for watch in watches.values()), Counter())
+    sums = [value for each in trainings for value in each.log.sums.values()]
     return {
         "launches": {name: each.launches.total() for name, each in watches.items()},
         "operations": dict(watches["iteration"].launches),
         "from_host": dict(from_host),
-        "devices": sorted(devices),
-        "losses": sorted(ours.log.sums),
+        "devices": sorted({str(value.device) for value in sums}),
+        "losses": sorted(trainings[-1].log.sums),
+    }
+
+
+class BesideTheCPU(Imaginary):
+    """The imaginary GPU beside a real CPU; notes what is carried between them.
+
+    What lies on the CPU has values. What is carried there is zeros.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+        self.carried: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Computes an operation where its tensors lie.
+
+        Args:
+            operation: Of torch.
+            types: Not asked.
+            args: Its arguments.
+            kwargs: Those with names.
+        """
+        kwargs = kwargs or {}
+        tensors = [e for e in tree_leaves((args, kwargs)) if isinstance(e, Tensor)]
+        there = [each for each in tensors if each.device.type == "cuda"]
+        wanted = kwargs.get("device")
+        if there and wanted is not None and wanted.type == "cpu":
+            self.carried["to the CPU"] += 1
+            return torch.zeros(there[0].shape, dtype=kwargs.get("dtype"))
+        if there or (wanted is not None and wanted.type == "cuda"):
+            self.carried["to the GPU"] += len(tensors) - len(there)
+            if tensors and not there:  # a copy: on the GPU there are no values
+                operation, (copied,) = torch.ops.aten.empty.memory_format, tensors
+                kwargs = {"dtype": kwargs["dtype"] or copied.dtype, "device": wanted}
+                args = (list(copied.shape),)
+            return super().__torch_dispatch__(operation, types, args, kwargs)
+        return operation(*args, **kwargs)
+
+
+def walk(method: str) -> dict[str, Any]:
+    """A training on a game that ends early, in an iteration with an update.
+
+    Args:
+        method: Its name.
+
+    Returns:
+        Where the game's states and the losses lie, and what an update, an iteration
+        without one, and an evaluation carry between the GPU and the CPU.
+    """
+    game, places = Stroll(), set()
+    advance = game.advance
+
+    def noted(state: Any, *arguments: Any) -> Any:
+        places.update(str(each.device) for each in tree_leaves(state))
+        return advance(state, *arguments)
+
+    game.advance = noted
+    config = METHODS[method].but(batch=4, buffer=8, hidden_size=8, evaluation_games=3)
+    with BesideTheCPU() as both:
+        ours = Training(config, game, 0, GPU)
+        for _ in range(config.batch):
+            ours.play_and_update(False)
+        found = {}
+        for name, work in {
+            "play": lambda: ours.play_and_update(False),
+            "iteration": lambda: ours.play_and_update(True),
+            "evaluation": ours.evaluate,
+        }.items():
+            both.carried.clear()
+            work()
+            found[name] = dict(both.carried)
+    return {
+        "states": sorted(places),
+        "carried": found,
+        "losses": sorted({str(each.device) for each in ours.log.sums.values()}),
     }
 
 
@@ -328,14 +437,18 @@ def main() -> None:
     Parts.to = parts_to
     if sys.argv[2] == "faults":
         print(json.dumps(faults()))
-    for method in sys.argv[3:] if sys.argv[2] == "updates" else ():
+    for method in sys.argv[3:] if sys.argv[2] in ("updates", "walks") else ():
         with reported(method=method) as found:
-            found |= update(method)
+            found |= {"updates": update, "walks": walk}[sys.argv[2]](method)
     for variant in sys.argv[3:] if sys.argv[2] == "iterations" else ():
-        method, horizon, *fields = variant.split(":", 2)
+        name, horizon, *fields = variant.split(":", 2)
+        method, _, seeds = name.partition("*")
         with reported(variant=variant) as found:
             found |= iteration(
-                method, int(horizon), json.loads("".join(fields) or "{}")
+                method,
+                int(seeds or 1),
+                int(horizon),
+                json.loads("".join(fields) or "{}"),
             )
     del held
 
