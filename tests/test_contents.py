@@ -13,9 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
 PARTS = {part["caption"]: part for part in CONTENTS["parts"]}
 NUMBERED = ["Ideas", "Evidence", "Do it yourself"]
-CHAPTERS = [
-    chapter["file"] for name in NUMBERED for chapter in PARTS[name]["chapters"]
-]
+CHAPTERS = [chapter["file"] for name in NUMBERED for chapter in PARTS[name]["chapters"]]
 # pages of the book as it was before it had these parts; one a line
 ADDRESSES = (ROOT / "tests" / "data" / "addresses.txt").read_text().split()
 MADE = {  # by Sphinx and by the build, from no page of their own

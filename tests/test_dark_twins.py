@@ -1,9 +1,8 @@
-"""Figures on dark pages: contrasts are kept, hues, too, and every page has the twin."""
+"""Figures on dark pages and narrow ones: contrasts, hues, twins, and small text."""
 
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import re
 import sys
@@ -22,7 +21,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 import dark_twins
-from dark_twins import PAGE, dark, dark_name, dark_png, dark_svg, with_twins
+from dark_twins import PAGE, dark, dark_name, dark_png, dark_svg
+from figures import least_width, smallest_text, with_twins
 
 THEME = Path(sphinx_book_theme.__file__).parent
 
@@ -92,19 +92,39 @@ def test_a_figure_of_matplotlib_is_dark_throughout():
     assert pixels[..., :3].min() >= min(PAGE) and pixels[..., :3].max() < 255
 
 
+def test_the_smallest_text_decides_how_wide_a_figure_must_be():
+    """Five inches are 360 points; an exponent is seven tenths of a text."""
+    drawn = {}
+    for words in ("plain", "$10^3$"):
+        figure, axis = plt.subplots(figsize=(5, 2))
+        axis.set_axis_off()
+        axis.set_title("large", fontsize=20)
+        axis.text(0.5, 0.5, words, fontsize=8)
+        file = io.StringIO()
+        figure.savefig(file, format="svg")
+        plt.close(figure)
+        drawn[words] = file.getvalue()
+    assert smallest_text(drawn["plain"]) == pytest.approx(8)
+    assert smallest_text(drawn["$10^3$"]) == pytest.approx(5.6)
+    assert smallest_text("<svg></svg>") == float("inf")
+    assert least_width(drawn["plain"]) == 405  # 360 points times 9 px for 8 points
+    assert least_width("<svg></svg>") == 0
+
+
 def test_figures_of_a_page_have_their_twins_once():
     page = (
         '<img alt="A." src="../_images/a.svg" /><img src="../_static/logo.svg">'
         '<img alt="B." src="../_images/b.png"/><img src="_images/finding.svg">'
     )
-    found = with_twins(page)
+    found = with_twins(page, {"a.svg": 405})
     assert found.count("only-dark") == found.count("only-light") == 2
-    assert 'class="only-light" alt="A." src="../_images/a.svg"' in found
-    assert 'class="only-dark" alt="A." src="../_images/dark/a.svg"' in found
-    assert with_twins(found) == found
+    needs = 'style="min-width: 405px" alt="A." src="../_images/'
+    assert f'class="only-light" {needs}a.svg"' in found
+    assert f'class="only-dark" {needs}dark/a.svg"' in found
+    assert 'style="min-width: 0px" src="_images/finding.svg"' in found
+    assert with_twins(found, {}) == found
 
 
 def test_the_book_is_built_with_it():
-    assert importlib.util.find_spec("dark_twins")
     config = (Path(dark_twins.__file__).parents[1] / "_config.yml").read_text()
-    assert "      - dark_twins\n" in config
+    assert "      - figures\n" in config and "    figures: _ext\n" in config

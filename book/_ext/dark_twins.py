@@ -1,10 +1,10 @@
-"""Every SVG figure of the book gets a twin for dark pages, once the pages are there.
+"""The colours of a figure's twin for dark pages.
 
 A figure is drawn once, on white. Its twin has the same shapes on the dark page's own
 background. A colour keeps its hue, and its contrast to the background: with Y the
 relative luminance of WCAG 2, Y + 0.05 turns into its inverse times a constant. So the
 contrast of any two colours of a figure stays as it was, and text that can be read on
-its cell can be read there in the twin. The theme shows one of the two.
+its cell can be read there in the twin.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import base64
 import io
 import re
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,10 +21,6 @@ PAGE = (0x12, 0x12, 0x12)  # the theme's dark background; its custom.css does no
 BRIGHTEST = 0.85  # luminance of what was black
 COLOUR = re.compile(r"((?:fill|stroke|stop-color)\s*[:=]\s*\"?)(#[0-9a-fA-F]{6})\b")
 RASTER = re.compile(r"data:image/png;base64,\s*([\w+/=\s]+)")
-FIGURE = re.compile(
-    r'<img (?![^>]*only-)((?:[^>]*? )?)src="((?:\.\./)*_images/)([^"/]+\.svg)"([^>]*)>'
-)
-TWINS = "dark"  # folder of the twins, in _images
 # linear sRGB to the cones' responses, and those to OKLab (Björn Ottosson, 2020)
 TO_CONES = np.array(
     [
@@ -145,46 +139,3 @@ def dark_svg(text: str) -> str:
         text,
     )
     return text.replace("<svg ", f'<svg fill="{dark_name("#000000")}" ', 1)
-
-
-def with_twins(page: str) -> str:
-    """A page whose figures have their twins beside them.
-
-    Args:
-        page: HTML.
-    """
-
-    def both(found: re.Match) -> str:
-        before, folder, name, after = found.groups()
-        one = f'<img class="only-light" {before}src="{folder}{name}"{after}>'
-        other = f'<img class="only-dark" {before}src="{folder}{TWINS}/{name}"'
-        return one + other + f' loading="lazy"{after}>'
-
-    return FIGURE.sub(both, page)
-
-
-def finish(app: Any, error: Exception | None) -> None:
-    """Draws the twins of an HTML build that succeeded, and puts them on the pages.
-
-    Args:
-        app: the application of Sphinx.
-        error: why the build failed, or None.
-    """
-    if error is not None or app.builder.format != "html":
-        return
-    images = Path(app.outdir) / "_images"
-    (images / TWINS).mkdir(parents=True, exist_ok=True)
-    for path in images.glob("*.svg"):
-        twin = dark_svg(path.read_text(encoding="utf-8"))
-        (images / TWINS / path.name).write_text(twin, encoding="utf-8")
-    for path in Path(app.outdir).rglob("*.html"):
-        before = path.read_text(encoding="utf-8")
-        after = with_twins(before)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-
-
-def setup(app: Any) -> dict[str, Any]:
-    """Sphinx calls this."""
-    app.connect("build-finished", finish)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
