@@ -55,6 +55,7 @@ def figures(pages: Path) -> dict[str, str]:
                 address = f"notebooks/{page.name}#{name}"
                 link = f'<a href="{address}">notebooks/{page.stem}.ipynb</a>'
                 tag = re.sub(r'src="\.\./', 'src="', image[0])
+                tag = re.sub(r' (class|style)="[^"]*"', "", tag)  # those of a page
                 found[name] = f'{tag}<p class="made">Made by {link}.</p>'
     return found
 

@@ -1,4 +1,4 @@
-"""The contributor page's mixer and loss term, taken from the page."""
+"""The mixer and the loss term that two pages of the book add, taken from there."""
 
 import importlib
 import re
@@ -22,12 +22,14 @@ from ciacore.games import Turn
 from ciacore.losses import weighted_mean
 from ciacore.types import Forward, Spec
 
-PAGE = Path(__file__).resolve().parent.parent / "book" / "contributing.md"
+BOOK = Path(__file__).resolve().parent.parent / "book"
+PAGES = BOOK / "your_own_mixer.md", BOOK / "contributing.md"
 
 
 def shown(start: str) -> str:
-    """The page's only Python block that begins with `start`."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    """The only Python block of these pages that begins with `start`."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     (block,) = [code for code in blocks if code.startswith(start)]
     return block
 

@@ -98,6 +98,12 @@ def test_every_page_of_the_toc_is_rendered(pages):
         assert page.all("h1"), name
 
 
+def test_every_old_address_is_still_there(html: Path):
+    """Those of the book as it was before it had its parts."""
+    for address in (ROOT / "tests" / "data" / "addresses.txt").read_text().split():
+        assert (html / address).is_file(), address
+
+
 def test_every_page_says_what_it_is_for(pages):
     """Goal, time and what to read before; the front page asks its question instead."""
     for name, page in pages.items():

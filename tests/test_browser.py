@@ -22,6 +22,8 @@ import torch
 from ciacore.cia import cc_loss, cia_loss
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+from figures import WIDTH, smallest_text
 from print_page import page_boxes, print_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -193,6 +195,45 @@ def test_code_scrolls_in_its_box_on_a_phone(site, browser):
     assert not wide and blocks > 300, wide
 
 
+# of every figure that is seen: its file, its width as shown, and its box's
+FIGURES = """() => [...document.querySelectorAll("article img")]
+    .filter(image => image.src.includes("/_images/") && image.clientWidth > 0)
+    .map(image => [image.src.split("/_images/")[1], image.clientWidth,
+                   image.parentElement.clientWidth])"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_figures_can_be_read(site, browser, size, scheme):
+    """On dark pages every SVG is its twin. No text is below 9 px, and on a desktop no
+    figure has to scroll for it."""
+    seen, found = 0, {}
+    for name in PAGES:
+        visit = Visit(browser, site + name, size, scheme)
+        for file, width, box in visit.page.evaluate(FIGURES):
+            if not file.endswith(".svg"):
+                continue
+            seen += 1
+            assert file.startswith("dark/") == (scheme == "dark"), f"{name}: {file}"
+            drawn = (HTML / "_images" / file).read_text(encoding="utf-8")
+            points = float(WIDTH.search(drawn)[1])
+            if smallest_text(drawn) * width / points < 8.95:
+                found.setdefault(name, []).append(f"{file}: shown {width} px wide")
+            if size == "desktop" and width > box:
+                found.setdefault(name, []).append(f"{file}: {width} px in {box} px")
+        visit.close()
+    assert seen > 50 and not found, json.dumps(found, indent=1)
+
+
+def test_every_old_address_is_answered(site, browser):
+    """Pages of the book as it was before it had its parts."""
+    for address in (ROOT / "tests" / "data" / "addresses.txt").read_text().split():
+        if address.endswith(".html"):
+            visit = Visit(browser, site + address)
+            assert "404" not in visit.page.title() and not visit.complaints, address
+            visit.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_accessible(site, browser, scheme):
     """axe-core finds no violation of WCAG A and AA."""
@@ -362,6 +403,24 @@ def test_the_two_step_game_is_fitted_step_by_step(site, browser):
             expected = np.array(fit["tables"][2]).flatten()
             assert shown == pytest.approx(expected, abs=0.06)
             assert float(side.get_attribute("data-earns")) == fit["earns"][2]
+    assert not visit.complaints
+    visit.close()
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"), [("turn", "loop"), ("contrastive_identity", "loose")]
+)
+def test_what_moves_in_a_chapter_stands_still_where_asked(site, browser, page, kind):
+    """Visits ask for less motion; the button starts what moves, and stops it."""
+    visit = Visit(browser, f"{site}notebooks/{page}.html", "phone")
+    box = visit.page.locator(f".cia-explorer[data-explorer={kind}]")
+    box.scroll_into_view_if_needed()
+    assert box.get_attribute("data-step") == "0"
+    box.get_by_role("button", name="play").click()
+    visit.page.wait_for_function(
+        f"document.querySelector('[data-explorer={kind}]').dataset.step > 1"
+    )
+    box.get_by_role("button", name="pause").click()
     assert not visit.complaints
     visit.close()
 

@@ -16,6 +16,7 @@ from ciabook.page.explorers import (
     apples,
     battle_explorer,
     climb,
+    losses_let_loose,
     matrix_explorer,
     sandbox,
     script_of,
@@ -115,6 +116,23 @@ def test_a_battle_is_its_recording():
     assert len(data["positions"]) == len(data["targets"]) == 4
     assert data["targets"][1][0] == 3 and data["targets"][3] == [-1] * 4
     assert data["walkable"] == ["1" * 32] * 32 and data["credits"] == [[0, 0]] * 3
+
+
+def test_a_descent_is_shown_from_its_first_step_to_its_last():
+    credits = torch.arange(400.0).reshape(100, 2, 2)
+    losses = [1 / (1 + step) for step in range(100)]
+    explorer = losses_let_loose({"CIA": (credits, -credits, losses)}, frames=10)
+    data = told(explorer)
+    assert data["steps"][0] == 0 and data["steps"][-1] == 99
+    assert data["steps"] == sorted(set(data["steps"])) and len(data["steps"]) <= 10
+    (panel,) = data["panels"]
+    assert panel["credits"] == credits[data["steps"]].tolist()
+    assert panel["identities"] == (-credits[data["steps"]]).tolist()
+    assert panel["losses"] == [round(losses[step], 3) for step in data["steps"]]
+    other = credits[:50], credits[:50], losses[:50]
+    for paths in ({"CIA": other}, {"CIA": other, "CC": (credits, credits, losses)}):
+        with pytest.raises(InvalidInputError, match="paths: expected one length"):
+            losses_let_loose(paths)
 
 
 def test_presets_are_fits_of_the_library():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from ciabook.page.explorers import (
     Explorer,
+    losses_let_loose,
     matrix_explorer,
     play_turn,
     sandbox,
@@ -22,6 +23,7 @@ from ciabook.turn.scripted_players import FullInformation, Stay, Sweep, Trace, t
 from support.toys import rng
 
 from ciacore import METHODS
+from ciacore.cia import cc_loss, cia_loss
 from ciacore.games import Turn
 from ciacore.games.turn import EAT, UP
 from ciacore.learning.exploration import EpsilonGreedy
@@ -235,14 +237,53 @@ def test_the_loop_moves_only_where_motion_is_welcome(shown):
     assert earned == [0, *traces["knows everything"].rewards[0, :20].cumsum(0).tolist()]
 
 
+def loose() -> Explorer:
+    """Two losses let loose from one start, a few hundred steps each."""
+    start = torch.tensor([[[1.02, 1.0], [1.0, 1.0]]]).requires_grad_()
+    paths = {}
+    for name, loss in (("CIA", cia_loss), ("CC", cc_loss)):
+        credits = start.detach().clone().requires_grad_()
+        identities = torch.tensor([[0.3, 0.5], [0.6, 0.1]]).requires_grad_()
+        xs, ws, losses = [], [], []
+        for _ in range(300):
+            value = loss(credits, identities)
+            xs.append(credits.detach()[0].T)
+            ws.append(identities.detach())
+            losses.append(value.item())
+            both = torch.autograd.grad(value, (credits, identities))
+            credits = (credits - 0.3 * both[0]).detach().requires_grad_()
+            identities = (identities - 0.3 * both[1]).detach().requires_grad_()
+        paths[name] = torch.stack(xs), torch.stack(ws), losses
+    return losses_let_loose(paths, frames=30)
+
+
+def test_losses_let_loose_play_and_pause(shown):
+    explorer = loose()
+    still = shown(explorer)
+    still.page.wait_for_timeout(800)
+    assert still.get_attribute("data-step") == "0"  # motion is not welcome
+    still.get_by_role("button", name="last step").click()
+    last = explorer.data["panels"][0]["losses"][-1]
+    assert f"after 299 steps: loss {last:.2f}" in still.inner_text()
+    moving = shown(explorer, motion="no-preference")
+    moving.page.wait_for_function(
+        "document.querySelector('.cia-explorer').dataset.step > 1"
+    )
+    moving.get_by_role("button", name="pause").click()
+    step = moving.get_attribute("data-step")
+    moving.page.wait_for_timeout(800)
+    assert moving.get_attribute("data-step") == step
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", ["play", "turn", "loop", "sandbox"])
+@pytest.mark.parametrize("kind", ["play", "turn", "loop", "sandbox", "loose"])
 def test_text_is_large_enough_and_nothing_is_wide(shown, kind, size):
     made = {
         "play": lambda: play_turn(LEVELS, boards=1),
         "turn": an_episode,
         "loop": lambda: turn_loop({"stays": expected(0, Stay())}, "A board.", 5),
         "sandbox": lambda: sandbox([[2.0, 1.6], [1.0, 2.4]], [[1.0, 0.0], [2.2, 0.6]]),
+        "loose": loose,
     }
     box = shown(made[kind](), size)
     assert box.page.evaluate(SMALLEST) >= 9

@@ -24,6 +24,8 @@ SYNONYMS = {
     "book/landscape": "credit assignment problem, counterfactual, aristocrat utility, "
     "wonderful life utility, WLU, policy gradient, MAPPO, COMA, MADDPG, reward shaping",
     "book/reproduce": "install, replication, reproducibility, papermill, SLURM, Docker",
+    "book/cluster": "SLURM, HPC, Snakemake, memory, parallel",
+    "book/rules": "pre-registration, registered report, power, Holm correction",
     "book/starcraft": "SMAC, StarCraft Multi-Agent Challenge, PySC2",
     "notebooks/turn": "gridworld, didactic game, toy environment",
     "notebooks/value_decomposition": "value factorisation, factorization, monotonicity",

@@ -33,6 +33,7 @@ NEEDED = {
     "battle": ("battle.js",),
     "matrix": ("matrix.js",),
     "sandbox": ("sandbox.js",),
+    "loose": ("loose.js",),
     "two-step": ("two_step.js",),
 }
 # methods that are fitted here for the presets: name, label, and how many times as many
@@ -308,3 +309,36 @@ def sandbox(
     }
     title = "credits and identities to drag, with the CIA and CC losses"
     return Explorer("sandbox", title, data)
+
+
+def losses_let_loose(
+    paths: Mapping[str, tuple[Tensor, Tensor, Sequence[float]]], frames: int = 60
+) -> Explorer:
+    """Gradient descent on credits and identities, which plays by itself.
+
+    Args:
+        paths: name of a loss -> the path of the credits [S, K, 2], that of the
+            identities [S, K, 2], and S losses, one per gradient step.
+        frames: how many steps are shown, from the first to the last; they are close
+            together at the start, where most happens.
+
+    Raises:
+        InvalidInputError: paths of different lengths, or fewer steps than frames.
+    """
+    lengths = {len(losses) for _, _, losses in paths.values()}
+    if len(lengths) != 1 or min(lengths) < frames:
+        cure = "Descend as long on every loss, or show fewer frames."
+        refuse("paths", f"one length, of {frames} steps or more", lengths, cure)
+    share = np.linspace(0, 1, frames) ** 2
+    steps = np.unique(np.rint(share * (min(lengths) - 1)).astype(int)).tolist()
+    panels = []
+    for name, (credits, identities, losses) in paths.items():
+        panel = {
+            "name": name,
+            "credits": rounded(credits[steps], 3),
+            "identities": rounded(identities[steps], 3),
+            "losses": rounded(np.array(losses)[steps], 3),
+        }
+        panels.append(panel)
+    title = "two losses let loose on credits and identities; arrow keys step"
+    return Explorer("loose", title, {"steps": steps, "panels": panels})

@@ -137,7 +137,7 @@ window.ciaBook ??= (() => {
       to("|\u25c0", "first step", () => 0), to("\u25c0", "step back", () => t - 1), play,
       to("\u25b6", "step forward", () => t + 1), to("\u25b6|", "last step", () => last),
       slider, speed, label);
-    return { bar, go, stop };
+    return { bar, go, stop, play: start };
   }
 
   // A picture that is painted anew for every width, so that its text keeps its size.
