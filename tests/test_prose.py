@@ -38,6 +38,7 @@ ANSWERED = [  # chapters of evidence, which answer first
 ]
 COMPUTED = [  # chapters whose answer is computed from the runs that are there
     "notebooks/other_games.ipynb",
+    "notebooks/battles_compared.ipynb",
     "notebooks/right_credits.ipynb",
 ]
 PLAIN = [
