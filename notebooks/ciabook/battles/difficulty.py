@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ciabook.battles.scripted_players import PLAYERS, outcomes
-from ciacore.games.battles.battlefield import BATTLES, COLOSSUS, ZERGLING
+from ciacore.games.battles.battlefield import BATTLES, ZERGLING
 from ciacore.games.battles.smax import Smax
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.provenance import now, provenance
@@ -36,11 +36,6 @@ def speed_of(cells: float) -> dict[str, Any]:
     return {"changes": {"unit_type_velocities": {ZERGLING: cells}}}
 
 
-def damage_of(points: float) -> dict[str, Any]:
-    """Colossi of this damage per shot; 30 here."""
-    return {"changes": {"unit_type_attacks": {COLOSSUS: points}}}
-
-
 # one thing changed at a time: label, and what differs
 SWEEP: list[tuple[str, dict[str, Any]]] = [
     ("as SMAX has it", {}),
@@ -52,7 +47,6 @@ SWEEP: list[tuple[str, dict[str, Any]]] = [
     ("speed of a zergling 6.0", speed_of(6.0)),
     ("half width of the burning line 1.0", {"splash": (1.0, 0.15)}),
     ("half width of the burning line 0.7", {"splash": (0.7, 0.15)}),
-    ("damage of a colossus 20, without the bonus against light units", damage_of(20.0)),
 ]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ciabook.evidence import other_games, showcases
-from ciabook.evidence.other_games import Comparison, Scores
+from ciabook.evidence.other_games import Scores
+from ciabook.evidence.paired import Paired
 from ciabook.evidence.showcases import FAILS, PASSES, Claim
 from ciabook.evidence.turn_replications import NOT_SHOWN, USED
 from ciabook.page.plots import label_of
@@ -194,7 +195,7 @@ def own_scores(runs: Runs) -> Scores:
 
 
 def word_of_rule(
-    compared: Mapping[str, Comparison],
+    compared: Mapping[str, Paired],
     p_values: Mapping[str, float],
     theirs: str,
     learned: int,
