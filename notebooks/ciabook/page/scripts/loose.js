@@ -23,8 +23,7 @@ ciaBook.kinds.loose ??= (root, data) => {
     const parts = [draw("rect", { x: PAD, y: PAD, width: SIZE - 2 * PAD,
       height: SIZE - 2 * PAD, fill: "none", stroke: FAINT }),
       word("step 1", { x: SIZE / 2, y: SIZE - 8, "text-anchor": "middle" }),
-      word("step 2", { x: 14, y: SIZE / 2, "text-anchor": "middle",
-        transform: `rotate(-90 14 ${SIZE / 2})` })];
+      word("step 2", { x: PAD, y: PAD - 9 })];
     [0, 1].forEach((k) => {
       const credit = panel.credits[t][k], identity = panel.identities[t][k];
       parts.push(line(panel.credits, k, t, {}),
