@@ -108,9 +108,11 @@ def test_a_seed_that_is_completed_meanwhile_is_read(tmp_path):
 
 
 class Together:
-    """What `engine.SeedsInOneGraph` does, without a GPU."""
+    """What `cuda_graphs.SeedsInOneGraph` does, without a GPU."""
 
-    def __init__(self, trainings) -> None:
+    seeds_stacked = 0
+
+    def __init__(self, trainings, stacked) -> None:
         self.trainings = trainings
 
     def iterate(self) -> None:
