@@ -130,7 +130,6 @@ def test_cells_name_their_seeds():
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Entry]]:
     """Two trainings of one battle or two, with weights."""
-    pytest.importorskip("jaxmarl")
     results = tmp_path_factory.mktemp("clashes")
     entries = []
     for method in ("qmix", "qmix_cia"):
