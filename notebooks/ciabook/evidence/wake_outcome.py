@@ -325,8 +325,9 @@ def answer(found: Outcome) -> list[str]:
     if not found.checked:
         return [
             "The answer waits for its checks.",
-            "The rule forbids to read an outcome before the manipulation checks are "
-            "committed, and they are not.",
+            "The rule holds back a control until its manipulation check is committed. "
+            "We hold back every arm, so that nobody knows an outcome while controls "
+            "are still trained.",
             "Until then this page shows what was known before, and how it will be "
             "judged.",
         ]
