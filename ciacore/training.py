@@ -46,7 +46,7 @@ class Training:
             in_numpy: play in numpy; by default on a CPU, where game and agent can.
         """
         self.config, self.game, self.seed, self.device = config, game, seed, device
-        place = place_of_play(game.spec, device)
+        place = self.place = place_of_play(game.spec, device)
         self.rngs = generators(seed, device, place)
         rng = self.rngs["initial"]
         self.learner = make_learner(config, game.spec, rng, device)
@@ -146,6 +146,8 @@ class Training:
 
     def where_it_learns(self, episodes: Episodes) -> Episodes:
         """The episodes on the device of the networks."""
+        if self.place == self.device:
+            return episodes
         return Episodes(*(field.to(self.device) for field in episodes))
 
     def without_padding(self, episodes: Episodes) -> Episodes:

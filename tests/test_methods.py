@@ -101,7 +101,7 @@ def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
     for training in alone:
         while training.running():
             training.iterate()
-    lockstep = SeedsInOneGraph(together)
+    lockstep = SeedsInOneGraph(together, stacked=False)
     while together[0].running():
         lockstep.iterate()
     for one, other in zip(alone, together, strict=True):

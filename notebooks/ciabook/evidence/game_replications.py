@@ -267,4 +267,4 @@ QUESTIONS = {
     "other_games": [helps(theirs) for theirs in other_games.THEIRS],
 }
 # the same -> minutes of its class budget on two cores
-MINUTES = {"showcases": 1, "battles": 12, "other_games": 12}
+MINUTES = {"showcases": 1, "battles": 9, "other_games": 12}
