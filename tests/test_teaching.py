@@ -15,8 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from ciabook.evidence.beside_paper import readings
+from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.wake_replication import REPLICATION
+from ciabook.page.front_page import PAPER
 from ciabook.page.replicate import CLASS
+from ciabook.page.story import read
 from ciabook.studies.own import own_study
 from ciabook.studies.wake import WAKE
 
@@ -80,6 +84,29 @@ def test_slides_lead_to_the_explorers():
     for name, anchor in links:
         heads = re.findall(r"^#+ (.+)$", prose(name), re.M)
         assert anchor in [head.lower().replace(" ", "-") for head in heads]
+
+
+def test_numbers_on_slides_are_those_of_the_results():
+    slides = (ROOT / "book" / "slides.md").read_text(encoding="utf-8")
+    facts = read(ROOT / "book" / "results")
+    step = max(facts.paper)
+    ours = {name: final_returns(facts.full[name], 4, at=step) for name in facts.full}
+    cia, qmix = ours["qmix_cia"], ours["qmix"]
+    paper = readings(PAPER, "qmix_cia")[step].mean
+    assert f"comes out again: {cia.mean():.0f}, the paper has {paper:.0f}" in slides
+    asleep = int(facts.sleeps["qmix"].sum())
+    assert (len(qmix), asleep) == (5, 4)
+    assert f"Our five QMIX teams average {qmix.mean():.0f}: one awake, four" in slides
+    theirs, (mean, band) = facts.paper[step], facts.predicted[step]
+    assert f"would average {mean:.0f}, with a band of {band:.0f}" in slides
+    assert f"has {theirs.mean:.0f}, with a band of {theirs.half_width:.0f}" in slides
+    alike = facts.short["qmix_rs_rest"]
+    assert f"so credits are alike: {alike.sum()} of {len(alike)} sleeps" in slides
+    asleep_vdn = facts.sleeps["vdn"]
+    assert f"{asleep_vdn.sum()} of {len(asleep_vdn)} long teams sleep" in slides
+    against, p = facts.pairs["qmix_rest"], facts.p_values["qmix_rest"]
+    told = f"on {against.only_theirs} seeds, only QMIX(CIA) on {against.only_ours}: "
+    assert told + f"McNemar's p is {against.p_value:.3f}, and {p:.3f} by Holm" in slides
 
 
 def test_notes_are_for_the_speaker(tmp_path):
