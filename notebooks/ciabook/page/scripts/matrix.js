@@ -8,10 +8,11 @@ ciaBook.kinds.matrix ??= (root, data) => {
   function vdn(payoff) {
     const rows = payoff.map(mean);
     const columns = payoff[0].map((_, j) => mean(payoff.map((row) => row[j])));
-    const grand = mean(rows), top = (values) => Math.max(...values) - 1e-9;
+    const grand = mean(rows);
+    const top = (all) => all.flatMap((v, i) => (v > Math.max(...all) - 1e-9 ? [i] : []));
+    const chosen = top(rows).flatMap((i) => top(columns).map((j) => payoff[i][j]));
     return { table: rows.map((r) => columns.map((c) => r + c - grand)),
-      greedy: [best(rows), best(columns)],
-      tie: [rows, columns].some((all) => all.filter((v) => v > top(all)).length > 1) };
+      greedy: [best(rows), best(columns)], chosen };
   }
   function generator(seed) { // mulberry32
     return () => {
@@ -83,7 +84,8 @@ ciaBook.kinds.matrix ??= (root, data) => {
     ...data.presets.map((each) => each.name), "edited"]);
   const goals = [
     goal("find two neighbouring penalties between which QMIX tips"),
-    goal("find a penalty at which VDN and QMIX are wrong and another method is right")];
+    goal("find a penalty at which VDN and QMIX are wrong and another method is right, "
+      + "from some start at least")];
 
   const most = () => Math.max(...payoff.flat());
   const earned = (fit) => payoff[fit.greedy[0]][fit.greedy[1]];
@@ -109,7 +111,9 @@ ciaBook.kinds.matrix ??= (root, data) => {
     const closest = fits.reduce((a, b) =>
       (errorOf(payoff, a.table) <= errorOf(payoff, b.table) ? a : b));
     const isRight = (fit) => earned(fit) === most();
-    const says = { VDN: sum.tie ? "tie" : verdict(Number(isRight(sum)), 1),
+    const lucky = sum.chosen.filter((earns) => earns === most()).length;
+    const isTie = lucky > 0 && lucky < sum.chosen.length;
+    const says = { VDN: isTie ? "tie" : verdict(Number(lucky > 0), 1),
       QMIX: verdict(fits.filter(isRight).length, STARTS.length) };
     const known = chosen?.fits ?? [];
     known.forEach((fit) => { says[fit.name] = verdict(fit.right, fit.of); });
@@ -123,7 +127,7 @@ ciaBook.kinds.matrix ??= (root, data) => {
     goals[0].reached(steps.some((at) => qmixAt(at) === "\u2713" && qmixAt(at - 1)
       && qmixAt(at - 1) !== "\u2713"));
     goals[1].reached(penalty !== null && says.VDN === "\u2717" && says.QMIX === "\u2717"
-      && known.some((fit) => says[fit.name] === "\u2713"));
+      && known.some((fit) => fit.right > 0));
     paintStrip();
     root.dataset.solved = JSON.stringify(payoff);
   }
