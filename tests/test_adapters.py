@@ -325,7 +325,9 @@ def test_memory_is_flat_over_many_episodes(make):
     assert peaks[1] - peaks[0] < 2_000  # KB, after 5,000 episodes more
 
 
-@pytest.mark.parametrize("make", [Follow, FollowJointly])
+@pytest.mark.parametrize(
+    "make", [Follow, pytest.param(FollowJointly, marks=pytest.mark.long)]
+)
 def test_an_easy_one_is_solved(make):
     """VDN, through each adapter; 8 is the best there is, chance gives 2."""
     config = METHODS["vdn"].but(

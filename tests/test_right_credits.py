@@ -372,6 +372,7 @@ def test_trained_scored_and_stripped(tmp_path, monkeypatch, capsys):
     assert "weights kept along training" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_scores_are_those_of_the_networks_of_that_time(tmp_path):
     game = Turn(n_agents=3)
     config = small(env_steps=420)
