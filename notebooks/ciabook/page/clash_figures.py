@@ -66,6 +66,17 @@ def win_curve(axis: Axes, runs: Mapping[str, Sequence[Run]], scenario: str) -> N
     name_lines(axis, names, heights, colours)
 
 
+def waits(axis: Axes, title: str) -> None:
+    """A panel of which no run is there yet.
+
+    Args:
+        axis: to draw on.
+        title: of the panel.
+    """
+    axis.text(0.5, 0.5, "no runs yet", ha="center", transform=axis.transAxes)
+    axis.set(title=title, xticks=[])
+
+
 def smoothed(values: np.ndarray, share: float = 0.05) -> np.ndarray:
     """A running mean over a share of the evaluations, shorter at both ends.
 
@@ -84,7 +95,7 @@ def win_curves(
     scenarios: Sequence[str],
     methods: Sequence[str],
 ) -> str:
-    """A panel per map that has runs of the methods, two in a row.
+    """A panel per map, two in a row; a map without runs of the methods says so.
 
     Args:
         runs: scenario -> method -> runs.
@@ -98,16 +109,17 @@ def win_curves(
         name: {m: runs[name][m] for m in methods if runs.get(name, {}).get(m)}
         for name in scenarios
     }
-    drawn = [name for name in scenarios if there[name]]
-    if drawn:
-        rows = (len(drawn) + 1) // 2
-        size = (8.5, 2.9 * rows)
-        _, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, sharey=True)
-        for axis, name in zip(axes.flat, drawn, strict=False):
+    rows = (len(scenarios) + 1) // 2
+    size = (8.5, 2.9 * rows)
+    _, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, sharey=True)
+    for axis, name in zip(axes.flat, scenarios, strict=False):
+        if there[name]:
             win_curve(axis, there[name], name)
-        for axis in axes.flat[len(drawn) :]:
-            axis.axis("off")
-        plt.show()
+        else:
+            waits(axis, name)
+    for axis in axes.flat[len(scenarios) :]:
+        axis.axis("off")
+    plt.show()
     absent = [
         f"{label_of(method)} on {name}"
         for name in scenarios
