@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from functools import cache
+from functools import cache, cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -42,7 +42,7 @@ class Page(HTMLParser):
     def all(self, *names: str) -> list[dict]:
         return [attributes for tag, attributes in self.tags if tag in names]
 
-    @property
+    @cached_property
     def anchors(self) -> set[str]:
         return {
             attributes[key]
