@@ -102,14 +102,6 @@ def test_both_decisions_are_corrected_together():
     assert rule.answer(rates_of(qmix=ones), 18, LABELS) == ["It waits for its runs."]
 
 
-def test_ranks_and_their_correlation():
-    """Ties share their mean rank; the example of Spearman's formula, by hand."""
-    assert rule.ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
-    # 1 - 6 (1 + 1 + 0 + 0) / (4 * 15)
-    assert rule.spearman(np.arange(4), np.array([1, 0, 2, 3])) == pytest.approx(0.8)
-    assert rule.spearman(np.ones(3), np.arange(3)) is None
-
-
 def test_the_order_of_methods_beside_the_papers():
     paper = {"qmix": 0.1, "qplex": 0.2, "qmix_cia": 0.3}
     ours = rates_of(qmix=[0.2, 0.2], qplex=[0.3, 0.3], qmix_cia=[0.5, 0.5])["6h_vs_8z"]

@@ -18,6 +18,7 @@ from ciabook.evidence.statistics import (
     iqm,
     mcnemar_exact,
     mean,
+    mean_ranks,
     paired_difference_bound,
     paired_shift,
     paired_trend,
@@ -28,6 +29,7 @@ from ciabook.evidence.statistics import (
     share_difference,
     shift,
     sign_flips,
+    spearman,
     stratified,
     student_tails,
     trend,
@@ -463,3 +465,11 @@ def test_separation_by_hand():
     assert separation(first, second) == 1
     assert separation(second, first) == 0
     assert separation(np.array([1.0, 3.0]), second) == 0.625
+
+
+def test_ranks_and_their_correlation():
+    """Ties share their mean rank; the example of Spearman's formula, by hand."""
+    assert mean_ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
+    # 1 - 6 (1 + 1 + 0 + 0) / (4 * 15)
+    assert spearman(np.arange(4), np.array([1, 0, 2, 3])) == pytest.approx(0.8)
+    assert spearman(np.ones(3), np.arange(3)) is None

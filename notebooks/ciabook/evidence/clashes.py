@@ -10,7 +10,7 @@ import numpy as np
 
 from ciabook.battles.protocol import last_quarter
 from ciabook.evidence.paired import Paired, differences_of, paired
-from ciabook.evidence.statistics import holm
+from ciabook.evidence.statistics import holm, spearman
 from ciabook.studies.battles import MAPS
 from ciabook.studies.runs import Entry
 from ciacore.games import scenario_of
@@ -202,34 +202,6 @@ def agreement(
             drawn.append(again)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Agreement(len(methods), value, float(low), float(high))
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation; equal values share their mean rank.
-
-    Args:
-        a: numbers.
-        b: as many.
-
-    Returns:
-        None where all numbers of a side are equal.
-    """
-    first, second = ranks(a), ranks(b)
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return None
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """The rank of every number, from 1; equal ones share the mean of their ranks.
-
-    Args:
-        values: numbers.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    below = (values[None] < values[:, None]).sum(1)
-    equal = (values[None] == values[:, None]).sum(1)
-    return below + (equal + 1) / 2
 
 
 def cells(rates: WinRates, method: str) -> dict[str, str]:

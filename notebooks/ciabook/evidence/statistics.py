@@ -699,3 +699,31 @@ def separation(hits: ndarray, others: ndarray) -> float:
     hits = np.asarray(hits, dtype=np.float64)
     others = np.asarray(others, dtype=np.float64)
     return float((0.5 + 0.5 * np.sign(hits[:, None] - others[None])).mean())
+
+
+def spearman(a: ndarray, b: ndarray) -> float | None:
+    """Spearman's rank correlation; equal values share their mean rank.
+
+    Args:
+        a: numbers.
+        b: as many.
+
+    Returns:
+        None where all numbers of a side are equal.
+    """
+    first, second = mean_ranks(a), mean_ranks(b)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def mean_ranks(values: ndarray) -> ndarray:
+    """The rank of every number, from 1; equal ones share the mean of their ranks.
+
+    Args:
+        values: numbers.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    below = (values[None] < values[:, None]).sum(1)
+    equal = (values[None] == values[:, None]).sum(1)
+    return below + (equal + 1) / 2
