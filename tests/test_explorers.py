@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 from ciabook.evidence.analysis import Team, evaluate_on
+from ciabook.evidence.held_fits import climb
 from ciabook.evidence.representable import GAMES, fit
 from ciabook.page.explorers import (
     NEEDED,
@@ -15,7 +16,6 @@ from ciabook.page.explorers import (
     Explorer,
     apples,
     battle_explorer,
-    climb,
     losses_let_loose,
     matrix_explorer,
     sandbox,

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ciabook.battles.recording import Recording
 from ciabook.evidence.analysis import Team, evaluate_on
-from ciabook.evidence.representable import GAMES, fit
+from ciabook.evidence.held_fits import PENALTIES, climb, fits
+from ciabook.evidence.representable import GAMES
 from ciabook.turn.scripted_players import Trace
 from ciacore.games import MatrixGame, Turn
 from ciacore.games.turn import EAT, STAY
@@ -36,11 +37,9 @@ NEEDED = {
     "loose": ("loose.js",),
     "two-step": ("two_step.js",),
 }
-# methods that are fitted here for the presets: name, label, and how many times as many
-# gradient steps they take
-FITTED_HERE = (("qplex", "QPLEX", 1), ("qtran", "QTRAN", 5))
-# penalties of the game "climb" that these are fitted for; the page starts at -4
-PENALTIES = (-12, -8, -4, 0)
+# methods whose fits come with the page, for the presets: name, label, and how many
+# times as many gradient steps they take
+FITTED = (("qplex", "QPLEX", 1), ("qtran", "QTRAN", 5))
 PAGE = """\
 <div id="{name}" class="cia-explorer follows-theme" data-explorer="{kind}" \
 tabindex="0" role="group" aria-label="{title}">\
@@ -248,15 +247,6 @@ def battle_explorer(recording: Recording, battle: int) -> Explorer:
     return Explorer("battle", title, data)
 
 
-def climb(penalty: int) -> list[list[int]]:
-    """The game "climb" with another penalty for whoever climbs alone.
-
-    Args:
-        penalty: in the place of -12.
-    """
-    return [[8, penalty, penalty], [penalty, 0, 0], [penalty, 0, 0]]
-
-
 def matrix_explorer(
     names: Sequence[str] = ("penalty", "match"),
     steps: int = 600,
@@ -264,8 +254,8 @@ def matrix_explorer(
 ) -> Explorer:
     """The game "climb" with a penalty to move, and other payoff tables to edit.
 
-    VDN and QMIX are fitted in the page, for any table. QPLEX and QTRAN are fitted here,
-    for some penalties and the other tables.
+    VDN and QMIX are fitted in the page, for any table. The fits of QPLEX and QTRAN come
+    with it, for some penalties and the other tables.
 
     Args:
         names: the other tables, keys of `GAMES`.
@@ -278,16 +268,16 @@ def matrix_explorer(
     for size in sorted({len(shown["payoff"]) for shown in every}):
         alike = [shown for shown in every if len(shown["payoff"]) == size]
         games = [MatrixGame(shown["payoff"]) for shown in alike]
-        for method, label, times in FITTED_HERE:
-            found = fit(method, games, seeds, times * steps)
-            for shown, fits in zip(alike, found, strict=True):
-                best = min(fits, key=lambda each: each.error)
+        for method, label, times in FITTED:
+            found = fits(method, games, seeds, times * steps)
+            for shown, starts in zip(alike, found, strict=True):
+                best = min(starts, key=lambda each: each.error)
                 told = {
                     "name": label,
                     "table": rounded(best.table, 3),
                     "greedy": list(best.greedy),
-                    "right": sum(each.right for each in fits),
-                    "of": len(fits),
+                    "right": sum(each.right for each in starts),
+                    "of": len(starts),
                 }
                 shown["fits"].append(told)
     title = "a matrix game to edit, and what each method makes of it"
