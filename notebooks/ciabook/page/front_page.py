@@ -21,7 +21,7 @@ from ciabook.evidence.beside_paper import (
     mixture_mean,
     readings,
 )
-from ciabook.evidence.final_returns import final_returns
+from ciabook.evidence.final_returns import TWO_MILLION, returns_at_two_million
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import LEVEL, asleep, compare
 from ciabook.page.explorers import turn_loop
@@ -47,7 +47,7 @@ SHORT = {
     "qmix_cia_rest": "QMIX(CIA)",
 }
 EARLY = 200_000  # env steps at which a team is called asleep or awake
-LATE = 2_000_000  # the last env steps that the paper's figure was read at
+LATE = TWO_MILLION  # the last env steps that the paper's figure was read at
 BEGIN = "<!-- results: python -m ciabook.page.front_page -->\n"
 END = "<!-- end of results -->\n"
 # what the verdict on a mean says of it
@@ -103,7 +103,7 @@ def sleeping(results: Path) -> str:
     runs = read_runs(results / "study", "turn", PAIR)
     every = [run for group in runs.values() for run in group]
     sleepers = asleep(every, at=EARLY)
-    ends = final_returns(every, 4, at=LATE)
+    ends = returns_at_two_million(every)
     slept, woke = ends[sleepers].mean(), ends[~sleepers].mean()
     mean = mixture_mean(shown["qmix_rest"].mean(), slept, woke)
     band = mixture_band(2 / 5, woke, slept, 5)
@@ -134,7 +134,7 @@ def sleeping(results: Path) -> str:
 def in_short(results: Path) -> str:
     """The finding in some 120 words, as the book's first page has it."""
     full = read_runs(results / "study", "turn", [*PAIR, "vdn", "qmix_rs"])
-    ends = {name: np.array(final_returns(full[name], 4, at=LATE)) for name in full}
+    ends = {name: returns_at_two_million(full[name]) for name in full}
     asleep_at_length = {name: asleep(full[name], at=EARLY) for name in full}
     short = read_runs(results / "study", "turn", SHORT)
     counts = {name: int(asleep(short[name], at=EARLY).sum()) for name in SHORT}
