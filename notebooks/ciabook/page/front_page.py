@@ -155,9 +155,9 @@ def in_short(results: Path) -> str:
     p = holm({other: found.p_value for other, found in pairs.items()})["qmix_rest"]
     verdict = "shown" if p <= LEVEL else "likely, and not quite shown"
     return (
-        "**The paper's number for CIA comes out again.** On Turn teams of QMIX(CIA) "
-        f"end at {ends['qmix_cia'].mean():.0f} points; the paper has "
-        f"{theirs['qmix_cia']:.0f}. Our {len(full['qmix'])} teams of QMIX end at "
+        "**The paper's number for CIA comes out again.** At two million steps on Turn "
+        f"teams of QMIX(CIA) earn {ends['qmix_cia'].mean():.0f} points; the paper has "
+        f"{theirs['qmix_cia']:.0f}. Our {len(full['qmix'])} teams of QMIX earn "
         f"{ends['qmix'].mean():.0f}, too few to hold against its "
         f"{theirs['qmix']:.0f}. Some teams *fall asleep* early: they learn to stay "
         f"and earn nothing. Of {number['qmix_rest']} short runs each "
