@@ -1,8 +1,8 @@
 """Shows the built book to this network: `make serve`.
 
-It prints the address that other machines of the network open, and its QR code, which
-also lies in _build/address.svg for a projector. Whoever is in the network can read the
-book while this runs.
+It prints the address that other machines of the network open, and its QR code. Both are
+on the first slide as well, for as long as this runs, and the code lies in
+_build/address.svg. Whoever is in the network can read the book meanwhile.
 """
 
 from __future__ import annotations
@@ -15,17 +15,41 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import segno
+from slides import ADDRESS
 
 BUILT = Path(__file__).resolve().parents[1] / "_build"
 # an address outside that is never written to: a UDP socket only chooses a way there
 ELSEWHERE = ("192.0.2.1", 9)
 
 
+class Room(ThreadingHTTPServer):
+    """A server that knows what its first slide shows of it; "" for nothing."""
+
+    code = ""
+
+
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files, and does not tell of each."""
+    """Serves files, and does not tell of each; the slides get the server's code."""
+
+    server: Room
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def do_GET(self) -> None:
+        slides = Path(self.directory) / "slides.html"
+        if self.path.partition("?")[0] != "/slides.html" or not slides.is_file():
+            super().do_GET()
+            return
+        page = slides.read_text(encoding="utf-8")
+        if self.server.code:
+            page = page.replace(ADDRESS, self.server.code)
+        sent = page.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
 
 
 def lan_address() -> str:
@@ -38,7 +62,7 @@ def lan_address() -> str:
             return "127.0.0.1"
 
 
-def server_of(html: Path, port: int, host: str = "") -> ThreadingHTTPServer:
+def server_of(html: Path, port: int, host: str = "") -> Room:
     """A server of the built book, which is not running yet.
 
     Args:
@@ -46,7 +70,21 @@ def server_of(html: Path, port: int, host: str = "") -> ThreadingHTTPServer:
         port: to listen on; 0 for any that is free.
         host: the address to listen on; all of this machine if empty.
     """
-    return ThreadingHTTPServer((host, port), partial(Quiet, directory=str(html)))
+    return Room((host, port), partial(Quiet, directory=str(html)))
+
+
+def on_the_slides(address: str) -> str:
+    """An address and its QR code, as the first slide shows them.
+
+    Args:
+        address: that others open.
+
+    Returns:
+        HTML that needs no other file.
+    """
+    code = segno.make(address, micro=False)
+    drawn = code.svg_inline(scale=7, border=2, title=f"QR code of {address}")
+    return f'<p class="address">{drawn}<br><a href="{address}">{address}</a></p>'
 
 
 def show(address: str, picture: Path) -> None:
@@ -84,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     with server:
         address = f"http://{lan_address()}:{server.server_address[1]}/"
+        server.code = on_the_slides(address)
         show(address, BUILT / "address.svg")
         try:
             server.serve_forever()

@@ -1,7 +1,8 @@
 """Slides from the sources of the book.
 
 book/slides.md is the text. Its figures and equations are those of the built pages. What
-follows `Note:` on a slide is for the speaker: key `s` shows it, with a clock.
+follows `Note:` on a slide is for the speaker: key `s` shows it, with a clock. Where a
+slide has `{address}`, the book is linked; `make serve` puts its QR code there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ window.MathJax = {
 <script src="mathjax/tex-svg-full.js"></script></head>
 <body><div class="reveal"><div class="slides">
 """
+# what `{address}` becomes; book/serve.py puts more there as it serves the slides
+ADDRESS = '<p class="address"><a href="index.html">The book</a></p>'
 FOOT = """</div></div><script src="reveal/reveal.js"></script>
 <script src="reveal/notes.js"></script>
 <script>
@@ -114,6 +117,7 @@ def write_slides(source: Path, stage: Path, pages: Path) -> Path:
     ):
         shown, _, note = text.partition("\nNote: ")
         body = markdown.render(shown)
+        body = body.replace("<p>{address}</p>", ADDRESS)
         body = re.sub(r"<p>\{figure\}<code>([\w-]+)</code></p>", figure, body)
         body = re.sub(r"<p>\{equation\}<code>([\w-]+)</code></p>", equation, body)
         spoken = f'<aside class="notes">{markdown.render(note)}</aside>\n'

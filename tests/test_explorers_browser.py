@@ -162,6 +162,7 @@ def test_the_stepper_asks_before_it_tells(shown):
         assert box.get_attribute("data-hidden") == "true"
         assert "is free" not in box.inner_text().replace("Who is free", "")
         assert not box.locator("table").count()
+        assert step or "Once you vote" in box.inner_text()
         box.get_by_role("button", name=f"agent {vote}", exact=True).click()
         right += data["free"][step] == vote
         assert f"agent {data['free'][step]} is free" in box.inner_text()
@@ -171,7 +172,8 @@ def test_the_stepper_asks_before_it_tells(shown):
             pairs = zip(data["free"], team["credits"], strict=True)
             held = [credits[free] > credits[1 - free] for free, credits in pairs]
             counts.append(f"{team['name']} {sum(held[: step + 1])}")
-        assert f"{', '.join(counts)} of {step + 1} steps" in box.inner_text()
+        tally = f"larger credit: {', '.join(counts)} of {step + 1}."
+        assert tally in box.inner_text()
         box.focus()
         box.page.keyboard.press("ArrowRight")
     box.get_by_role("button", name="reveal").click()
@@ -179,6 +181,14 @@ def test_the_stepper_asks_before_it_tells(shown):
         "score 2 of 3" in box.inner_text() or f"score {right} of 3" in box.inner_text()
     )
     assert f"agent {data['free'][3]} is free" in box.inner_text()
+    # only steps with a vote count: not one that was revealed, nor those behind it
+    assert tally in box.inner_text()
+    box.focus()
+    box.page.keyboard.press("End")
+    assert tally in box.inner_text()
+    box.get_by_label("ask me").uncheck()
+    assert f"agent {data['free'][-1]} is free" in box.inner_text()
+    assert tally in box.inner_text()
 
 
 def test_the_penalty_at_which_qmix_tips_can_be_found(shown):

@@ -1,12 +1,22 @@
 """Where runs end: final returns by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from ciabook.evidence.final_returns import final_returns
+from ciabook.evidence.final_returns import (
+    GROUP,
+    LAST,
+    TWO_MILLION,
+    final_returns,
+    returns_at_two_million,
+)
 
 from ciacore import METHODS
-from ciacore.runtime.store import Run
+from ciacore.runtime.store import Run, read_runs
 from ciacore.types import InvalidInputError
+
+STUDY = Path(__file__).resolve().parents[1] / "book" / "results" / "study"
 
 
 def run(*means: float) -> Run:
@@ -29,6 +39,21 @@ def test_the_final_return_is_the_mean_of_the_last_evaluations():
     for at in (20_000, 29_999):
         np.testing.assert_allclose(final_returns(runs, last=2, at=at), [1.5, 0])
     assert final_returns([]).shape == (0,)
+
+
+def test_returns_beside_the_papers_are_at_two_million_steps():
+    """Of 206 evaluations the 198th to the 201st count: 1.97 to 2 million steps."""
+    long = run(*range(206))
+    np.testing.assert_allclose(returns_at_two_million([long]), [198.5])
+    np.testing.assert_allclose(final_returns([long]), [203])
+
+
+def test_the_glossary_says_when_final_returns_are_measured():
+    long = read_runs(STUDY, "turn", ["qmix"])["qmix"][0]
+    first, *_, last = (step // 10_000 / 100 for step in long.metrics["env_steps"][-5:])
+    glossary = (STUDY.parents[1] / "notation.md").read_text(encoding="utf-8")
+    assert f"from {first:.2f} to {last:.2f} million steps" in glossary
+    assert (LAST, GROUP, TWO_MILLION) == (5, 4, 2_000_000)  # "five", "four", the term
 
 
 def test_too_few_evaluations_are_refused():

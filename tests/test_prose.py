@@ -44,6 +44,7 @@ COMPUTED = [  # chapters whose answer is computed from the runs that are there
 PLAIN = [
     *ANSWERED,
     *COMPUTED,
+    "notebooks/what_wakes_a_team.ipynb",
     "notebooks/turn.ipynb",
     "notebooks/value_decomposition.ipynb",
     "notebooks/contrastive_identity.ipynb",
@@ -65,7 +66,7 @@ PLAIN = [
 
 
 # where time goes into doing: an installation, a training, repairs, a quiz
-DOING = ("starcraft", "recheck", "train", "break_it", "quiz", "what_wakes_a_team")
+DOING = ("starcraft", "recheck", "train", "break_it", "quiz")
 INCLUDED = ("changelog",)  # what it says stands in another file
 TIMED = [
     str(path.relative_to(ROOT))

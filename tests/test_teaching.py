@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from ciabook.evidence.beside_paper import readings
 from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.wake_replication import REPLICATION
@@ -23,6 +24,9 @@ from ciabook.page.replicate import CLASS
 from ciabook.page.story import read
 from ciabook.studies.own import own_study
 from ciabook.studies.wake import WAKE
+
+from ciacore.mixers.qmix import QMIXAt
+from ciacore.types import Utilities
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
@@ -109,15 +113,56 @@ def test_numbers_on_slides_are_those_of_the_results():
     assert told + f"McNemar's p is {against.p_value:.3f}, and {p:.3f} by Holm" in slides
 
 
+def test_credits_by_hand_are_those_of_the_mixer():
+    """The mixer that a slide writes down, its credits, and the answer in its notes."""
+    mixer = QMIXAt(
+        w1=torch.tensor([[1.0, 2.0], [3.0, 1.0]]),  # [agent, hidden unit]
+        b1=torch.tensor([0.0, -1.0]),
+        w2=torch.tensor([2.0, 1.0]),
+        v=torch.tensor(0.0),
+    )
+    q = torch.tensor([2.0, 1.0], requires_grad=True)
+    joint = mixer(Utilities(q, q, torch.zeros(2, 1))).q_tot
+    (credits,) = torch.autograd.grad(joint, q)
+    (slide,) = [each for each in SLIDES if "*By hand:*" in each]
+    asked = r"$Q_\text{tot} = 2\,\text{ELU}(Q_0 + 3 Q_1) + \text{ELU}(2 Q_0 + Q_1 - 1)$"
+    assert asked in slide and "at $Q_0 = 2$, $Q_1 = 1$?" in slide
+    first, second = (f"{number:g}" for number in credits.tolist())
+    assert f"agent 0 has 2·1 + 1·2 = {first}, agent 1 has 2·3 + 1·1 = {second}" in slide
+    shares = credits * q.detach()
+    wrong = " and ".join(f"{share:g}" for share in shares.tolist())
+    assert f'"{wrong}, credit times utility"' in slide and wrong in PAGE
+    told = f"add up to {shares.sum():g}, and the joint value is {joint.item():g}"
+    assert told in slide
+
+
+def test_the_four_ways_give_what_the_notes_say():
+    """Two agents who earn 1 if both act: differences, and means over both orders."""
+    both = [(k, other) for k in (0, 1) for other in (0, 1)]
+    reward = {joint: min(joint) for joint in both}
+    difference = reward[1, 1] - reward[0, 1]
+    shapley = (reward[1, 0] - reward[0, 0] + difference) / 2
+    (slide,) = [each for each in SLIDES if "Four ways to answer" in each]
+    assert f"rewards give {difference} to each" in slide
+    assert f"Shapley values give {shapley} to each" in slide
+    map_of_ways = (ROOT / "book" / "landscape.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w ]+) \| ", slide, re.M)[1:]
+    assert len(rows) == 4 and "book/landscape.html" in slide
+    assert all(row.lower() in map_of_ways.lower() for row in rows)
+
+
 def test_notes_are_for_the_speaker(tmp_path):
     slides = importlib.import_module("slides")
     source, pages = tmp_path / "slides.md", tmp_path / "html"
     (pages / "notebooks").mkdir(parents=True)
-    source.write_text("# One\n\nSeen.\n\nNote: Minutes 0-1. *Said.*\n\n---\n\n# Two\n")
+    source.write_text(
+        "# One\n\nSeen.\n\n{address}\n\nNote: Minutes 0-1. *Said.*\n\n---\n\n# Two\n"
+    )
     text = slides.write_slides(source, tmp_path, pages).read_text()
     said = '<aside class="notes"><p>Minutes 0-1. <em>Said.</em></p>'
     assert said in text and text.count("<section>") == 2
     assert "Note:" not in text and "<p>Seen.</p>" in text
+    assert text.count(slides.ADDRESS) == 1
 
 
 def test_the_labs_runs_are_what_the_chapter_reads():
@@ -136,13 +181,23 @@ def test_the_labs_runs_are_what_the_chapter_reads():
 def test_the_book_is_served_with_an_address_and_its_code(tmp_path, capsys):
     serve = importlib.import_module("serve")
     (tmp_path / "index.html").write_text("the book")
+    slides = importlib.import_module("slides")
+    (tmp_path / "slides.html").write_text(f"<h1>Slides</h1>{slides.ADDRESS}")
     with serve.server_of(tmp_path, 0, "127.0.0.1") as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/"
         with urllib.request.urlopen(address, timeout=30) as page:
             assert page.read() == b"the book"
+        with urllib.request.urlopen(f"{address}slides.html", timeout=30) as page:
+            assert slides.ADDRESS in page.read().decode()  # no address is known yet
+        server.code = serve.on_the_slides(address)
+        with urllib.request.urlopen(f"{address}slides.html?notes", timeout=30) as page:
+            shown = page.read().decode()
         serve.show(address, tmp_path / "address.svg")
         server.shutdown()
+    assert shown.count("<svg") == 1 and f'href="{address}">{address}</a>' in shown
+    assert "src=" not in shown and slides.ADDRESS not in shown
+    assert slides.ADDRESS in (tmp_path / "slides.html").read_text()  # nothing is left
     assert f"The book: {address}" in capsys.readouterr().out
     assert (tmp_path / "address.svg").read_text().count("<svg") == 1
     assert re.fullmatch(r"(\d+\.){3}\d+", serve.lan_address())

@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ciabook.evidence.final_returns import final_returns
+from ciabook.evidence.final_returns import GROUP, final_returns
 from ciabook.evidence.statistics import Moments, Welch, student_tails, welch
 from ciacore.runtime.store import Run
 
 LEVEL = 0.05
-GROUP = 4  # evaluations averaged into one point of the paper's curves
 OTHER = {"qmix": "qmix_cia", "qmix_cia": "qmix"}
 
 

@@ -11,6 +11,8 @@ from ciacore.runtime.store import Run
 from ciacore.types import refuse
 
 LAST = 5  # evaluations behind a final return
+GROUP = 4  # evaluations behind a point of a curve, and behind one beside the paper's
+TWO_MILLION = 2_000_000  # env steps at which the paper's figure of Turn ends
 
 
 def final_returns(
@@ -35,6 +37,23 @@ def final_returns(
         evaluations = last_evaluations(run, last, at)
         means.append(np.mean([np.mean(returns) for returns in evaluations]))
     return np.array(means)
+
+
+def returns_at_two_million(runs: Sequence[Run]) -> Float[np.ndarray, "runs"]:
+    """Where full-length runs on Turn stand when the paper's figure ends.
+
+    This is the measure wherever a run is set beside the paper's numbers.
+
+    Args:
+        runs: stored runs of two million env steps or more.
+
+    Returns:
+        [runs], the mean greedy return of the last four evaluations due by then.
+
+    Raises:
+        InvalidInputError: a run has fewer evaluations.
+    """
+    return final_returns(runs, GROUP, at=TWO_MILLION)
 
 
 def last_evaluations(run: Run, last: int, at: int | None) -> list[list]:

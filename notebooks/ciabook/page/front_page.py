@@ -21,7 +21,7 @@ from ciabook.evidence.beside_paper import (
     mixture_mean,
     readings,
 )
-from ciabook.evidence.final_returns import final_returns
+from ciabook.evidence.final_returns import TWO_MILLION, returns_at_two_million
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import LEVEL, asleep, compare
 from ciabook.page.explorers import turn_loop
@@ -47,7 +47,7 @@ SHORT = {
     "qmix_cia_rest": "QMIX(CIA)",
 }
 EARLY = 200_000  # env steps at which a team is called asleep or awake
-LATE = 2_000_000  # the last env steps that the paper's figure was read at
+LATE = TWO_MILLION  # the last env steps that the paper's figure was read at
 BEGIN = "<!-- results: python -m ciabook.page.front_page -->\n"
 END = "<!-- end of results -->\n"
 # what the verdict on a mean says of it
@@ -103,7 +103,7 @@ def sleeping(results: Path) -> str:
     runs = read_runs(results / "study", "turn", PAIR)
     every = [run for group in runs.values() for run in group]
     sleepers = asleep(every, at=EARLY)
-    ends = final_returns(every, 4, at=LATE)
+    ends = returns_at_two_million(every)
     slept, woke = ends[sleepers].mean(), ends[~sleepers].mean()
     mean = mixture_mean(shown["qmix_rest"].mean(), slept, woke)
     band = mixture_band(2 / 5, woke, slept, 5)
@@ -134,7 +134,7 @@ def sleeping(results: Path) -> str:
 def in_short(results: Path) -> str:
     """The finding in some 120 words, as the book's first page has it."""
     full = read_runs(results / "study", "turn", [*PAIR, "vdn", "qmix_rs"])
-    ends = {name: np.array(final_returns(full[name], 4, at=LATE)) for name in full}
+    ends = {name: returns_at_two_million(full[name]) for name in full}
     asleep_at_length = {name: asleep(full[name], at=EARLY) for name in full}
     short = read_runs(results / "study", "turn", SHORT)
     counts = {name: int(asleep(short[name], at=EARLY).sum()) for name in SHORT}
@@ -155,14 +155,15 @@ def in_short(results: Path) -> str:
     p = holm({other: found.p_value for other, found in pairs.items()})["qmix_rest"]
     verdict = "shown" if p <= LEVEL else "likely, and not quite shown"
     return (
-        "**The paper's number for CIA comes out again.** On Turn teams of QMIX(CIA) "
-        f"end at {ends['qmix_cia'].mean():.0f} points; the paper has "
-        f"{theirs['qmix_cia']:.0f}. Our {len(full['qmix'])} teams of QMIX end at "
+        "**The paper's number for CIA comes out again.** At two million steps on Turn "
+        f"teams of QMIX(CIA) earn {ends['qmix_cia'].mean():.0f} points; the paper has "
+        f"{theirs['qmix_cia']:.0f}. Our {len(full['qmix'])} teams of QMIX earn "
         f"{ends['qmix'].mean():.0f}, too few to hold against its "
         f"{theirs['qmix']:.0f}. Some teams *fall asleep* early: they learn to stay "
-        f"and earn nothing. Of {number['qmix_rest']} short runs each "
-        f"{counts['qmix_rest']} teams of QMIX sleep and {counts['qmix_cia_rest']} of "
-        f"QMIX(CIA). Half asleep and half awake would give {half:.0f}.\n\n"
+        f"and earn nothing. In short runs {counts['qmix_rest']} of "
+        f"{number['qmix_rest']} teams of QMIX sleep, and {counts['qmix_cia_rest']} of "
+        f"{number['qmix_cia_rest']} of QMIX(CIA). Half asleep and half awake would "
+        f"give QMIX {half:.0f}.\n\n"
         "**The paper's reason does not hold as stated.** It says that credits must "
         "tell agents apart. VDN's credits are all equal and QMIX(RS) makes them "
         f"alike. Yet {asleep_at_length['vdn'].sum()} of {len(full['vdn'])} and "

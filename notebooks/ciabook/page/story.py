@@ -25,7 +25,11 @@ from ciabook.evidence.beside_paper import (
     mixture_mean,
     readings,
 )
-from ciabook.evidence.final_returns import final_returns
+from ciabook.evidence.final_returns import (
+    GROUP,
+    final_returns,
+    returns_at_two_million,
+)
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import LEVEL, Comparison, asleep, compare
 from ciabook.evidence.whose_turn import RESULT
@@ -49,7 +53,7 @@ class Facts(NamedTuple):
     """What the page's sentences and figures are made of."""
 
     full: dict[str, list[Run]]  # method -> runs of the paper's length
-    ends: dict[str, Float[np.ndarray, "seeds"]]  # of the same runs, returns at the end
+    ends: dict[str, Float[np.ndarray, "seeds"]]  # of these, at two million steps
     sleeps: dict[str, Bool[np.ndarray, "seeds"]]  # of the same runs
     short: dict[str, Bool[np.ndarray, "seeds"]]  # method -> sleepers of 20 short runs
     pairs: dict[str, Comparison]  # QMIX(CIA) against each, seed by seed
@@ -80,14 +84,14 @@ def read(results: Path) -> Facts:
     paper = readings(PAPER, "qmix")
     predicted = {}
     for step in paper:
-        returns = final_returns(every, 4, at=step)
+        returns = final_returns(every, GROUP, at=step)
         slept, woke = returns[sleepers].mean(), returns[~sleepers].mean()
         mean = mixture_mean(share, slept, woke)
         # five teams cannot be half asleep: two or three of them are
         predicted[step] = (mean, mixture_band(2 / SEEDS, woke, slept, SEEDS))
     return Facts(
         full=full,
-        ends={name: final_returns(group) for name, group in full.items()},
+        ends={name: returns_at_two_million(group) for name, group in full.items()},
         sleeps=sleeps,
         short=short,
         pairs=pairs,
@@ -127,15 +131,15 @@ def averages(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
 
 
 def two_kinds(facts: Facts) -> str:
-    """How the full-length teams of QMIX and of QMIX(CIA) end."""
+    """What full-length teams of QMIX and of QMIX(CIA) return at two million steps."""
     slept, ends = facts.sleeps["qmix"], facts.ends
     awake_ends = ends["qmix"][~slept]
     cia = ends["qmix_cia"]
     return (
-        f"We trained {len(cia)} teams of each method. All of QMIX(CIA) end between "
-        f"{cia.min():.0f} and {cia.max():.0f} points. Of QMIX {len(awake_ends)} of "
-        f"{len(slept)} ends like them, at {awake_ends.mean():.0f}. The other "
-        f"{slept.sum()} end between {ends['qmix'][slept].min():z.0f} and "
+        f"We trained {len(cia)} teams of each method. At two million steps all of "
+        f"QMIX(CIA) return between {cia.min():.0f} and {cia.max():.0f} points. Of QMIX "
+        f"{len(awake_ends)} of {len(slept)} returns {awake_ends.mean():.0f}. The other "
+        f"{slept.sum()} return between {ends['qmix'][slept].min():z.0f} and "
         f"{ends['qmix'][slept].max():.0f}.\n"
     )
 
@@ -196,7 +200,7 @@ def shuffled(facts: Facts) -> str:
         f"After short runs they are told apart {apart['qmix_rs_rest']:.2f} of the "
         f"time, which is near chance. QMIX has {apart['qmix_rest']:.2f} there, and "
         f"QMIX(CIA) {apart['qmix_cia_rest']:.2f}. Yet only {rs.sum()} of {len(rs)} "
-        f"teams of QMIX(RS) sleep, and {len(ends)} long ones end between "
+        f"teams of QMIX(RS) sleep, and {len(ends)} long ones return between "
         f"{ends.min():.0f} and {ends.max():.0f} points. VDN's credits are all 1, and "
         f"{vdn.sum()} of its {len(vdn)} teams sleep.\n"
     )

@@ -75,13 +75,13 @@ ciaBook.kinds.play ??= (root, data) => {
   }
   // the score so far, below the levels at which teams end
   const levels = [...data.levels].sort((a, b) => a.value - b.value);
-  const { svg: meter, again } = painted(230, "your score, and where teams end", (W, H) => {
+  const { svg: meter, again } = painted(230, "your score, and what teams return", (W, H) => {
     const scores = blind.checked && !game.over ? [] : game.scores;
     const low = Math.min(-20, ...scores) - 5, high = Math.max(240, ...scores) + 10;
     const y = (v) => H - 8 - (H - 26) * (v - low) / (high - low);
     const right = W - Math.min(190, 0.52 * W), x = (t) => 6 + (right - 6) * t / data.horizon;
     const parts = [draw("text", { x: 6, y: 13, fill: INK, "font-size": 12 },
-      "your score; lines: where teams end")];
+      "your score; lines: what teams return")];
     let lowest = Infinity;
     levels.forEach(({ name, value }) => {
       lowest = Math.min(y(value), lowest - 14);

@@ -26,7 +26,7 @@ ciaBook.kinds.turn ??= (root, data) => {
   };
   const { bar, go } = stepper(root, data.rewards.length - 1, (t) => {
     now = t;
-    const hidden = asking.checked && !answers.has(t), known = hidden ? t : t + 1;
+    const hidden = asking.checked && !answers.has(t);
     const given = [...answers].filter(([, k]) => k !== null);
     const right = given.filter(([at, k]) => data.free[at] === k).length;
     const verdict = answers.has(t) && answers.get(t) !== null && asking.checked
@@ -45,9 +45,11 @@ ciaBook.kinds.turn ??= (root, data) => {
     board.setAttribute("aria-label", `board: ${told}`);
     charts.forEach((each) => each.at(t, hidden ? [] : data.free.slice(0, t + 1)));
     const counts = data.teams.map((team) => `${team.name} `
-      + `${data.free.slice(0, known).filter((_, at) => larger(team, at)).length}`);
-    tally.textContent = `The free agent held the larger credit so far: `
-      + `${counts.join(", ")} of ${known} steps.`;
+      + `${given.filter(([at]) => larger(team, at)).length}`);
+    tally.textContent = given.length
+      ? `On the steps you voted on, the free agent held the larger credit: `
+        + `${counts.join(", ")} of ${given.length}.`
+      : "Once you vote, the networks are scored on the same steps.";
     facts.replaceChildren(make("p", {}, told), tally);
     if (!hidden) facts.append(make("div", { class: "cia-wide" }, table("this step",
       ["credit 0", "credit 1", "Q 0", "Q 1"], data.teams.map((team) => [team.name,
