@@ -271,13 +271,15 @@ def test_the_command_checks_one_arm_and_keeps_the_others(tmp_path, monkeypatch, 
         norms = expected(made(config, updates, seed, noise=[0.0] * 16)).tolist()
         run = made(config, updates, seed, noise=[None, *norms[1:]])
         write_run(tmp_path / "turn" / "noise_wake" / f"seed_{seed}", run)
-    monkeypatch.setattr("sys.argv", ["wake_checks", str(tmp_path), "noise"])
-    wake_checks.main()
+    assert wake_checks.main([str(tmp_path), "noise"]) == 0
     assert capsys.readouterr().out == "noise: passed\n"
     found = json.loads(file.read_text())
     assert found["scale"] == "as it was" and found["noise"]["passed"]
-    monkeypatch.setattr("sys.argv", ["wake_checks", str(tmp_path), "frozen"])
-    refused(wake_checks.main, "arm", "equaliser, scale, noise, equaliser_strong")
+    before = file.read_text()
+    assert wake_checks.main([str(tmp_path), "noise", "frozen"]) == 2
+    told = capsys.readouterr().err
+    assert "arm" in told and "equaliser, scale, noise, equaliser_strong" in told
+    assert file.read_text() == before
 
 
 def test_entries_of_the_calibration_are_methods_of_the_paper():

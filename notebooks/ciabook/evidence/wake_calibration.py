@@ -9,6 +9,7 @@ The runs are those of the studies `wake_calibration` and `wake_previews`, seeds 
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from ciabook.studies.study import ROOT
 from ciabook.studies.wake import CALIBRATION_SEEDS, EQUALISER_TRIED, PREVIEW_SEEDS
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_runs
-from ciacore.types import refuse
+from ciacore.types import InvalidInputError, refuse
 
 FILE = ROOT / "book" / "data" / "wake_calibration.json"
 SCALE_INTERVAL = 10_000  # env steps of one value of c(t): those of an evaluation
@@ -266,11 +267,20 @@ def made_at(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Writes the file that the study reads."""
-    found = calibrated(Path(sys.argv[1]))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the file that the study reads; returns the exit code."""
+    summary = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="wake_calibration", description=summary)
+    parser.add_argument("results", type=Path, help="the folder of the runs")
+    options = parser.parse_args(arguments)
+    try:
+        found = calibrated(options.results)
+    except InvalidInputError as error:
+        print(f"wake_calibration: {error}", file=sys.stderr)
+        return 2
     write_whole(FILE, json.dumps(found, indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

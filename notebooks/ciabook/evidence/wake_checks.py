@@ -10,6 +10,7 @@ committed before the outcomes of their arm are read.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from ciabook.studies.wake import EQUALISER_STRONG, QMIX_LOGGED, WAKE, WAKE_SEEDS
 from ciacore.config import Config
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.store import Run, read_run, run_folder
-from ciacore.types import known_name, refuse
+from ciacore.types import InvalidInputError, known_name, refuse
 
 FILE = ROOT / "book" / "data" / "wake_checks.json"
 # arms with a check: the three of the rule, and one that is not in it
@@ -189,16 +190,25 @@ def check(arm: str, results: Path) -> Check:
     return scale_check(runs) if arm == "scale" else noise_check(runs)
 
 
-def main() -> None:
-    """Prints what the checks found, and writes it down."""
-    results, *arms = sys.argv[1:]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what the checks found, and writes it down; returns the exit code."""
+    summary = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="wake_checks", description=summary)
+    parser.add_argument("results", type=Path, help="the folder of the runs")
+    parser.add_argument("arms", nargs="*", metavar="ARM", help=", ".join(CHECKED))
+    options = parser.parse_args(arguments)
     written = json.loads(FILE.read_text()) if FILE.exists() else {}
-    for arm in arms or ARMS:
-        found = check(arm, Path(results))
-        print(f"{arm}: {'passed' if found.passed else 'failed, so uninformative'}")
-        written[arm] = found._asdict()
+    try:
+        found = {arm: check(arm, options.results) for arm in options.arms or ARMS}
+    except InvalidInputError as error:
+        print(f"wake_checks: {error}", file=sys.stderr)
+        return 2
+    for arm, one in found.items():
+        print(f"{arm}: {'passed' if one.passed else 'failed, so uninformative'}")
+        written[arm] = one._asdict()
     write_whole(FILE, json.dumps(written, indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
