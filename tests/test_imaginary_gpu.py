@@ -126,6 +126,7 @@ def test_what_ends_early_is_played_on_the_cpu_of_a_gpus_machine(guard: Path) -> 
         assert carried["play"] == {**there, "to the GPU": shown}
         assert carried["iteration"] == {**there, "to the GPU": shown + batch}
         assert carried["evaluation"] == {**there, "to the GPU": 0}
+        assert carried["target"] == {}
 
 
 def test_only_what_ends_early_is_played_elsewhere() -> None:

@@ -200,6 +200,29 @@ SEVERAL = {"_cudnn_rnn": 4, "_cudnn_rnn_backward": 6, "topk": 3, "sort": 2}
 SEVERAL |= {"baddbmm": 2}  # it copies what is added first
 
 
+def tensors_of(*arguments: Any) -> list[Tensor]:
+    """All tensors among what an operation is given.
+
+    Args:
+        arguments: Of the operation.
+    """
+    return [each for each in tree_leaves(arguments) if isinstance(each, Tensor)]
+
+
+def works(ours: Training | StackedSeeds) -> dict[str, Callable[[], Any]]:
+    """What is reported on, by name.
+
+    Args:
+        ours: Who does it.
+    """
+    return {
+        "play": lambda: ours.play_and_update(False),
+        "iteration": lambda: ours.play_and_update(True),
+        "target": ours.copy_target,
+        "evaluation": ours.evaluate,
+    }
+
+
 class Watch(TorchDispatchMode):
     """Counts launches, and operations that read what lies on the host."""
 
@@ -229,9 +252,9 @@ class Watch(TorchDispatchMode):
         name = operation._schema.name.split("::")[1]
         if not operation.is_view and name not in FREE:
             self.launches[name] += SEVERAL.get(name, 1)
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor) and leaf.device.type == "cpu":
-                number = leaf.dim() == 0 and name not in ("copy_", "_to_copy")
+        for tensor in tensors_of(args, kwargs):
+            if tensor.device.type == "cpu":
+                number = tensor.dim() == 0 and name not in ("copy_", "_to_copy")
                 self.from_host[name] += not (self.stacked and number)
         return operation(*args, **(kwargs or {}))
 
@@ -262,12 +285,7 @@ def iteration(
         for work in (ours.play_and_update, lambda _: ours.evaluate()):
             work(True)  # as the warm-up does
         watches = {}
-        for name, work in {
-            "play": lambda: ours.play_and_update(False),
-            "iteration": lambda: ours.play_and_update(True),
-            "target": ours.copy_target,
-            "evaluation": ours.evaluate,
-        }.items():
+        for name, work in works(ours).items():
             with Watch(stacked=seeds > 1) as watches[name]:
                 work()
     from_host = +sum((watch.from_host for watch in watches.values()), Counter())
@@ -303,7 +321,7 @@ class BesideTheCPU(Imaginary):
             kwargs: Those with names.
         """
         kwargs = kwargs or {}
-        tensors = [e for e in tree_leaves((args, kwargs)) if isinstance(e, Tensor)]
+        tensors = tensors_of(args, kwargs)
         there = [each for each in tensors if each.device.type == "cuda"]
         wanted = kwargs.get("device")
         if there and wanted is not None and wanted.type == "cpu":
@@ -326,8 +344,9 @@ def walk(method: str) -> dict[str, Any]:
         method: Its name.
 
     Returns:
-        Where the game's states and the losses lie, and what an update, an iteration
-        without one, and an evaluation carry between the GPU and the CPU.
+        Where the game's states and the losses lie, and what an iteration with and
+        without an update, a copy of the target and an evaluation carry between the GPU
+        and the CPU.
     """
     game, places = Stroll(), set()
     advance = game.advance
@@ -343,11 +362,7 @@ def walk(method: str) -> dict[str, Any]:
         for _ in range(config.batch):
             ours.play_and_update(False)
         found = {}
-        for name, work in {
-            "play": lambda: ours.play_and_update(False),
-            "iteration": lambda: ours.play_and_update(True),
-            "evaluation": ours.evaluate,
-        }.items():
+        for name, work in works(ours).items():
             both.carried.clear()
             work()
             found[name] = dict(both.carried)
