@@ -16,7 +16,7 @@ if sys.platform == "win32":
 from ciacore.config import Config
 from ciacore.methods import METHODS, MIXERS
 from ciacore.runtime.evaluation import evaluate
-from ciacore.runtime.experiment import train
+from ciacore.runtime.experiment import train, train_methods
 from ciacore.runtime.store import Run, load_run, read_run, read_runs
 from ciacore.runtime.tables import to_csv
 
@@ -33,4 +33,5 @@ __all__ = [
     "read_runs",
     "to_csv",
     "train",
+    "train_methods",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ciacore.types import Mixer, Mixing, Utilities, refuse
+from ciacore.types import Mixed, Mixer, Mixing, Utilities, refuse
 
 
 def credits(
@@ -45,7 +46,8 @@ def mixing_at(mixer: Mixer, state: Float[Tensor, "... S"]) -> Mixing:
     """The mixer at given states, as a function of the utilities alone.
 
     A mixer whose weights are written by the state may offer `at(state)`, so that they
-    are written once and used twice: for the joint value and for its credits.
+    are written once and used twice: for the joint value and for its credits. That is a
+    `Mixing`, too.
 
     Args:
         mixer: any (utilities, state) -> Mixed.
@@ -53,7 +55,19 @@ def mixing_at(mixer: Mixer, state: Float[Tensor, "... S"]) -> Mixing:
     """
     if callable(getattr(mixer, "at", None)):
         return mixer.at(state)
-    return lambda utilities: mixer(utilities, state)
+    return MixerAt(mixer, state)
+
+
+@dataclass(frozen=True)
+class MixerAt(Mixing):
+    """Any mixer at given states."""
+
+    mixer: Mixer
+    state: Float[Tensor, "... S"]
+
+    def __call__(self, utilities: Utilities) -> Mixed:
+        """Q_tot."""
+        return self.mixer(utilities, self.state)
 
 
 def has_closed_form(mixer: Any) -> bool:
@@ -72,8 +86,9 @@ def credits_at(
         create_graph: as for `credits`.
     """
     chosen = utilities.chosen
-    if hasattr(mixing, "constant_credits"):  # Q_tot is linear in the utilities
-        constant = mixing.constant_credits().expand_as(chosen)
+    constant = mixing.constant_credits()
+    if constant is not None:
+        constant = constant.expand_as(chosen)
         return constant if create_graph else constant.detach()
     with torch.enable_grad():
         if not (create_graph and chosen.requires_grad):

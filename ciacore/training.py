@@ -23,6 +23,29 @@ from ciacore.types import Episodes, Game, Generator, Policy, Spec
 # The independent sources of randomness of one seed.
 PURPOSES = ("initial", "play", "replay", "evaluation", "learning")
 
+# The fields of a Config that say when something happens, and with which epsilon:
+# everything that `Clock` and `epsilon_at` read. Where no episode ends early, trainings
+# of one game that agree in them count alike, whatever their methods are.
+SCHEDULE = (
+    "env_steps",
+    "n_games",
+    "batch",
+    "target_interval",
+    "evaluation_interval",
+    "epsilon_start",
+    "epsilon_end",
+    "epsilon_steps",
+)
+
+
+def schedule_of(config: Config) -> tuple[int | float, ...]:
+    """The values of a Config in the fields of SCHEDULE; equal ones count alike.
+
+    Args:
+        config: of a method.
+    """
+    return tuple(getattr(config, name) for name in SCHEDULE)
+
 
 class Training:
     """One seed in training: its networks, replay and randomness, and how far it is."""

@@ -229,7 +229,18 @@ class Mixed(NamedTuple):
 
 
 Mixer = Callable[[Utilities, Tensor], Mixed]  # (utilities, state)
-Mixing = Callable[[Utilities], Mixed]  # a mixer at given states
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """A mixer at given states."""
+
+    def __call__(self, utilities: Utilities) -> Mixed:
+        """Q_tot of the utilities."""
+
+    def constant_credits(self) -> Float[Tensor, "... K"] | None:
+        """The credits, where Q_tot is linear in the utilities; None where it is not."""
+        return None
 
 
 class PaddedSteps(NamedTuple):

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import jaxtyping
 import pytest
@@ -76,21 +74,6 @@ def as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-class Stream:
-    """A CUDA stream that does nothing."""
-
-    def __init__(self, device: torch.device) -> None:
-        """On a device.
-
-        Args:
-            device: that of the trainings.
-        """
-        self.device = device
-
-    def wait_stream(self, other: Stream) -> None:
-        """There is nothing to wait for."""
-
-
 @pytest.fixture
 def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stands in for CUDA: a graph is the function it was made from.
@@ -98,6 +81,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Returns:
         The log, in which each replay of a graph leaves an entry.
     """
+    from support.no_cuda import torch_without_cuda
+
     from ciacore.runtime import cuda_graphs
 
     log: list[str] = []
@@ -110,13 +95,6 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             log.append("launch")
             self.work()
 
-    cuda = SimpleNamespace(
-        Stream=Stream,
-        current_stream=Stream,
-        stream=lambda _: nullcontext(),
-        device=lambda _: nullcontext(),
-    )
-    torch_without_cuda = SimpleNamespace(**{**vars(torch), "cuda": cuda})
-    monkeypatch.setattr(cuda_graphs, "torch", torch_without_cuda)
+    monkeypatch.setattr(cuda_graphs, "torch", torch_without_cuda())
     monkeypatch.setattr(cuda_graphs, "CapturedGraph", Again)
     return log

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ciabook.evidence.statistics import bootstrap, mean
-from ciabook.page.parameters import check_parameters
+from ciabook.page.parameters import check_parameters, methods_beside
 from support.faults import refused
 from support.toys import Stroll, random_utilities, rng, small
 
@@ -382,6 +382,18 @@ def test_parameters(case):
     check_parameters({**DECLARED, **GIVEN})  # a whole number passes as a float
     changes, *parts = PARAMETERS[case]
     refused(lambda: check_parameters({**DECLARED, **GIVEN, **changes}), *parts)
+
+
+def test_methods_beside_the_first_one():
+    told = {"method": "qmix", "seeds": [1, 2], "overrides": {"gamma": 0.9}}
+    config = METHODS["qmix"].but(env_steps=7, gamma=0.9)
+    assert methods_beside([told], 7) == {config: [1, 2]} and methods_beside([], 7) == {}
+    form = "methods with their seeds and overrides"
+    refused(lambda: methods_beside(["qmix"], 7), "beside", form, "'qmix'")
+    refused(lambda: methods_beside([{"method": "qmix"}], 7), "beside", form)
+    unknown = {**told, "method": "qmxi"}
+    refused(lambda: methods_beside([unknown], 7), "beside", "Did you mean 'qmix'?")
+    refused(lambda: methods_beside([told, told], 7), "beside", "different methods")
 
 
 def test_assembling_checks_the_config():

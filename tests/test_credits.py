@@ -9,9 +9,9 @@ from support.toys import random_utilities, rng
 from torch.testing import assert_close
 
 from ciacore.config import Config
-from ciacore.credits import credits
+from ciacore.credits import credits, mixing_at
 from ciacore.methods import MIXERS
-from ciacore.types import Spec, Utilities
+from ciacore.types import Mixing, Spec, Utilities
 
 STATE_SIZE, BATCH = 5, 64
 AGENTS = [1, 2, 5]
@@ -69,6 +69,17 @@ def test_qmix_credits_agree_in_the_precision_of_training_and_over_time():
     given, state = random_utilities(4, 7, 3), states(4, 7)
     closed = mixer.credits(given, state)
     assert_close(closed, credits(mixer, given, state), rtol=0, atol=1e-6)
+
+
+def test_only_what_is_linear_in_the_utilities_has_constant_credits():
+    mixings = {
+        name: mixing_at(make_mixer(name, 2), states(BATCH))
+        for name in ("vdn", "qmix", "qplex")
+    }
+    constant = {name: mixing.constant_credits() for name, mixing in mixings.items()}
+    assert constant.pop("qplex") is mixings["qplex"].w
+    assert constant == {"vdn": None, "qmix": None}
+    assert all(isinstance(mixing, Mixing) for mixing in mixings.values())
 
 
 def test_vdn_credits_are_one():

@@ -45,6 +45,14 @@ def test_who_explores_is_known_before_the_episode_begins() -> None:
     assert all(torch.equal(*pair) for pair in zip(plain, ahead, strict=True))
 
 
+def test_no_epsilon_is_taken_for_another() -> None:
+    """Not even where one is gone and the next lies at its address."""
+    rng, shape = DrawnAhead(dice(), 2), (2, 4)
+    for epsilon in (0.0, 1.0, 0.0):
+        _, explores = noise_of_explorers(rng, shape, torch.tensor(epsilon))
+        assert explores.all() if epsilon else not explores.any()
+
+
 def test_what_is_different_is_drawn_apart() -> None:
     rng = DrawnAhead(dice(), 2)
     asked = [uniform(rng, (3,)), uniform(rng, (2,)), integers(rng, 7, (3,))]

@@ -13,7 +13,7 @@ from bench import gpu
 from bench.plain import row_by_row
 from support import captured
 from support.runs import same
-from support.toys import CIA, Stroll, small
+from support.toys import CIA, TINY, Stroll, small
 
 from ciacore import METHODS, train
 from ciacore.games import Turn
@@ -24,14 +24,6 @@ from ciacore.runtime.provenance import provenance
 from ciacore.runtime.snapshot import facts_of, restore, tensors_of
 from ciacore.training import Training
 
-SIZES = {
-    "batch": 4,
-    "buffer": 8,
-    "hidden_size": 8,
-    "mixing_size": 4,
-    "hypernetwork_size": 8,
-    "evaluation_games": 3,
-}
 CPU = torch.device("cpu")
 
 
@@ -173,7 +165,7 @@ def test_a_resumed_run_is_captured_after_a_warm_up_of_its_own(k, replayed):
 def test_what_make_gpu_measures(replayed, monkeypatch):
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3_000_000)
-    config = METHODS["qmix_cia"].but(**SIZES)
+    config = METHODS["qmix_cia"].but(**TINY)
     row = gpu.lockstep(config, 2, rounds=3, device=CPU)
     # two iterations of play alone, the first captured one, and those that are timed
     assert replayed == ["launch"] * 6 and row["seeds"] == 2 and row["peak_mb"] == 3.0

@@ -93,13 +93,18 @@ def test_without_a_gpu_nothing_begins_and_one_sentence_says_so(tree: Path) -> No
 
 def test_the_first_minutes_come_to_their_end_without_a_gpu(tmp_path: Path) -> None:
     """A dry run of each kind of part; `test_long.py` runs them all."""
-    names = ["graphs", "qmix_cia", "eoi", "qmix_cia, 5 seeds", "battle"]
+    all_methods = "all methods, 5 seeds"
+    names = ["graphs", "qmix_cia", "eoi", "qmix_cia, 5 seeds", all_methods, "battle"]
     found = dry_run(tmp_path / "found.json", "--only", *names)
     assert set(found["parts"]) == set(names) and found["stand_in"]
     for name in ("qmix_cia", "eoi", "qmix_cia, 5 seeds"):
         assert_faithful(found["parts"][name])
     assert found["parts"]["eoi"]["beside"]
     assert found["parts"]["qmix_cia, 5 seeds"]["seeds_stacked"] == 5
+    together = found["parts"][all_methods]
+    assert together["branches"] == 1 + 5 and together["env_steps_per_s"] > 0
+    of_each = [each["ms"] for each in together["alone"].values()]
+    assert len(of_each) == 2 and together["ms_one_after_the_other"] == sum(of_each)
     assert set(found["parts"]["graphs"]["branches"]) >= {"1", "64"}
     assert [row["device"] for row in found["parts"]["battle"]["rows"]]
     assert found["provenance"]["commit"] and found["provenance"]["warm_up"]

@@ -80,6 +80,16 @@ def test_stacked_seeds_take_hardly_more_launches_than_one(guard: Path) -> None:
     assert one <= MOST_LAUNCHES and five <= 1.2 * one, found
 
 
+def test_a_graph_of_methods_launches_what_its_branches_do(guard: Path) -> None:
+    """Stacked seeds, and two that cannot be stacked; nothing is added or shared."""
+    (whole,) = on_imaginary_gpu(guard, "graphs", f"vdn*2+maven*2:2:{SMALL}")
+    assert whole["error"] is None and whole["from_host"] == {}, whole
+    for part in ("play", "iteration", "evaluation"):
+        stacked, *apart = whole["branches"][part]
+        assert len(apart) == 2 and apart[0] == apart[1] > 0 < stacked
+        assert whole["launches"][part] == stacked + sum(apart)
+
+
 def test_what_the_performance_page_predicts_is_what_is_counted(guard: Path) -> None:
     """`python -m bench.gpu_predicted` writes the file anew."""
     kept = json.loads((RESULTS / "gpu_predicted.json").read_text())
@@ -98,6 +108,16 @@ def test_what_the_performance_page_predicts_is_what_is_counted(guard: Path) -> N
     assert gpu_predicted.whole_episode([7]) == 7
     assert gpu_predicted.whole_episode([7, 9]) == 7 + 97 * 2
     assert gpu_predicted.memory("vdn") == kept["memory"]["vdn"]
+    of_seeds = {
+        method: {int(seeds): found for seeds, found in counts[method].items()}
+        for method in METHODS
+    }
+    again = gpu_predicted.together(of_seeds, kept["memory"])
+    assert json.loads(json.dumps(again)) == kept["together"]
+    # the branches that EOI, MAVEN and SCDS keep are most of it
+    apart = sum(5 * of_seeds[name][1]["iteration"] for name in kept["branches"])
+    assert again["launches"]["iteration"] > apart > again["launches"]["iteration"] / 2
+    assert again["branches"] == len(METHODS) + 4 * len(kept["branches"])
 
 
 @pytest.mark.long
@@ -126,6 +146,7 @@ def test_what_ends_early_is_played_on_the_cpu_of_a_gpus_machine(guard: Path) -> 
         assert carried["play"] == {**there, "to the GPU": shown}
         assert carried["iteration"] == {**there, "to the GPU": shown + batch}
         assert carried["evaluation"] == {**there, "to the GPU": 0}
+        assert not any(carried["target"].values())
 
 
 def test_only_what_ends_early_is_played_elsewhere() -> None:

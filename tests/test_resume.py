@@ -110,10 +110,9 @@ def test_a_seed_that_is_completed_meanwhile_is_read(tmp_path):
 class Together:
     """What `cuda_graphs.SeedsInOneGraph` does, without a GPU."""
 
-    seeds_stacked = 0
-
     def __init__(self, trainings, stacked) -> None:
         self.trainings = trainings
+        self.seeds_stacked = {training.config: 0 for training in trainings}
 
     def iterate(self) -> None:
         for training in self.trainings:

@@ -9,13 +9,18 @@ import pytest
 import torch
 from support.captured import WITHIN
 from support.golden import CLOSE_PARAMETERS
-from support.toys import Stroll
+from support.toys import TINY, Stroll
 from torch import Tensor
 from torch.testing import assert_close
 
 from ciacore import METHODS, train
 from ciacore.config import Config
-from ciacore.fast.stacked_layers import in_pieces, stacked_in_pieces, stacked_layers
+from ciacore.fast.stacked_layers import (
+    StepOfEachSeed,
+    in_pieces,
+    stacked_in_pieces,
+    stacked_layers,
+)
 from ciacore.games import Turn
 from ciacore.runtime.cuda_graphs import SeedsInOneGraph
 from ciacore.runtime.experiment import check_stacked
@@ -29,15 +34,6 @@ from ciacore.runtime.stacked_seeds import (
 from ciacore.training import Training
 from ciacore.types import Episodes, InvalidInputError
 
-SIZES = {
-    "batch": 4,
-    "buffer": 8,
-    "hidden_size": 8,
-    "mixing_size": 4,
-    "hypernetwork_size": 8,
-    "central_size": 8,
-    "evaluation_games": 3,
-}
 CPU = torch.device("cpu")
 UPDATES = 50
 APART = {"maven": ["latent_policy"], "eoi": ["eoi"], "scds": ["scds"]}
@@ -46,7 +42,7 @@ SHORT = ("qmix_cia", "qplex_cia")  # the others are tried in `make test-long`
 
 
 def config_of(method: str, **fields: object) -> Config:
-    return METHODS[method].but(**SIZES, **fields)
+    return METHODS[method].but(**TINY, **fields)
 
 
 def made(config: Config, seeds: Sequence[int] = (1, 2, 3)) -> list[Training]:
@@ -259,6 +255,11 @@ def test_stacked_seeds_are_resumed_as_if_nothing_had_happened(k, replayed) -> No
 
 
 # ------------------------------------------------------------------------------- pieces
+
+
+def test_what_only_vmap_may_ask_for_says_so() -> None:
+    with pytest.raises(NotImplementedError, match=r"inside torch\.func\.vmap"):
+        StepOfEachSeed.apply(*[torch.zeros(1, 1)] * 6)
 
 
 def test_every_seed_has_a_norm_of_its_own() -> None:

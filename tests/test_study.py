@@ -32,7 +32,7 @@ from support.runs import digests, files
 from support.toys import Stroll, small
 
 from ciacore import METHODS, train
-from ciacore.games import Turn
+from ciacore.games import GAMES, Turn
 from ciacore.runtime.checkpoint import held, locked
 from ciacore.runtime.store import read_run, run_folder
 from ciacore.types import InvalidInputError
@@ -310,19 +310,77 @@ def test_asking_whether_a_run_is_held_never_stops_it(tmp_path):
     assert len(asked) > 50 and {True, False} == set(asked)
 
 
-def test_on_a_gpu_all_seeds_of_a_method_are_one_job(tmp_path):
-    assert lab.missing("smoke", tmp_path, "cuda") == [
-        "turn~qmix~1+2",
-        "turn~qmix_cia~1+2",
-    ]
+def test_on_a_gpu_all_methods_that_count_alike_are_one_job(tmp_path):
+    whole = "turn~like:qmix~1+2"
+    assert lab.missing("smoke", tmp_path, "cuda") == [whole]
+    assert lab.named("smoke", whole) == find("smoke")
     assert lab.named("smoke", "turn~qmix~1+2") == [
         entry for entry in find("smoke") if entry.config.method == "qmix"
     ]
     train(find("smoke")[0].config, Turn(), [1], tmp_path)
-    assert set(lab.missing("smoke", tmp_path, "cuda")) == {
-        "turn~qmix~2",
-        "turn~qmix_cia~1+2",
-    }
+    assert lab.missing("smoke", tmp_path, "cuda") == ["turn~like:qmix_cia~1+2"]
+    (group,) = lab.groups("smoke", tmp_path, "cuda")
+    assert group == find("smoke")[1:]
+    # the key is of the study; what is done already is not asked for again
+    assert lab.named("smoke", "turn~like:qmix_cia~1+2") == find("smoke")
+    told = lab.notebook_parameters(group, tmp_path, "cuda")
+    assert told["method"] == "qmix_cia" and told["seeds"] == [1, 2]
+    assert told["beside"] == [
+        {"method": "qmix", "seeds": [2], "overrides": {"env_steps": 2_000}}
+    ]
+    lab.check_declared(told)
+    # on a CPU a run is a key, as ever
+    assert lab.missing("smoke", tmp_path)[0] == "turn~qmix_cia~1"
+
+
+def test_what_cannot_share_a_graph_is_a_job_of_its_own(tmp_path, monkeypatch):
+    """Another length of training, another game, or one whose episodes end early."""
+    monkeypatch.setitem(GAMES, "stroll", Stroll)
+    vdn, qmix = METHODS["vdn"], METHODS["qmix"]
+    entries = grid([vdn, qmix.but(env_steps=7), METHODS["eoi"]], "turn", [1, 3])
+    entries += grid([vdn, qmix], "stroll", [1, 2])
+    monkeypatch.setitem(STUDIES, "mixed", entries)
+    keys = lab.missing("mixed", tmp_path, "cuda")
+    assert keys == [
+        "turn~like:vdn~1+3",
+        "turn~qmix~1+3",
+        "stroll~vdn~1+2",
+        "stroll~qmix~1+2",
+    ]
+    named = [lab.named("mixed", each) for each in keys]
+    assert sorted(map(entries.index, [entry for some in named for entry in some])) == [
+        *range(len(entries))
+    ]
+    monkeypatch.setattr(lab, "survey", lambda *_: [])  # the keys do not depend on it
+    assert [lab.named("mixed", each) for each in keys] == named
+    for unknown in ("turn~like:nobody~1", "turn~like:vdn~1+2", "turn~vdn~1+2"):
+        with pytest.raises(InvalidInputError, match="key: expected a run"):
+            lab.named("mixed", unknown)
+
+
+def test_the_memory_of_a_key_is_that_of_its_runs(tmp_path, monkeypatch):
+    """What Snakemake is told of a study on a GPU, and that it reads the key back."""
+    asked = {}
+
+    class Scheduler:
+        def __init__(self, command, **_) -> None:
+            asked.update(json.loads(Path(command[6]).read_text()))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None:
+            pass
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(lab.subprocess, "Popen", Scheduler)
+    lab.run("smoke", tmp_path, 1, "cuda", [])
+    needed = lab.megabytes(find("smoke"))
+    assert len(needed) == 2
+    of_all = 2 * sum(needed.values())
+    assert asked["plan"] == {"turn~like:qmix~1+2": {"mem_mb": of_all}}
 
 
 def test_an_unknown_study_or_key(tmp_path, capsys):
@@ -379,6 +437,26 @@ def test_seeds_in_one_execution_are_each_what_they_are_alone(notebooks, tmp_path
             read_run(folder_of(Entry(config, "turn", run.seed), tmp_path)).metrics
             == run.metrics
         )
+
+
+def test_methods_in_one_execution_are_each_what_they_are_alone(
+    notebooks, tmp_path, capsys
+):
+    """One of them fails, one is damaged, one is there; the others are trained."""
+    tiny = {"env_steps": 600, "evaluation_interval": 300, "batch": 4}
+    vdn, qmix, gre = (METHODS[name].but(**tiny) for name in ("vdn", "qmix", "gre"))
+    bad = qmix.but(method="bad", learning_rate=1e30)
+    entries = grid([vdn, bad, qmix, gre], "turn", [1])
+    train(gre, Turn(), [1], tmp_path)
+    train(vdn, Turn(), [1], tmp_path)
+    (folder_of(entries[0], tmp_path) / "metrics.json").unlink()
+    assert lab.execute(entries, tmp_path, "cpu") == 1
+    states = [standing(entry, tmp_path).state for entry in entries]
+    assert states == ["damaged", "failed", "done", "done"]
+    assert "FloatingPointError" in standing(entries[1], tmp_path).detail
+    (alone,) = train(qmix, Turn(), [1])
+    assert read_run(folder_of(entries[2], tmp_path)).metrics == alone.metrics
+    assert "turn~gre~1: done" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_no_number_is_a_failure_with_its_step(

@@ -82,7 +82,9 @@ class DrawnAhead(Dice):
         def draw() -> tuple[Tensor, Tensor]:
             return noise_of_explorers(self.rng, (self.steps, *shape), epsilon)
 
-        return self.next(("explorers", shape, id(epsilon)), draw)
+        # A tensor is told from others by identity, and is kept here: none takes its
+        # place while what was drawn for it is left.
+        return self.next(("explorers", shape, epsilon), draw)
 
     def next(self, asked: Any, draw: Callable[[], Any]) -> Any:
         """The next of what was drawn ahead.

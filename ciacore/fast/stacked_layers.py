@@ -84,8 +84,18 @@ class Stacked(Function):
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        """Nobody asks for it."""
-        raise NotImplementedError
+        """Nobody may ask for it.
+
+        Args:
+            inputs: of the function.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "It computes all seeds at once, by its rule for vmap: call it inside "
+            "torch.func.vmap, as ciacore.runtime.stacked_seeds does."
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

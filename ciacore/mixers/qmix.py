@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ciacore.config import Config
 from ciacore.fast.unique_rows import each_row_once
 from ciacore.mixers.hypernetwork import hypernetwork
-from ciacore.types import Mixed, Spec, Utilities
+from ciacore.types import Mixed, Mixing, Spec, Utilities
 
 
 class QMIX(nn.Module):
@@ -72,7 +72,8 @@ class QMIX(nn.Module):
         return w1, b1, w2, v
 
 
-class QMIXAt(NamedTuple):
+@dataclass(frozen=True)
+class QMIXAt(Mixing):
     """QMIX at fixed states: Q_tot = W2 · ELU(W1 q + b1) + v."""
 
     w1: Float[Tensor, "... K E"]

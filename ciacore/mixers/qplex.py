@@ -6,8 +6,8 @@ It represents every function with the IGM property.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ciacore.config import Config
 from ciacore.mixers.hypernetwork import hypernetwork
-from ciacore.types import Mixed, Spec, Utilities, refuse
+from ciacore.types import Mixed, Mixing, Spec, Utilities, refuse
 
 POSITIVE = 1e-10  # keeps weights above 0
 
@@ -62,7 +62,8 @@ class QPLEX(nn.Module):
         return QPLEXAt(w, v, penalty, partial(self.importance, state))
 
 
-class QPLEXAt(NamedTuple):
+@dataclass(frozen=True)
+class QPLEXAt(Mixing):
     """QPLEX at fixed states."""
 
     w: Float[Tensor, "... K"]

@@ -2,9 +2,11 @@
 
 Nothing else here knows of graphs. Every seed stays a `Training` of its own, made of
 plain modules. What an iteration does on the device (play, insertion, sampling, update)
-is recorded once and launched as one graph: of all seeds together where they can be
-stacked (`ciacore.runtime.stacked_seeds`), else of each on a stream of its own. The host
-only sets epsilon, counts, and reads returns and losses back once per evaluation.
+is recorded once and launched as one graph, of several methods too where they count
+alike (`ciacore.training.SCHEDULE`). All seeds of a method are one branch of it where
+they can be stacked (`ciacore.runtime.stacked_seeds`), else each is one; every branch
+has a stream of its own. The host only sets epsilon, counts, and reads returns and
+losses back once per evaluation.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ciacore.config import Config
 from ciacore.learning.player import place_of_play
 from ciacore.runtime.stacked_seeds import StackedSeeds, obstacle
-from ciacore.training import Training
-from ciacore.types import Game
+from ciacore.training import Training, schedule_of
+from ciacore.types import Game, refuse
 
 # How often this process does the work of a graph one by one before it captures it, so
 # that a game's tables, optimizer states and library handles are there. What a training
@@ -43,32 +46,45 @@ def capturable(game: Game, device: torch.device) -> bool:
 
 
 class SeedsInOneGraph:
-    """Advances several trainings of one Config together.
+    """Advances several trainings together, of one method or of several.
 
-    They count alike, since every episode is equally long.
+    They count alike: their Configs agree in `SCHEDULE`, and every episode is equally
+    long. What is counted is asked of the first one, for all of them.
     """
 
     def __init__(self, trainings: Sequence[Training], stacked: bool = True) -> None:
         """Nothing is captured yet.
 
         Args:
-            trainings: at least one; all on one GPU, and equally far.
-            stacked: whether seeds are stacked where they can be; else each has a branch
-                of its own.
+            trainings: at least one; all of one game, on one GPU, and equally far.
+            stacked: whether the seeds of a method are stacked where they can be; else
+                each has a branch of its own.
+
+        Raises:
+            InvalidInputError: they do not count alike.
         """
         self.trainings = list(trainings)
+        check_alike(self.trainings)
         first = self.trainings[0]
         self.device = first.device
         first.epsilon = torch.ones((), device=self.device)
         for training in self.trainings:  # they count alike
             training.epsilon = first.epsilon
             training.learner.env_steps = first.learner.env_steps
-        self.branches: list[Branch] = [*self.trainings]
-        self.seeds_stacked = 0
-        several = len(self.trainings) > 1
-        if stacked and several and not obstacle(first.config, first.game):
-            self.branches = [StackedSeeds(self.trainings)]
-            self.seeds_stacked = len(self.trainings)
+        of_methods: dict[Config, list[Training]] = {}
+        for training in self.trainings:
+            of_methods.setdefault(training.config, []).append(training)
+        self.branches: list[Branch] = []
+        # how many seeds of a Config are stacked; 0 where each is a branch
+        self.seeds_stacked: dict[Config, int] = {}
+        for config, seeds in of_methods.items():
+            several = len(seeds) > 1
+            if stacked and several and not obstacle(config, first.game):
+                self.branches.append(StackedSeeds(seeds))
+                self.seeds_stacked[config] = len(seeds)
+            else:
+                self.branches += seeds
+                self.seeds_stacked[config] = 0
         self.streams = [torch.cuda.Stream(self.device) for _ in self.branches]
         self.done: Counter[str] = Counter()  # how often one by one, in this process
         self.graphs: dict[str, CapturedGraph] = {}
@@ -134,6 +150,24 @@ class SeedsInOneGraph:
                 ]
                 self.graphs[name] = CapturedGraph(lambda: self.on_streams(work), rngs)
             self.graphs[name].launch()
+
+
+def check_alike(trainings: Sequence[Training]) -> None:
+    """Refuses trainings that a single clock cannot count.
+
+    Args:
+        trainings: at least one.
+
+    Raises:
+        InvalidInputError: their schedules differ, or how far they are.
+    """
+    first = trainings[0]
+    for other in trainings[1:]:
+        ours, theirs = schedule_of(first.config), schedule_of(other.config)
+        if (theirs, other.clock) != (ours, first.clock):
+            expected = f"{ours} at {first.clock}, as {first.config.method} has it"
+            got = f"{theirs} at {other.clock} of {other.config.method}"
+            refuse("trainings", expected, got, "Give each schedule a graph.")
 
 
 def play_only(branch: Branch) -> None:

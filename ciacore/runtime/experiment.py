@@ -1,11 +1,15 @@
-"""train(config, game): one method on one game, for one or more seeds."""
+"""train(config, game): one method on one game, for one or more seeds.
+
+`train_methods` does the same for several methods, which a GPU computes together.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,10 +19,12 @@ from ciacore.runtime.one_core import cores
 from ciacore.runtime.options import Options, Told, check_options
 from ciacore.runtime.parts import check_parts
 from ciacore.runtime.processes import CannotLoad, picklable, train_in_processes
-from ciacore.runtime.session import finished, train_here
+from ciacore.runtime.session import Task, finished, together, train_here
 from ciacore.runtime.stacked_seeds import obstacle
 from ciacore.runtime.store import Run, load_run, run_folder
 from ciacore.types import Game, refuse
+
+CPU = torch.device("cpu")
 
 
 def train(
@@ -95,58 +101,184 @@ def train(
         FloatingPointError: the loss of a seed stopped being a finite number. The other
             seeds are trained all the same.
     """
-    check_seeds(seeds)
+    options = Options(log, keep_checkpoint, keep_best, keep_every)
+    more = (results, device, progress, processes, options, stacked)
+    return train_all([(config, seeds)], game, *more)[config.method]
+
+
+def train_methods(
+    configs: Sequence[Config],
+    game: Game,
+    seeds: Sequence[int] | Mapping[str, Sequence[int]] = (0,),
+    results: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    progress: Callable[..., None] | None = None,
+    processes: int | None = None,
+    log: Told = None,
+    keep_checkpoint: bool = False,
+    keep_best: bool = False,
+    keep_every: int | None = None,
+    stacked: bool | None = None,
+) -> dict[str, list[Run]]:
+    """Trains several methods on a game, as `train` trains each of them.
+
+    A run does not depend on the others, and one that fails stops none of them. On a CPU
+    one method is trained after the other. On a GPU those that count alike, with equal
+    values in the fields of `ciacore.training.SCHEDULE`, advance together in one CUDA
+    graph; it has a branch for each method, or for each seed where its seeds cannot be
+    stacked. What was interrupted goes on together with what is equally far.
+
+    Args:
+        configs: the methods, each under a name of its own.
+        game: as for `train`, and so is whatever is not named here.
+        seeds: of every method; or the seeds of each, by its name.
+        results: folder of all runs.
+        device: where everything happens.
+        progress: called over all seeds of all methods.
+        processes: on a CPU.
+        log: who else is told of evaluations.
+        keep_checkpoint: of complete runs.
+        keep_best: weights, too.
+        keep_every: so many env steps.
+        stacked: True is refused where the seeds of any method cannot be.
+
+    Returns:
+        The runs of every method, by its name; both in the order given.
+
+    Raises:
+        InvalidInputError: no methods, two of one name, seeds of other methods, or what
+            `train` refuses.
+        FloatingPointError: the loss of a run stopped being a finite number. The others
+            are trained all the same.
+    """
+    check_configs(configs)
+    if isinstance(seeds, Mapping):
+        check_methods(configs, seeds)
+        wanted = [(config, seeds[config.method]) for config in configs]
+    else:
+        wanted = [(config, seeds) for config in configs]
+    options = Options(log, keep_checkpoint, keep_best, keep_every)
+    more = (results, device, progress, processes, options, stacked)
+    return train_all(wanted, game, *more)
+
+
+def train_all(
+    wanted: Sequence[tuple[Config, Sequence[int]]],
+    game: Game,
+    results: str | Path | None,
+    device: torch.device | str,
+    progress: Callable[..., None] | None,
+    processes: int | None,
+    options: Options,
+    stacked: bool | None,
+) -> dict[str, list[Run]]:
+    """Reads the runs that are there, and trains those that are missing.
+
+    Args:
+        wanted: the methods, each with its seeds.
+        game: as for `train`, and so are all that follow.
+        results: folder of all runs.
+        device: where everything happens.
+        progress: called after every iteration.
+        processes: on a CPU.
+        options: what else the caller wants.
+        stacked: whether seeds are computed as one.
+
+    Returns:
+        The runs of every method, by its name.
+
+    Raises:
+        InvalidInputError: as `train` says.
+        FloatingPointError: as `train` says.
+    """
+    for _, seeds in wanted:
+        check_seeds(seeds)
     check_device(device)
     check_processes(processes)
-    options = Options(log, keep_checkpoint, keep_best, keep_every)
     check_options(options, results)
     device = torch.device(device)
     progress = progress or no_progress
     # What cannot be trained or saved stops here, before anything is computed.
     check_face(game)
-    check_parts(config, game.spec, device)
-    check_stacked(stacked, config, game, device)
+    for config, _ in wanted:
+        check_parts(config, game.spec, device)
+        check_stacked(stacked, config, game, device)
+    asked = [(config, seed) for config, seeds in wanted for seed in seeds]
     with ExitStack() as stack:
-        if results is None and len(seeds) > 1:
+        if results is None and len(asked) > 1:
             results = stack.enter_context(tempfile.TemporaryDirectory())
-        runs: dict[int, Run] = {}
-        missing: dict[int, Path | None] = {}
-        for seed in seeds:
+        tasks: list[Task] = []
+        runs: dict[Task, Run] = {}
+        for config, seed in asked:
             folder = None
             if results is not None:
                 folder = run_folder(results, game.name, config.method, seed)
+            tasks.append(Task(config, seed, folder))
             run = finished(folder, config, game.name, seed)
-            if run is None:
-                missing[seed] = folder
-            else:
-                runs[seed] = run
-        workers = min(len(missing), processes or cores())
-        if device.type == "cpu" and workers > 1 and picklable(config, game):
-            errors = train_in_processes(
-                config, game, missing, workers, progress, options
-            )
-            for seed, folder in missing.items():
-                if seed not in errors:
-                    runs[seed] = load_run(folder)
-            here = [
-                seed for seed, error in errors.items() if isinstance(error, CannotLoad)
-            ]
-            if here:  # another process cannot import the game or a part
-                folders = {seed: missing[seed] for seed in here}
-                trained, failed = train_here(
-                    config, game, folders, device, progress, options
-                )
-                runs |= trained
-                errors = {
-                    seed: error for seed, error in errors.items() if seed not in here
-                } | failed
+            if run is not None:
+                runs[tasks[-1]] = run
+        missing = [task for task in tasks if task not in runs]
+        if device.type == "cpu":
+            trained, errors = train_on_cpu(missing, game, progress, processes, options)
         else:
-            trained, errors = train_here(
-                config, game, missing, device, progress, options, stacked is not False
-            )
-            runs |= trained
-    raise_first(seeds, errors)
-    return [runs[seed] for seed in seeds]
+            more = (device, progress, options, stacked is not False)
+            trained, errors = train_here(missing, game, *more)
+        runs |= trained
+    failed = [(task, errors[task]) for task in tasks if task in errors]
+    raise_first(failed, several_methods=len(wanted) > 1)
+    found: dict[str, list[Run]] = {config.method: [] for config, _ in wanted}
+    for task in tasks:
+        found[task.config.method].append(runs[task])
+    return found
+
+
+def train_on_cpu(
+    tasks: Sequence[Task],
+    game: Game,
+    progress: Callable[..., None],
+    processes: int | None,
+    options: Options,
+) -> tuple[dict[Task, Run], dict[Task, Exception]]:
+    """Trains one method after the other, the seeds of each at once where they can be.
+
+    Args:
+        tasks: what is missing.
+        game: what is played.
+        progress: called after every iteration, over all tasks.
+        processes: how many seeds at once; None: one per core.
+        options: what else the caller wants.
+
+    Returns:
+        The runs, and the errors of those that failed.
+    """
+    runs: dict[Task, Run] = {}
+    errors: dict[Task, Exception] = {}
+    total = sum(task.config.env_steps for task in tasks)
+    done = 0  # env steps of the methods before
+
+    def report(env_steps: int, _: int, **facts: float) -> None:
+        progress(done + env_steps, total, **facts)
+
+    for group in together(tasks, lambda task: task.config):
+        config, here = group[0].config, group
+        workers = min(len(group), processes or cores())
+        if workers > 1 and picklable(config, game):
+            folders = {task.seed: task.folder for task in group}
+            failed = train_in_processes(config, game, folders, workers, report, options)
+            # another process cannot import the game or a part
+            here = [
+                task for task in group if isinstance(failed.get(task.seed), CannotLoad)
+            ]
+            for task in group:
+                if task.seed not in failed:
+                    runs[task] = load_run(task.folder)
+                elif task not in here:
+                    errors[task] = failed[task.seed]
+        trained, failed_here = train_here(here, game, CPU, report, options)
+        runs |= trained
+        errors |= failed_here
+        done += sum(task.config.env_steps for task in group)
+    return runs, errors
 
 
 def no_progress(env_steps: int, total: int, **facts: float) -> None:
@@ -159,19 +291,53 @@ def no_progress(env_steps: int, total: int, **facts: float) -> None:
     """
 
 
-def raise_first(seeds: Sequence[int], errors: dict[int, Exception]) -> None:
-    """Raises the error of the first seed that failed, with notes on the others.
+def raise_first(
+    failed: Sequence[tuple[Task, Exception]], several_methods: bool
+) -> None:
+    """Raises the first error, with notes on the others; nothing where there is none.
 
     Args:
-        seeds: in the order given.
-        errors: by seed.
+        failed: what failed and how, in the order in which it was asked for.
+        several_methods: whether it must be said whose the first error is.
     """
-    failed = [errors[seed] for seed in seeds if seed in errors]
     if not failed:
         return
-    for other in failed[1:]:
-        failed[0].add_note(f"Another seed failed too: {other}")
-    raise failed[0]
+    (first, error), *others = failed
+    for task, other in others:
+        whose = "" if task.config == first.config else f" of {task.config.method}"
+        error.add_note(f"Another seed{whose} failed too: {other}")
+    if several_methods:
+        error.add_note(f"It was seed {first.seed} of {first.config.method}.")
+    raise error
+
+
+def check_configs(configs: Sequence[Config]) -> None:
+    """Refuses no methods, what is no Config, and two of one name."""
+    cure = 'Write e.g. [METHODS["qmix"], METHODS["qmix_cia"]].'
+    is_list = isinstance(configs, Sequence) and not isinstance(configs, str)
+    if not is_list or not configs:
+        refuse("configs", "a list of Configs", configs, cure)
+    for config in configs:
+        if not isinstance(config, Config):
+            refuse("configs", "Configs", config, cure)
+    names = [config.method for config in configs]
+    for name in names:
+        if names.count(name) > 1:
+            cure = 'Give each a name of its own: config.but(method="its name").'
+            refuse("configs", "different methods", names, cure)
+
+
+def check_methods(configs: Sequence[Config], seeds: Mapping[str, Any]) -> None:
+    """Refuses seeds of other methods than those that are trained.
+
+    Args:
+        configs: the methods.
+        seeds: by the name of a method.
+    """
+    names = [config.method for config in configs]
+    if set(seeds) != set(names):
+        cure = "Give one list for all methods, or one for each."
+        refuse("seeds", f"those of {', '.join(names)}", list(seeds), cure)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

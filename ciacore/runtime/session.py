@@ -7,11 +7,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ from ciacore.runtime.store import (
     weights_file,
     write_run,
 )
-from ciacore.training import Training
+from ciacore.training import Training, schedule_of
 from ciacore.types import Game, InvalidInputError, refuse
 
 CHECKPOINT_SECONDS = 180.0  # between checkpoints, at least
@@ -59,6 +59,14 @@ CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into them
 KEPT = "kept/"  # what the names of weights begin with that a checkpoint keeps
 
 Progress = Callable[..., None]  # (env_steps, total, **facts)
+
+
+class Task(NamedTuple):
+    """A run that is to be trained."""
+
+    config: Config
+    seed: int
+    folder: Path | None  # of the run; None keeps it in memory
 
 
 def differing(theirs: Config, ours: Config) -> str:
@@ -163,137 +171,137 @@ def reopen(folder: Path, work: Path) -> None:
 
 
 def train_here(
-    config: Config,
+    tasks: Sequence[Task],
     game: Game,
-    folders: dict[int, Path | None],
     device: torch.device,
     progress: Progress,
     options: Options = NO_OPTIONS,
     stacked: bool = True,
-) -> tuple[dict[int, Run], dict[int, Exception]]:
-    """Trains seeds in this process.
+) -> tuple[dict[Task, Run], dict[Task, Exception]]:
+    """Trains in this process.
 
-    They advance together where they can be captured as a graph, else one after the
-    other.
+    Those that count alike advance together where they can be captured as a graph; else
+    one advances after the other.
 
     Args:
-        config: the method.
+        tasks: what is to be trained, of one method or of several.
         game: what is played.
-        folders: seed -> its run folder, or None to keep the run in memory.
         device: where everything happens.
-        progress: called after every iteration, over all seeds.
+        progress: called after every iteration, over all tasks.
         options: what else the caller wants.
         stacked: whether captured seeds are stacked where they can be.
 
     Returns:
-        The runs, and the errors of the seeds that failed, both by seed.
+        The runs, and the errors of those that failed.
 
     Raises:
         InvalidInputError: the game breaks its contract.
     """
-    if folders:
-        check_game(game, config.n_games, place_of_play(game.spec, device))
-    runs: dict[int, Run] = {}
-    errors: dict[int, Exception] = {}
-    total = len(folders) * config.env_steps
-    groups = [[seed] for seed in folders]
+    for n_games in {task.config.n_games for task in tasks}:
+        check_game(game, n_games, place_of_play(game.spec, device))
+    runs: dict[Task, Run] = {}
+    errors: dict[Task, Exception] = {}
+    total = sum(task.config.env_steps for task in tasks)
+    groups = [[task] for task in tasks]
     if capturable(game, device):
-        groups = [list(folders)]
+        groups = together(tasks, lambda task: schedule_of(task.config))
     done = 0  # env steps of the groups before
 
     def report(env_steps: int, **facts: float) -> None:
         progress(done + env_steps, total, **facts)
 
-    for seeds in groups:
-        group = {seed: folders[seed] for seed in seeds}
-        found, failed = train_together(
-            config, game, group, device, report, options, stacked
-        )
+    for group in groups:
+        found, failed = train_together(group, game, device, report, options, stacked)
         runs |= found
         errors |= failed
-        done += len(seeds) * config.env_steps
+        done += sum(task.config.env_steps for task in group)
     return runs, errors
 
 
+def together(items: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:
+    """Items in groups of one key each, in the order in which they come.
+
+    Args:
+        items: any.
+        key: of an item.
+    """
+    groups: dict[Any, list[Any]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
 def train_together(
-    config: Config,
+    tasks: Sequence[Task],
     game: Game,
-    folders: dict[int, Path | None],
     device: torch.device,
     report: Progress,
     options: Options,
     stacked: bool,
-) -> tuple[dict[int, Run], dict[int, Exception]]:
-    """Trains one seed, or several that can be captured together.
+) -> tuple[dict[Task, Run], dict[Task, Exception]]:
+    """Trains one task, or several that count alike and can be captured together.
+
+    A process killed between two checkpoints leaves them apart: those that are equally
+    far then advance together.
 
     Args:
-        config: the method.
+        tasks: what is to be trained.
         game: what is played.
-        folders: seed -> its run folder, or None.
         device: where everything happens.
         report: called after every iteration as `report(env_steps, **facts)`.
         options: what else the caller wants.
         stacked: as for `train_here`.
 
     Returns:
-        The runs, and the errors of the seeds that failed, both by seed.
+        The runs, and the errors of those that failed.
     """
-    runs: dict[int, Run] = {}
-    errors: dict[int, Exception] = {}
+    runs: dict[Task, Run] = {}
+    errors: dict[Task, Exception] = {}
     with ExitStack() as stack:
         if device.type == "cpu":
             stack.enter_context(one_core())
-        sessions = []
-        for seed, folder in folders.items():
+        sessions: dict[Task, Session] = {}
+        for task in tasks:
+            config, seed, folder = task
             try:
                 work = None
                 if folder is not None:
                     work = stack.enter_context(locked(folder))
                 run = finished(folder, config, game.name, seed)
                 if run is not None:  # by another process, since we looked
-                    runs[seed] = run
+                    runs[task] = run
                     continue
                 if folder is not None and folder.exists():
                     reopen(folder, work)
                 training = Training(config, game, seed, device)
                 session = Session(training, folder, work, options)
                 stack.callback(session.close)
-                sessions.append(session)
+                sessions[task] = session
             except InvalidInputError as error:
-                errors[seed] = error
-        trainings = [session.training for session in sessions]
+                errors[task] = error
+        trainings = [session.training for session in sessions.values()]
 
         def report_all() -> None:
             env_steps = sum(training.clock.env_steps for training in trainings)
             report(env_steps, **trainings[0].summary())
 
-        for group in by_progress(sessions):
-            members = [session.training for session in group]
+        for group in together(sessions, lambda task: sessions[task].training.clock):
+            members = [sessions[task].training for task in group]
             iterate = members[0].iterate
             if capturable(game, device):
-                together = SeedsInOneGraph(members, stacked)
-                iterate = together.iterate
-                for session in group:
-                    session.provenance["seeds_stacked"] = together.seeds_stacked
-            run_to_end(group, iterate, report_all)
-            for session in group:
-                run = session.complete()
+                graph = SeedsInOneGraph(members, stacked)
+                iterate = graph.iterate
+                for task in group:
+                    found = graph.seeds_stacked[task.config]
+                    sessions[task].provenance["seeds_stacked"] = found
+            run_to_end([sessions[task] for task in group], iterate, report_all)
+            for task in group:
+                run = sessions[task].complete()
                 if run is None:
-                    errors[session.training.seed] = session.training.error
+                    errors[task] = sessions[task].training.error
                 else:
-                    runs[session.training.seed] = run
+                    runs[task] = run
     return runs, errors
-
-
-def by_progress(sessions: list[Session]) -> list[list[Session]]:
-    """Groups of sessions that are equally far.
-
-    A process killed between two checkpoints leaves them apart.
-    """
-    groups: dict[Any, list[Session]] = {}
-    for session in sessions:
-        groups.setdefault(session.training.clock, []).append(session)
-    return list(groups.values())
 
 
 def run_to_end(

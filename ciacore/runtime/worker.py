@@ -15,7 +15,7 @@ import torch
 
 from ciacore.methods import SLOTS
 from ciacore.runtime.metrics import Entry
-from ciacore.runtime.session import train_here
+from ciacore.runtime.session import Task, train_here
 
 
 def main() -> int:
@@ -39,16 +39,15 @@ def main() -> int:
 
     for slot, name, part in order["parts"]:
         SLOTS[slot][name] = part
-    seed, cpu = order["seed"], torch.device("cpu")
-    folders, options = {seed: order["folder"]}, order["options"]
+    task = Task(order["config"], order["seed"], order["folder"])
+    game, options = order["game"], order["options"]
     if order["report"]:
         options = options._replace(log=report)
     try:
-        _, errors = train_here(
-            order["config"], order["game"], folders, cpu, progress, options
-        )
-        if seed in errors:
-            raise errors[seed]
+        cpu = torch.device("cpu")
+        _, errors = train_here([task], game, cpu, progress, options)
+        if task in errors:
+            raise errors[task]
     except (BrokenPipeError, KeyboardInterrupt, InterruptedError):
         return 1  # a checkpoint is kept
     except Exception as error:

@@ -70,6 +70,7 @@ def parts() -> list[Part]:
     for seeds in (5, 16):
         command = ("method.py", "qmix_cia", str(seeds), "--branches")
         found.append(Part(f"qmix_cia, {seeds} branches", command, 120))
+    found.append(Part("all methods, 5 seeds", ("methods.py", "5"), 240))
     quickly = {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}
     found.append(Part("battle", ("battle.py",), 150, quickly))
     return found

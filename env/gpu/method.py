@@ -152,7 +152,7 @@ def main() -> None:
     until_captured(together)
     found: dict[str, Any] = {
         "seeds": options.seeds,
-        "seeds_stacked": together.seeds_stacked,
+        "seeds_stacked": together.seeds_stacked[config],
         "recurrences": torch.backends.cudnn.rnn.fp32_precision,
         "seconds_until_captured": time.perf_counter() - began,
         **speed(together, rounds),

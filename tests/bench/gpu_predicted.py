@@ -31,6 +31,7 @@ from ciacore.training import Training
 HORIZON = Turn().spec.horizon
 SHORT = (3, 4)  # steps of two short episodes, which tell of a whole one
 MANY = (16, 32, 70)  # seeds of QMIX(CIA), besides five of every method
+SEEDS = 5  # of every method, where all are in one graph
 
 
 def variants(stackable: list[str]) -> dict[tuple[str, int], list[str]]:
@@ -91,6 +92,34 @@ def launches(library: Path, stackable: list[str]) -> dict[str, dict[int, Any]]:
     return found
 
 
+def together(
+    launches: dict[str, dict[int, Any]], memory: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """One graph with five seeds of every method, which all count alike on Turn.
+
+    A graph launches what its branches do. On a GPU that has room for all of them an
+    iteration waits for the longest branch, else for more.
+
+    Args:
+        launches: Of `launches`; five seeds of a method that are stacked are counted.
+        memory: Of `memory`, by method.
+    """
+    branches = []
+    for counts in launches.values():
+        stacked = counts.get(SEEDS)
+        branches += [stacked] if stacked else [counts[1]] * SEEDS
+    parts = ("play", "iteration", "evaluation")
+    return {
+        "seeds": SEEDS,
+        "branches": len(branches),
+        "launches": {part: sum(each[part] for each in branches) for part in parts},
+        "longest_branch": {
+            part: max(each[part] for each in branches) for part in parts
+        },
+        "memory_mb": round(SEEDS * sum(sum(kept.values()) for kept in memory.values())),
+    }
+
+
 def memory(method: str) -> dict[str, float]:
     """Megabytes that a seed keeps between iterations: its replay, and all the rest.
 
@@ -118,12 +147,14 @@ def predict() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         found = launches(build(Path(folder)), stackable)
     work = counted.update(Turn().spec, METHODS["qmix"])
+    kept = {method: memory(method) for method in METHODS}
     return {
         "launches": found,
+        "together": together(found, kept),
         "branches": {method: names for method, names in apart.items() if names},
         "update_gflop": round(work.flops / 1e9, 3),
         "update_mb": round(work.bytes / 1e6, 1),
-        "memory": {method: memory(method) for method in METHODS},
+        "memory": kept,
         "provenance": {**provenance("cpu"), "started": began, "finished": now()},
     }
 

@@ -25,6 +25,17 @@ SMALL = {
     "epsilon_steps": 40,
 }
 
+# changes of a Config, for what is played and learned with hardly any arithmetic
+TINY = {
+    "batch": 4,
+    "buffer": 8,
+    "hidden_size": 8,
+    "mixing_size": 4,
+    "hypernetwork_size": 8,
+    "central_size": 8,
+    "evaluation_games": 3,
+}
+
 
 def small(**fields) -> Config:
     """A Config that trains in a moment."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from ciacore.config import cure_of_number, known_name
+from ciacore.config import Config, cure_of_number, known_name
+from ciacore.methods import METHODS
 from ciacore.types import refuse
 
 
@@ -34,6 +35,32 @@ def check_parameters(namespace: dict[str, Any]) -> None:
     namespace["_known"] = True
     for name, kind in declared.items():
         check_type(name, kind, namespace[name])
+
+
+def methods_beside(beside: list, env_steps: int) -> dict[Config, list[int]]:
+    """The methods that a notebook trains beside its first one, with their seeds.
+
+    Args:
+        beside: what each differs in from one of METHODS, and its seeds:
+            `{"method": "qmix", "seeds": [1, 2], "overrides": {}}`.
+        env_steps: of all of them.
+
+    Raises:
+        InvalidInputError: an entry of another form, an unknown name, or the same method
+            twice.
+    """
+    found: dict[Config, list[int]] = {}
+    for one in beside:
+        if not isinstance(one, dict) or set(one) != {"method", "seeds", "overrides"}:
+            cure = 'Write e.g. [{"method": "qmix", "seeds": [1], "overrides": {}}].'
+            refuse("beside", "methods with their seeds and overrides", one, cure)
+        start = METHODS[known_name(one["method"], METHODS, "beside")]
+        config = start.but(**{"env_steps": env_steps, **one["overrides"]})
+        if config in found:
+            cure = "Name every method once."
+            refuse("beside", "different methods", config.method, cure)
+        found[config] = one["seeds"]
+    return found
 
 
 def undeclared(namespace: dict[str, Any], declared: dict[str, type]) -> list[str]:

@@ -14,6 +14,17 @@ The library knows what is missing; Snakemake only schedules it.
         one of them: executes notebooks/train.ipynb, and checks what it left
 
 STUDY is a name, or the path of a file with a study of one's own, which is executed.
+
+A key is `<game>~<method>~<seed>`, of one run. With `--device cuda` the keys are fewer,
+since a GPU computes together what counts alike (`ciacore.train_methods`):
+`<game>~<method>~<seed>+<seed>` are seeds of one method, and
+`<game>~like:<method>~<seed>+<seed>` those of all methods of the study that count like
+it. Such a key does not list its methods: there may be too many for a file name. Of what
+it names, `exec` trains what is missing then.
+
+All of a key are trained by one execution of one notebook, which is told the other
+methods as `beside`: several notebooks could not share a graph, and a second notebook
+for it would say the same again.
 """
 
 from __future__ import annotations
@@ -28,13 +39,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import papermill
+import torch
 
 from ciabook.page.kernel import own_kernel
 from ciabook.studies.own import is_own
@@ -48,15 +60,16 @@ from ciabook.studies.study import (
     folder_of,
     game_of,
     place_of,
-    standing,
     strangers,
     survey,
 )
 from ciacore.config import Config
 from ciacore.methods import assemble
+from ciacore.runtime.cuda_graphs import capturable
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.memory import run_megabytes
 from ciacore.runtime.one_core import cores
+from ciacore.training import schedule_of
 from ciacore.types import InvalidInputError, refuse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,6 +89,8 @@ ALWAYS = (
     "rules",
     "reason",
 )
+# in a key, before the method that others count like; no method's name has a colon
+LIKE = "like:"
 LAST_LINES = 8  # of what Snakemake said before it failed
 # exit codes
 FAILED = 1
@@ -85,12 +100,16 @@ MINUTES = 240
 
 
 def key(*entries: Entry) -> str:
-    """The name of a run for Snakemake, or of several seeds of one method.
+    """The name of a run for Snakemake, or of several that are trained together.
 
-    It reads `<game>~<method>~<seed>+<seed>`.
+    Args:
+        entries: runs of one game that count alike.
     """
-    seeds = "+".join(str(entry.seed) for entry in entries)
-    return f"{entries[0].game}~{entries[0].config.method}~{seeds}"
+    first = entries[0]
+    methods = {entry.config.method for entry in entries}
+    like = LIKE if len(methods) > 1 else ""
+    seeds = dict.fromkeys(str(entry.seed) for entry in entries)
+    return f"{first.game}~{like}{first.config.method}~{'+'.join(seeds)}"
 
 
 def named(study: str, wanted: str) -> list[Entry]:
@@ -100,20 +119,43 @@ def named(study: str, wanted: str) -> list[Entry]:
         study: as `find` takes it.
         wanted: the key.
 
+    Returns:
+        In the order of the key; where it names methods that count alike, in that of the
+        study.
+
     Raises:
         InvalidInputError: the study has none.
     """
-    start, _, seeds = wanted.rpartition("~")
-    known = {key(entry): entry for entry in find(study)}
-    keys = [f"{start}~{seed}" for seed in seeds.split("+")]
-    if not set(keys) <= set(known):
+    start, _, last = wanted.rpartition("~")
+    game, _, method = start.rpartition("~")
+    entries, seeds = find(study), last.split("+")
+    known = {key(entry): entry for entry in entries}
+    keys = [f"{game}~{method.removeprefix(LIKE)}~{seed}" for seed in seeds]
+    found = [known[each] for each in keys if each in known]
+    if method.startswith(LIKE):
+        of_these = {alike(entry) for entry in found}
+        found = [
+            entry
+            for entry in entries
+            if alike(entry) in of_these and str(entry.seed) in seeds
+        ]
+    if {str(entry.seed) for entry in found} != set(seeds):
         refuse(
             "key",
             f"a run of the study {study}, as `lab missing {study}` prints them",
             wanted,
             "Correct it.",
         )
-    return [known[each] for each in keys]
+    return found
+
+
+def alike(entry: Entry) -> Hashable:
+    """What the runs have in common that one CUDA graph can hold: game and schedule.
+
+    Args:
+        entry: a run.
+    """
+    return entry.game, schedule_of(entry.config)
 
 
 def status(study: str, results: Path) -> int:
@@ -156,8 +198,8 @@ def exit_code(found: Sequence[Standing]) -> int:
 def missing(study: str, results: Path, device: str = "cpu") -> list[str]:
     """The keys of all runs that are neither done nor damaged, first seeds first.
 
-    On a GPU all seeds of a method are one key: they advance together, as one CUDA
-    graph.
+    On a GPU all runs of a game that count alike are one key: they advance together, as
+    one CUDA graph.
 
     Args:
         study: as `find` takes it.
@@ -181,9 +223,16 @@ def groups(study: str, results: Path, device: str) -> list[list[Entry]]:
             lacking.append(each.entry)
     if device == "cpu":
         return [[entry] for entry in lacking]
-    found: dict[tuple[str, Config], list[Entry]] = {}
+    gpu = torch.device("cuda")
+    in_graphs = {
+        name: capturable(game_of(name), gpu)
+        for name in dict.fromkeys(entry.game for entry in lacking)
+    }
+    found: dict[Hashable, list[Entry]] = {}
     for entry in lacking:
-        found.setdefault((entry.game, entry.config), []).append(entry)
+        # What ends early is trained one seed after the other, by method.
+        by = alike(entry) if in_graphs[entry.game] else (entry.game, entry.config)
+        found.setdefault(by, []).append(entry)
     return list(found.values())
 
 
@@ -364,13 +413,13 @@ def environment_in(work: Path) -> dict[str, str]:
 def execute(
     entries: Sequence[Entry], results: Path, device: str, code: str = ""
 ) -> int:
-    """A papermill execution of the training notebook for seeds of one method.
+    """Trains what is missing of some runs, and says what has become of them.
 
     Nothing is done where all of them are done. Whether a run succeeded is judged by its
     folder alone.
 
     Args:
-        entries: runs that differ in their seeds only.
+        entries: runs of one game that count alike.
         results: the folder of all runs.
         device: "cpu" or "cuda".
         code: a file that the notebook executes first; "" where there is none.
@@ -378,15 +427,41 @@ def execute(
     Returns:
         The exit code, which is 0 where all of them are done.
     """
-    if all(standing(entry, results).state == "done" for entry in entries):
+    found = survey(entries, results)
+    if all(each.state == "done" for each in found):
         return 0
     if "SLURM_JOB_ID" not in os.environ:
         die_with_parent()
+    lacking = [each.entry for each in found if each.state not in ("done", "damaged")]
+    left = through_papermill(lacking, results, device, code) if lacking else []
+    found = survey(entries, results)
+    for each in found:
+        print(f"{key(each.entry)}: {each.state} {each.detail}".rstrip())
+    if exit_code(found) != 0:
+        return FAILED
+    for file in left:
+        file.unlink(missing_ok=True)
+    return 0
+
+
+def through_papermill(
+    entries: Sequence[Entry], results: Path, device: str, code: str
+) -> list[Path]:
+    """An execution of the training notebook; why it failed is written down.
+
+    Args:
+        entries: runs of one game that count alike, none of them done or damaged.
+        results: the folder of all runs.
+        device: "cpu" or "cuda".
+        code: a file that the notebook executes first; "" where there is none.
+
+    Returns:
+        The notebook as it ran, and what was printed as errors.
+    """
     folders = [folder_of(entry, results) for entry in entries]
     folders[0].parent.mkdir(parents=True, exist_ok=True)
     for folder in folders:
         failure_file(folder).unlink(missing_ok=True)
-    # as it runs; it goes when the runs are complete
     page = folders[0].with_name(f".{folders[0].name}.ipynb")
     log = page.with_suffix(".log")
     signal.signal(signal.SIGTERM, interrupt)
@@ -405,38 +480,42 @@ def execute(
                 kernel_name=kernel,
             )
     except Exception as error:  # whatever stops a notebook: the reason is written down
+        failed = [
+            each.entry for each in survey(entries, results) if each.state == "missing"
+        ]
         reason = last_line(error)
-        for entry, folder in zip(entries, folders, strict=True):
-            if standing(entry, results).state == "missing":
-                write_whole(failure_file(folder), reason + "\n")
-    found = survey(entries, results)
-    for each in found:
-        print(f"{key(each.entry)}: {each.state} {each.detail}".rstrip())
-    if exit_code(found) != 0:
-        return FAILED
-    page.unlink(missing_ok=True)
-    log.unlink(missing_ok=True)
-    return 0
+        if len(failed) > 1:  # the notebook tells the first error alone
+            reason += f" (the first error of {len(failed)} runs that failed together)"
+        for entry in failed:
+            write_whole(failure_file(folder_of(entry, results)), reason + "\n")
+    return [page, log]
 
 
 def notebook_parameters(
     entries: Sequence[Entry], results: Path, device: str
 ) -> dict[str, Any]:
-    """The parameters of the training notebook for seeds of one method.
+    """The parameters of the training notebook for runs that it trains together.
+
+    The first method is told as one that is trained alone; others stand in `beside`.
 
     Args:
-        entries: runs that differ in their seeds only.
+        entries: runs of one game that count alike.
         results: the folder of all runs.
         device: "cpu" or "cuda".
     """
-    first = entries[0]
-    method, overrides = difference(first.config)
+    seeds: dict[Config, list[int]] = {}
+    for entry in entries:
+        seeds.setdefault(entry.config, []).append(entry.seed)
+    told = []
+    for config, of_method in seeds.items():
+        method, overrides = difference(config)
+        told.append({"method": method, "seeds": of_method, "overrides": overrides})
+    first, *others = told
     return {
-        "method": method,
-        "game": first.game,
-        "seeds": [entry.seed for entry in entries],
-        "env_steps": first.config.env_steps,
-        "overrides": overrides,
+        **first,
+        **({"beside": others} if others else {}),
+        "game": entries[0].game,
+        "env_steps": entries[0].config.env_steps,
         "results": str(results),
         "device": device,
         "processes": 1,

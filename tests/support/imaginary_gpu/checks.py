@@ -1,12 +1,14 @@
 """Trains on an imaginary GPU and reports what a real one would have objected to.
 
     python -m support.imaginary_gpu.checks GUARD iterations VARIANTS...
+    python -m support.imaginary_gpu.checks GUARD graphs VARIANTS...
     python -m support.imaginary_gpu.checks GUARD updates METHODS...
     python -m support.imaginary_gpu.checks GUARD walks METHODS...
     python -m support.imaginary_gpu.checks GUARD faults
 
 A variant is `METHOD:HORIZON`, or with fields of its Config `METHOD:HORIZON:JSON`.
-`METHOD*SEEDS` in the place of the method stands for stacked seeds.
+`METHOD*SEEDS` in the place of the method stands for stacked seeds, and of a graph's
+methods several are joined by a plus: `METHOD*SEEDS+METHOD*SEEDS`.
 Nothing is computed, but every operation checks shapes and devices, forwards and
 backwards, and one that asks for a value fails. Each line of the report is JSON.
 """
@@ -37,10 +39,12 @@ from torch.utils._pytree import tree_leaves
 from ciacore import METHODS, training
 from ciacore.games import Turn
 from ciacore.learning.learner import Parts
-from ciacore.runtime.stacked_seeds import StackedSeeds
+from ciacore.runtime import cuda_graphs
+from ciacore.runtime.stacked_seeds import StackedSeeds, not_stackable
 from ciacore.training import Training
 from ciacore.types import Episodes
 from support import captured
+from support.no_cuda import torch_without_cuda
 from support.toys import Stroll
 
 GPU = torch.device("cuda", 0)
@@ -200,6 +204,29 @@ SEVERAL = {"_cudnn_rnn": 4, "_cudnn_rnn_backward": 6, "topk": 3, "sort": 2}
 SEVERAL |= {"baddbmm": 2}  # it copies what is added first
 
 
+def tensors_of(*arguments: Any) -> list[Tensor]:
+    """All tensors among what an operation is given.
+
+    Args:
+        arguments: Of the operation.
+    """
+    return [each for each in tree_leaves(arguments) if isinstance(each, Tensor)]
+
+
+def works(ours: Training | StackedSeeds) -> dict[str, Callable[[], Any]]:
+    """What is reported on, by name.
+
+    Args:
+        ours: Who does it.
+    """
+    return {
+        "play": lambda: ours.play_and_update(False),
+        "iteration": lambda: ours.play_and_update(True),
+        "target": ours.copy_target,
+        "evaluation": ours.evaluate,
+    }
+
+
 class Watch(TorchDispatchMode):
     """Counts launches, and operations that read what lies on the host."""
 
@@ -229,9 +256,9 @@ class Watch(TorchDispatchMode):
         name = operation._schema.name.split("::")[1]
         if not operation.is_view and name not in FREE:
             self.launches[name] += SEVERAL.get(name, 1)
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor) and leaf.device.type == "cpu":
-                number = leaf.dim() == 0 and name not in ("copy_", "_to_copy")
+        for tensor in tensors_of(args, kwargs):
+            if tensor.device.type == "cpu":
+                number = tensor.dim() == 0 and name not in ("copy_", "_to_copy")
                 self.from_host[name] += not (self.stacked and number)
         return operation(*args, **(kwargs or {}))
 
@@ -262,12 +289,7 @@ def iteration(
         for work in (ours.play_and_update, lambda _: ours.evaluate()):
             work(True)  # as the warm-up does
         watches = {}
-        for name, work in {
-            "play": lambda: ours.play_and_update(False),
-            "iteration": lambda: ours.play_and_update(True),
-            "target": ours.copy_target,
-            "evaluation": ours.evaluate,
-        }.items():
+        for name, work in works(ours).items():
             with Watch(stacked=seeds > 1) as watches[name]:
                 work()
     from_host = +sum((watch.from_host for watch in watches.values()), Counter())
@@ -278,6 +300,72 @@ def iteration(
         "from_host": dict(from_host),
         "devices": sorted({str(value.device) for value in sums}),
         "losses": sorted(trainings[-1].log.sums),
+    }
+
+
+class Counted:
+    """In the place of a graph: what was captured, counted."""
+
+    def __init__(self, work: Callable[[], None], rngs: list[torch.Generator]) -> None:
+        """Counts.
+
+        Args:
+            work: What is captured.
+            rngs: Not asked.
+        """
+        with Watch(stacked=True) as self.watch:
+            work()
+
+    def launch(self) -> None:
+        """Counts nothing more."""
+
+
+def graph(
+    wanted: dict[str, int], horizon: int, fields: dict[str, Any]
+) -> dict[str, Any]:
+    """Trainings of several methods, captured as one graph.
+
+    Args:
+        wanted: The methods, with the number of their seeds.
+        horizon: Steps of an episode.
+        fields: That their Configs change.
+
+    Returns:
+        The launches of each graph, those of its branches alone, and what read from the
+        host.
+    """
+    cuda_graphs.torch, cuda_graphs.CapturedGraph = torch_without_cuda(), Counted
+    cuda_graphs.WARM_UP = dict.fromkeys(cuda_graphs.WARM_UP, 1)
+    # what is tried on a CPU has values, which this GPU has not
+    cuda_graphs.obstacle = lambda config, _: ", ".join(not_stackable(config))
+    game = Turn(horizon=horizon)
+    with Imaginary():
+        together = cuda_graphs.SeedsInOneGraph(
+            [
+                Training(METHODS[method].but(**fields), game, seed, GPU)
+                for method, seeds in wanted.items()
+                for seed in range(seeds)
+            ]
+        )
+        alone = {}
+        for name, work in {
+            "iteration": cuda_graphs.play_and_learn,
+            "play": cuda_graphs.play_only,
+            "evaluation": cuda_graphs.evaluate,
+        }.items():
+            for _ in ("warm-up", "capture"):
+                together.do(name, work)
+            alone[name] = []
+            for branch in together.branches:
+                with Watch(stacked=True) as watch:
+                    work(branch)
+                alone[name].append(watch.launches.total())
+    watches = {name: each.watch for name, each in together.graphs.items()}
+    from_host = +sum((watch.from_host for watch in watches.values()), Counter())
+    return {
+        "branches": alone,
+        "launches": {name: each.launches.total() for name, each in watches.items()},
+        "from_host": dict(from_host),
     }
 
 
@@ -303,7 +391,7 @@ class BesideTheCPU(Imaginary):
             kwargs: Those with names.
         """
         kwargs = kwargs or {}
-        tensors = [e for e in tree_leaves((args, kwargs)) if isinstance(e, Tensor)]
+        tensors = tensors_of(args, kwargs)
         there = [each for each in tensors if each.device.type == "cuda"]
         wanted = kwargs.get("device")
         if there and wanted is not None and wanted.type == "cpu":
@@ -326,8 +414,9 @@ def walk(method: str) -> dict[str, Any]:
         method: Its name.
 
     Returns:
-        Where the game's states and the losses lie, and what an update, an iteration
-        without one, and an evaluation carry between the GPU and the CPU.
+        Where the game's states and the losses lie, and what an iteration with and
+        without an update, a copy of the target and an evaluation carry between the GPU
+        and the CPU.
     """
     game, places = Stroll(), set()
     advance = game.advance
@@ -343,11 +432,7 @@ def walk(method: str) -> dict[str, Any]:
         for _ in range(config.batch):
             ours.play_and_update(False)
         found = {}
-        for name, work in {
-            "play": lambda: ours.play_and_update(False),
-            "iteration": lambda: ours.play_and_update(True),
-            "evaluation": ours.evaluate,
-        }.items():
+        for name, work in works(ours).items():
             both.carried.clear()
             work()
             found[name] = dict(both.carried)
@@ -440,16 +525,18 @@ def main() -> None:
     for method in sys.argv[3:] if sys.argv[2] in ("updates", "walks") else ():
         with reported(method=method) as found:
             found |= {"updates": update, "walks": walk}[sys.argv[2]](method)
-    for variant in sys.argv[3:] if sys.argv[2] == "iterations" else ():
-        name, horizon, *fields = variant.split(":", 2)
-        method, _, seeds = name.partition("*")
+    for variant in sys.argv[3:] if sys.argv[2] in ("iterations", "graphs") else ():
+        names, horizon, *fields = variant.split(":", 2)
+        wanted = {}
+        for name in names.split("+"):
+            method, _, seeds = name.partition("*")
+            wanted[method] = int(seeds or 1)
+        more = (int(horizon), json.loads("".join(fields) or "{}"))
         with reported(variant=variant) as found:
-            found |= iteration(
-                method,
-                int(seeds or 1),
-                int(horizon),
-                json.loads("".join(fields) or "{}"),
-            )
+            if sys.argv[2] == "graphs":
+                found |= graph(wanted, *more)
+            else:
+                found |= iteration(method, wanted[method], *more)
     del held
 
 
