@@ -113,7 +113,13 @@ def test_seeds_of_every_method_advance_together_as_alone(method, replayed):
     assert len(replayed) > 0
 
 
-@pytest.mark.parametrize("method", ["maven", "scds", "cw_qmix"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["maven", pytest.param("scds", marks=LONG), pytest.param("cw_qmix", marks=LONG)],
+)
 def test_seeds_of_every_kind_of_part_go_to_processes(method, tmp_path):
     config, game = METHODS[method].but(**TINY), Turn(horizon=5)
     both = train(config, game, [1, 2], tmp_path, processes=2)

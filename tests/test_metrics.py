@@ -193,7 +193,7 @@ def killed_while_writing(results: Path, tries: int, seed: int) -> list[int]:
 def test_killed_while_lines_are_written(tmp_path):
     """A part of the long test."""
     counts = killed_while_writing(tmp_path, tries=5, seed=1)
-    assert max(counts) > 10
+    assert max(counts) > 5
 
 
 @pytest.mark.long

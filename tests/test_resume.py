@@ -31,7 +31,9 @@ COMPLETE = [
 ]
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+@pytest.mark.parametrize(
+    "optimizer", ["rmsprop", pytest.param("adam", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("game", GAMES)
 def test_resumed_after_any_iteration_is_bit_equal(game, optimizer, tmp_path):
     config = small(**CIA, optimizer=optimizer, env_steps=45)

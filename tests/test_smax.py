@@ -373,8 +373,15 @@ def test_trains_and_keeps_what_was_won(games: dict[str, Smax]) -> None:
     assert metrics["won"][0] == [False] * N
 
 
-def test_every_method_learns_in_a_battle(games: dict[str, Smax]) -> None:
-    """All fourteen play, update and evaluate, with the map's hyper-parameters."""
+@pytest.mark.parametrize(
+    "method",
+    [
+        method if method == "maven" else pytest.param(method, marks=pytest.mark.long)
+        for method in METHODS
+    ],
+)
+def test_every_method_learns_in_a_battle(method: str, games: dict[str, Smax]) -> None:
+    """It plays, updates and evaluates, with the map's hyper-parameters."""
     short = {
         "n_games": N,
         "batch": N,
@@ -383,19 +390,18 @@ def test_every_method_learns_in_a_battle(games: dict[str, Smax]) -> None:
         "evaluation_games": N,
         "evaluation_interval": 200,
     }
-    for method, config in METHODS.items():
-        training = Training(
-            in_battle(config, "6h_vs_8z").but(**short),
-            games["6h_vs_8z"],
-            1,
-            torch.device("cpu"),
-        )
-        while training.running():
-            training.iterate()
-        losses = [entry for entry in training.log.metrics["losses"] if entry]
-        assert losses, method
-        for entry in losses:
-            assert np.isfinite(list(entry.values())).all(), method
+    training = Training(
+        in_battle(METHODS[method], "6h_vs_8z").but(**short),
+        games["6h_vs_8z"],
+        1,
+        torch.device("cpu"),
+    )
+    while training.running():
+        training.iterate()
+    losses = [entry for entry in training.log.metrics["losses"] if entry]
+    assert losses
+    for entry in losses:
+        assert np.isfinite(list(entry.values())).all()
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 UPDATES = 50
 APART = {"maven": ["latent_policy"], "eoi": ["eoi"], "scds": ["scds"]}
 STACKED = [method for method in METHODS if method not in APART]
-SHORT = ("qmix_cia", "qplex_cia")  # the others are tried in `make test-long`
+SHORT = ("qmix_cia",)  # the others are tried in `make test-long`
 
 
 def config_of(method: str, **fields: object) -> Config:
@@ -193,7 +193,9 @@ def test_fifty_updates_on_recorded_batches_are_those_of_separate_seeds(method) -
     assert not torch.equal(learned[0], learned[1])
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+@pytest.mark.parametrize(
+    "optimizer", ["rmsprop", pytest.param("adam", marks=pytest.mark.long)]
+)
 def test_stacked_seeds_train_as_alone(optimizer, replayed) -> None:
     """Play, replays, random numbers, losses, target copies and evaluations, too."""
     intervals = {"target_interval": 9, "evaluation_interval": 40}
@@ -237,7 +239,13 @@ def test_the_first_of_many_branches_may_break(replayed) -> None:
     assert_equal(alone, together[1])
 
 
-@pytest.mark.parametrize("k", range(1, 13))
+@pytest.mark.parametrize(
+    "k",
+    [
+        k if k in (2, 8) else pytest.param(k, marks=pytest.mark.long)
+        for k in range(1, 13)
+    ],
+)
 def test_stacked_seeds_are_resumed_as_if_nothing_had_happened(k, replayed) -> None:
     """After every iteration: before the first update, in the warm-up, and later."""
     config = config_of("qmix_cia", env_steps=60, optimizer="adam")

@@ -58,8 +58,14 @@ def test_what_the_page_says_in_its_own_words(facts) -> None:
     assert not facts.sleeps["qmix_cia"].any() and cia.min() > 70
     # "at least half of their test episodes", "twenty of each"
     assert ASLEEP == 0.5 and {len(s) for s in facts.short.values()} == {20}
-    # "likely, and not shown"
+    # "not quite shown" of the first twenty, and shown of forty fresh seeds
     assert min(facts.p_values.values()) > LEVEL
+    for arm in ("cia", "rs"):
+        assert facts.fresh.verdicts[arm, "qmix"] == "beats"
+        assert len(facts.fresh.arms[arm].asleep) == 40
+    # "wakes as many teams", "not all of their runs are made"
+    assert facts.fresh.arms["rs"].asleep.sum() == facts.fresh.arms["cia"].asleep.sum()
+    assert facts.fresh.waiting
     # "fit from 1.5 million steps on, and less well before": the paper's mean lies
     # within our band, and our mean within the paper's
     for step, theirs in facts.paper.items():
@@ -68,7 +74,7 @@ def test_what_the_page_says_in_its_own_words(facts) -> None:
         assert (apart <= min(band, theirs.half_width)) == (step >= 1_500_000)
         if step >= 1_500_000:
             assert 0.75 < band / theirs.half_width < 1.35
-    # "QMIX(RS) and VDN ...: their teams are awake", "on average QMIX(CIA) ends above"
+    # all long teams of QMIX(RS) and VDN are awake, "on average QMIX(CIA) returns more"
     assert not facts.sleeps["qmix_rs"].any() and not facts.sleeps["vdn"].any()
     assert facts.short["qmix_rs_rest"].sum() < 3 and cia.mean() > rs.mean()
     # "three networks against three can show no more than p = .10"
@@ -117,3 +123,19 @@ def test_networks_can_be_scored_again() -> None:
     for again, row in zip(scored(runs[:2], episodes=8), rows[:2], strict=True):
         assert again["asleep"] == row["asleep"]
         assert np.isclose(again["balanced"], row["balanced"], atol=0.1)
+
+
+def test_the_table_of_claims_counts_the_same_teams(facts) -> None:
+    page = (PAGE.parent / "claims.md").read_text(encoding="utf-8")
+    counts = {
+        name: facts.fresh.arms[name].asleep.sum() for name in ("qmix", "cia", "rs")
+    }
+    assert (
+        f"On forty fresh seeds {counts['qmix']} teams sleep with QMIX and "
+        f"{counts['cia']} with QMIX(CIA)"
+    ) in page
+    assert f"has {counts['rs']} of 40 asleep as well" in page
+    mean, band = facts.predicted[LATE]
+    theirs = facts.paper[LATE]
+    assert f"±{band:.1f} against ±{theirs.half_width:.1f}" in page
+    assert round(abs(mean - theirs.mean)) < band

@@ -264,6 +264,7 @@ def test_a_matrix_game_frames_the_joint_action():
     assert len(watch(run, game).frames) == 2
 
 
+@pytest.mark.long  # the battle is compiled for it
 def test_a_battle_is_drawn():
     game = GAMES["smax_10m_vs_11m"]()
     (run,) = train(small(**CIA, env_steps=1, evaluation_games=1), game, [1])

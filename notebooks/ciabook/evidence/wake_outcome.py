@@ -325,9 +325,8 @@ def answer(found: Outcome) -> list[str]:
     if not found.checked:
         return [
             "The answer waits for its checks.",
-            "The rule holds back a control until its manipulation check is committed. "
-            "We hold back every arm, so that nobody knows an outcome while controls "
-            "are still trained.",
+            "The rule holds back a control until its manipulation check is committed, "
+            "and this page every arm until a first check is.",
             "Until then this page shows what was known before, and how it will be "
             "judged.",
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import comb
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +33,17 @@ from ciabook.evidence.final_returns import (
 )
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import LEVEL, Comparison, asleep, compare
+from ciabook.evidence.wake_outcome import (
+    NAMES,
+    Outcome,
+    committed_checks,
+    name_of_test,
+    outcome,
+)
 from ciabook.evidence.whose_turn import RESULT
 from ciabook.page.front_page import EARLY, LATE, PAPER, RESULTS, ROOT, SHORT
 from ciabook.page.plots import colour_of, label_of, name_lines, seed_lines, style
+from ciabook.studies.wake import WAKE_SEEDS
 from ciacore.runtime.files import opened_whole, write_whole
 from ciacore.runtime.store import Run, read_runs
 
@@ -42,6 +51,8 @@ PAGE = ROOT / "book" / "story.md"
 FULL = ("qmix", "qmix_rs", "qmix_cia")  # drawn side by side
 SEEDS = 5  # behind a mean of the paper
 CAUSE = "cause.json"  # in the folder of results: credits of the short runs
+# arms with forty fresh seeds that are drawn, as soon as they are read, each as a method
+DRAWN = {"qmix": "qmix", "cc": "qmix_cc", "rs": "qmix_rs", "cia": "qmix_cia"}
 POINT = {"markersize": 8, "linestyle": "", "markeredgewidth": 1.5}
 LOOKS = {  # whether a team is asleep -> its mark
     True: {"marker": "s", "markerfacecolor": "white"},
@@ -56,10 +67,12 @@ class Facts(NamedTuple):
     ends: dict[str, Float[np.ndarray, "seeds"]]  # of these, at two million steps
     sleeps: dict[str, Bool[np.ndarray, "seeds"]]  # of the same runs
     short: dict[str, Bool[np.ndarray, "seeds"]]  # method -> sleepers of 20 short runs
+    fresh: Outcome  # forty fresh seeds, by the rule that came first
     pairs: dict[str, Comparison]  # QMIX(CIA) against each, seed by seed
     p_values: dict[str, float]  # of the pairs, corrected by Holm
     paper: dict[int, Reading]  # its points for QMIX, by env steps
     predicted: dict[int, tuple[float, float]]  # QMIX's mean and band by the two kinds
+    kinds: tuple[float, float]  # what sleepers and the others return at two million
     credits: list[dict[str, Any]]  # a row per network of the paper's length
     short_credits: list[dict[str, Any]]  # a row per network of the short runs
 
@@ -82,22 +95,26 @@ def read(results: Path) -> Facts:
     every = [*full["qmix"], *full["qmix_cia"]]
     sleepers = np.concatenate([sleeps["qmix"], sleeps["qmix_cia"]])
     paper = readings(PAPER, "qmix")
-    predicted = {}
+    predicted, kinds = {}, (np.nan, np.nan)
     for step in paper:
         returns = final_returns(every, GROUP, at=step)
         slept, woke = returns[sleepers].mean(), returns[~sleepers].mean()
         mean = mixture_mean(share, slept, woke)
         # five teams cannot be half asleep: two or three of them are
         predicted[step] = (mean, mixture_band(2 / SEEDS, woke, slept, SEEDS))
+        if step == LATE:
+            kinds = (float(slept), float(woke))
     return Facts(
         full=full,
         ends={name: returns_at_two_million(group) for name, group in full.items()},
         sleeps=sleeps,
         short=short,
+        fresh=outcome(results / "wake", committed_checks()),
         pairs=pairs,
         p_values=holm({name: found.p_value for name, found in pairs.items()}),
         paper=paper,
         predicted=predicted,
+        kinds=kinds,
         credits=rows_of(results / RESULT.name),
         short_credits=rows_of(results / CAUSE),
     )
@@ -145,34 +162,47 @@ def two_kinds(facts: Facts) -> str:
 
 
 def how_often(facts: Facts) -> str:
-    """How many of the short runs sleep."""
-    told = []
-    for method, sleepers in facts.short.items():
-        if method != "qmix_rs_rest":
-            told.append(f"{sleepers.sum()} of {SHORT[method]}")
-    number = len(facts.short["qmix_rest"])
-    against, p = facts.pairs["qmix_rest"], facts.p_values["qmix_rest"]
+    """How many of the short runs sleep: twenty first, then forty fresh ones."""
+    few = {name: facts.short[name].sum() for name in ("qmix_rest", "qmix_cia_rest")}
+    number, p = len(facts.short["qmix_rest"]), facts.p_values["qmix_rest"]
     verdict = "shown" if p <= LEVEL else "not quite shown"
+    arms = facts.fresh.arms
+    qmix, cia = arms["qmix"].asleep, arms["cia"].asleep
+    pair = facts.fresh.comparisons["cia", "qmix"]
+    corrected = facts.fresh.corrected[name_of_test("cia", "qmix")]
     return (
-        f"Of {number} teams each, {told[0]} sleep, {told[1]} and {told[2]}. A seed "
-        f"gives every method the same first weights, so teams come in pairs. On "
-        f"{against.only_theirs} seeds only QMIX sleeps, on {against.only_ours} only "
-        f"QMIX(CIA): p = {against.p_value:.3f} alone. Two comparisons were planned; "
-        f"corrected for both it is {p:.3f}. So that QMIX(CIA) sleeps less often is "
-        f"{verdict} at the usual 5 %.\n"
+        f"Of {number} teams each, {few['qmix_rest']} of QMIX sleep and "
+        f"{few['qmix_cia_rest']} of QMIX(CIA): a difference, {verdict} (p = {p:.3f}). "
+        f"So we fixed a rule and trained {len(qmix)} fresh seeds. **{qmix.sum()} teams "
+        f"of QMIX sleep, and {cia.sum()} of QMIX(CIA).** A seed gives both the same "
+        f"first weights. On {pair.only_theirs} seeds only QMIX sleeps, on "
+        f"{pair.only_ours or 'none'} only QMIX(CIA). Corrected for all "
+        f"{len(facts.fresh.corrected)} tests of the rule, {probability(corrected)}.\n"
     )
+
+
+def probability(p: float) -> str:
+    """A p-value in a sentence."""
+    return "p is below 0.001" if p < 0.001 else f"p is {p:.3f}"
 
 
 def mixture(facts: Facts) -> str:
     """What half of the teams asleep would give, beside the paper."""
     theirs, (mean, band) = facts.paper[LATE], facts.predicted[LATE]
     share = facts.short["qmix_rest"].mean()
+    later = facts.fresh.arms["qmix"].asleep.mean()
+    most = sum(
+        comb(SEEDS, awake) * (1 - later) ** awake * later ** (SEEDS - awake)
+        for awake in range(2, SEEDS + 1)
+    )
     return (
-        f"Let {100 * share:.0f} % of the teams sleep, as in our short runs, and let "
+        f"Let {100 * share:.0f} % of the teams sleep, as in our first twenty, and let "
         f"each kind earn what it does in our long ones. At two million steps QMIX then "
         f"has {mean:.1f} points on average, with a 50 % band of ±{band:.1f} over "
         f"{SEEDS} seeds. The paper has "
-        f"{theirs.mean:.1f} ± {theirs.half_width:.1f}.\n"
+        f"{theirs.mean:.1f} ± {theirs.half_width:.1f}. With the {100 * later:.0f} % of "
+        f"the forty the mean is {mixture_mean(later, *facts.kinds):.0f}. Two or more "
+        f"of five teams are then awake with a chance of {most:.2f}.\n"
     )
 
 
@@ -194,13 +224,13 @@ def whose_turn(facts: Facts) -> str:
 def shuffled(facts: Facts) -> str:
     """What becomes of teams whose credits are alike."""
     apart = averages(facts.short_credits, "told apart")
-    rs, ends = facts.short["qmix_rs_rest"], facts.ends["qmix_rs"]
+    rs, ends = facts.fresh.arms["rs"].asleep, facts.ends["qmix_rs"]
     vdn = facts.sleeps["vdn"]
     return (
         f"After short runs they are told apart {apart['qmix_rs_rest']:.2f} of the "
         f"time, which is near chance. QMIX has {apart['qmix_rest']:.2f} there, and "
-        f"QMIX(CIA) {apart['qmix_cia_rest']:.2f}. Yet only {rs.sum()} of {len(rs)} "
-        f"teams of QMIX(RS) sleep, and {len(ends)} long ones return between "
+        f"QMIX(CIA) {apart['qmix_cia_rest']:.2f}. Yet only **{rs.sum()} of {len(rs)} "
+        f"teams of QMIX(RS) sleep**, and {len(ends)} long ones return between "
         f"{ends.min():.0f} and {ends.max():.0f} points. VDN's credits are all 1, and "
         f"{vdn.sum()} of its {len(vdn)} teams sleep.\n"
     )
@@ -235,17 +265,22 @@ def rewritten(page: str, facts: Facts) -> str:
 
 
 def draw_sleepers(facts: Facts) -> Figure:
-    """One mark per short run, seed below seed."""
-    figure, axis = plt.subplots(figsize=(7, 2.5))
-    for height, (method, sleepers) in enumerate(facts.short.items()):
-        colour = colour_of(method.removesuffix("_rest"))
-        for seed, sleeps in enumerate(sleepers, start=1):
-            axis.plot(seed, height, color=colour, **LOOKS[bool(sleeps)], **POINT)
-        told = f"{sleepers.sum()} of {len(sleepers)} asleep"
-        axis.text(len(sleepers) + 1.5, height, told, color=colour, va="center", size=10)
-    seeds = len(facts.short["qmix_rest"])
-    axis.set(yticks=range(len(SHORT)), yticklabels=SHORT.values(), xlabel="seed")
-    axis.set(xticks=[1, *range(5, seeds + 1, 5)], ylim=(len(SHORT) - 0.5, -0.5))
+    """One mark per fresh short run, seed below seed."""
+    arms = facts.fresh.arms
+    shown = [name for name in DRAWN if arms[name].state == "read"]
+    figure, axis = plt.subplots(figsize=(7, 0.5 * len(shown) + 0.7))
+    for height, name in enumerate(shown):
+        arm, colour = arms[name], colour_of(DRAWN[name])
+        for run, sleeps in zip(arm.runs, arm.asleep, strict=True):
+            look = {**POINT, "markersize": 5} | LOOKS[bool(sleeps)]
+            axis.plot(run.seed, height, color=colour, **look)
+        told = f"{arm.asleep.sum()} of {len(arm.asleep)} asleep"
+        right = {"transform": axis.get_yaxis_transform(), "va": "center", "size": 10}
+        axis.text(1.02, height, told, color=colour, **right)
+    names = [NAMES[name] for name in shown]
+    axis.set(yticks=range(len(shown)), yticklabels=names, xlabel="seed")
+    axis.set(xlim=(WAKE_SEEDS[0] - 1, WAKE_SEEDS[-1] + 1))
+    axis.set(xticks=WAKE_SEEDS[::13], ylim=(len(shown) - 0.5, -0.5))
     axis.grid(visible=False)
     return figure
 
