@@ -135,6 +135,11 @@ def test_the_table_of_claims_counts_the_same_teams(facts) -> None:
         f"{counts['cia']} with QMIX(CIA)"
     ) in page
     assert f"has {counts['rs']} of 40 asleep as well" in page
+    slides = (PAGE.parent / "slides.md").read_text(encoding="utf-8")
+    assert (
+        f"{counts['qmix']} teams of QMIX sleep, {counts['cia']} of QMIX(CIA) and "
+        f"{counts['rs']} of QMIX(RS)"
+    ) in slides
     mean, band = facts.predicted[LATE]
     theirs = facts.paper[LATE]
     assert f"±{band:.1f} against ±{theirs.half_width:.1f}" in page
