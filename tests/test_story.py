@@ -135,6 +135,13 @@ def test_the_table_of_claims_counts_the_same_teams(facts) -> None:
         f"{counts['cia']} with QMIX(CIA)"
     ) in page
     assert f"has {counts['rs']} of 40 asleep as well" in page
+    counts |= {name: facts.fresh.arms[name].asleep.sum() for name in ("scale", "noise")}
+    assert f"has {counts['scale']} of 40 asleep, and noise as large as" in page
+    assert f"CIA's gradient {counts['noise']} of 40" in page
+    # "larger credits are enough", "does as well", "does nothing"
+    assert facts.fresh.verdicts["cia", "scale"] == "equal"
+    assert facts.fresh.verdicts["scale", "qmix"] == "beats"
+    assert facts.fresh.verdicts["noise", "qmix"] == "equal"
     slides = (PAGE.parent / "slides.md").read_text(encoding="utf-8")
     assert (
         f"{counts['qmix']} teams of QMIX sleep, {counts['cia']} of QMIX(CIA) and "

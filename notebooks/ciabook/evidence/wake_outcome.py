@@ -317,10 +317,11 @@ def counted(found: Outcome, name: str) -> str:
 
 
 def answer(found: Outcome) -> list[str]:
-    """The answer in three sentences, from verdicts alone.
+    """The answer in four sentences, or why there is none, from verdicts alone.
 
-    The first is how many sleep, the second whether identity matters, the third whether
-    exploration or optimisation does as well.
+    The first is how many sleep, the second whether the size of credits does as well,
+    the third whether identity matters, the last whether exploration or optimisation
+    does as well.
     """
     if not found.checked:
         return [
@@ -330,7 +331,12 @@ def answer(found: Outcome) -> list[str]:
             "Until then this page shows what was known before, and how it will be "
             "judged.",
         ]
-    return [how_many(found), of_identity(found), of_exploration(found)]
+    return [
+        how_many(found),
+        of_size(found),
+        of_identity(found),
+        of_exploration(found),
+    ]
 
 
 def how_many(found: Outcome) -> str:
@@ -346,6 +352,24 @@ def how_many(found: Outcome) -> str:
         "unclear": "too many teams are neither asleep nor awake for a verdict",
     }[found.verdicts["cia", "qmix"]]
     return f"{counted(found, 'qmix')} sleep and {counted(found, 'cia')}: {told}."
+
+
+def of_size(found: Outcome) -> str:
+    """Whether credits as large as CIA's do as well, whoever they belong to."""
+    word = found.verdicts["cia", "scale"]
+    if word == WAITS:
+        return "Whether the size of credits does as well waits for its control."
+    told = {
+        "equal": "does as well as CIA",
+        "is beaten": "does better than CIA",
+        "beats": "does not do as well",
+    }.get(word)
+    if told is None:
+        return f"Whether the size of credits does as well is {word}."
+    words = f"The size of credits alone {told}: {counted(found, 'scale')} sleep"
+    if "noise" not in found.waiting and "noise" not in found.fallen:
+        words += f", and {counted(found, 'noise')}"
+    return f"{words}."
 
 
 def of_identity(found: Outcome) -> str:

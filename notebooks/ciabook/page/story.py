@@ -172,10 +172,9 @@ def how_often(facts: Facts) -> str:
     corrected = facts.fresh.corrected[name_of_test("cia", "qmix")]
     return (
         f"Of {number} teams each, {few['qmix_rest']} of QMIX sleep and "
-        f"{few['qmix_cia_rest']} of QMIX(CIA): a difference, {verdict} (p = {p:.3f}). "
+        f"{few['qmix_cia_rest']} of QMIX(CIA), {verdict} (p = {p:.3f}). "
         f"So we fixed a rule and trained {len(qmix)} fresh seeds. **{qmix.sum()} teams "
-        f"of QMIX sleep, and {cia.sum()} of QMIX(CIA).** A seed gives both the same "
-        f"first weights. On {pair.only_theirs} seeds only QMIX sleeps, on "
+        f"of QMIX sleep, and {cia.sum()} of QMIX(CIA).** On {pair.only_theirs} seeds only QMIX sleeps, on "
         f"{pair.only_ours or 'none'} only QMIX(CIA). Corrected for all "
         f"{len(facts.fresh.corrected)} tests of the rule, {probability(corrected)}.\n"
     )
@@ -236,12 +235,23 @@ def shuffled(facts: Facts) -> str:
     )
 
 
+def controls(facts: Facts) -> str:
+    """What two controls show: larger credits, and a disturbance."""
+    scale, noise = (facts.fresh.arms[name].asleep for name in ("scale", "noise"))
+    return (
+        f"Driving only the mean credit where CIA's goes does as well: **{scale.sum()} "
+        f"of {len(scale)} teams sleep**. Noise as large as CIA's gradient does "
+        f"nothing: {noise.sum()} sleep.\n"
+    )
+
+
 SECTIONS: dict[str, Callable[[Facts], str]] = {
     "two kinds": two_kinds,
     "how often": how_often,
     "mixture": mixture,
     "whose turn": whose_turn,
     "shuffled": shuffled,
+    "controls": controls,
 }
 
 
