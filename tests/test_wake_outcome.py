@@ -77,7 +77,7 @@ def test_identity_matters_where_cia_beats_all_three():
     shown = found(**IDENTITY)
     assert shown.verdicts["cia", "qmix"] == "beats"
     assert identity(shown) == "matters"
-    assert "Identity matters: CIA beats equaliser" in answer(shown)[1]
+    assert "Identity matters: CIA beats equaliser" in answer(shown)[2]
     # one of the three does as well
     assert identity(found(**{**IDENTITY, "noise": 2})) == "open"
     assert identity(found(**{**IDENTITY, "permuted": 2})) == "open"
@@ -86,7 +86,7 @@ def test_identity_matters_where_cia_beats_all_three():
 def test_identity_does_not_matter_where_controls_do_as_well():
     shown = found(**{**IDENTITY, "noise": 2, "permuted": 2})
     assert identity(shown) == "does not matter"
-    sentence = answer(shown)[1]
+    sentence = answer(shown)[2]
     assert "permuted identities and noise do as well as CIA" in sentence
     beaten = found(**{**IDENTITY, "cia": 20, "noise": 1, "equaliser": 1})
     assert beaten.verdicts["cia", "noise"] == "is beaten"
@@ -101,8 +101,8 @@ def test_an_uninformative_arm_never_counts_as_no_effect():
     assert shown.corrected["equaliser"] == 1
     # the other of the pair stands alone
     assert identity(shown) == "matters"
-    assert "(equaliser without a verdict)" in answer(shown)[1]
-    assert "beats permuted identities and noise" in answer(shown)[1]
+    assert "(equaliser without a verdict)" in answer(shown)[2]
+    assert "beats permuted identities and noise" in answer(shown)[2]
     gone = {**PASSED, "noise": {"passed": False, "shown": {}}}
     assert identity(found(gone, **{**IDENTITY, "permuted": 2})) == "open"
 
@@ -135,15 +135,29 @@ def test_missing_arms_wait_and_beats_is_never_taken_back():
     some = found(default=None, qmix=20, cia=2)
     assert some.verdicts["cia", "qmix"] == "beats"
     assert some.verdicts["cia", "noise"] == WAITS and identity(some) == WAITS
-    first, second, third = answer(some)
+    first, size, second, third = answer(some)
     assert first == (
         "20 of 40 teams of QMIX sleep and 2 of 40 teams of QMIX(CIA): CIA wakes teams."
     )
+    assert size == "Whether the size of credits does as well waits for its control."
     assert "waits for equaliser, permuted identities and noise" in second
     assert "waits for" in third and "Adam" in third
     level = answer(found(default=None, qmix=20, cia=20))[0]
     assert "hardly anybody so far, with 17 of 19 arms still waiting" in level
     assert "waits for the runs of QMIX(CIA) and QMIX" in answer(found(default=None))[0]
+
+
+def test_the_size_of_credits_beside_cia():
+    """As the rule has it: equal, beaten, or neither."""
+    assert answer(found(**{**IDENTITY, "scale": 0}))[1] == (
+        "The size of credits alone does as well as CIA: 0 of 40 teams of scale of "
+        "credits sleep, and 22 of 40 teams of noise."
+    )
+    assert "does not do as well" in answer(found(**{**IDENTITY, "scale": 20}))[1]
+    better = found(**{**IDENTITY, "cia": 20, "scale": 1})
+    assert "does better than CIA" in answer(better)[1]
+    gone = {**PASSED, "scale": {"passed": False, "shown": {}}}
+    assert "is uninformative" in answer(found(gone, **IDENTITY))[1]
 
 
 def test_exploration_does_as_well_the_right_way_round():
@@ -152,11 +166,11 @@ def test_exploration_does_as_well_the_right_way_round():
     equal, waiting = as_well_as_cia(shown)
     assert equal == ["adam", "optimistic"] and waiting == []
     assert compare(shown.arms["cia"].asleep, shown.arms["adam"].asleep).bound < 0.15
-    assert answer(shown)[2].startswith("Exploration or optimisation does as well: Adam")
+    assert answer(shown)[3].startswith("Exploration or optimisation does as well: Adam")
     alone = found(**IDENTITY, adam=0)
     assert as_well_as_cia(alone)[0] == ["adam"]
-    assert "only Adam equals CIA" in answer(alone)[2]
-    assert "no arm equals CIA" in answer(found(**IDENTITY))[2]
+    assert "only Adam equals CIA" in answer(alone)[3]
+    assert "no arm equals CIA" in answer(found(**IDENTITY))[3]
 
 
 def test_what_is_foretold_of_timing():

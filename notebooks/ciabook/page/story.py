@@ -174,9 +174,10 @@ def how_often(facts: Facts) -> str:
         f"Of {number} teams each, {few['qmix_rest']} of QMIX sleep and "
         f"{few['qmix_cia_rest']} of QMIX(CIA), {verdict} (p = {p:.3f}). "
         f"So we fixed a rule and trained {len(qmix)} fresh seeds. **{qmix.sum()} teams "
-        f"of QMIX sleep, and {cia.sum()} of QMIX(CIA).** On {pair.only_theirs} seeds only QMIX sleeps, on "
-        f"{pair.only_ours or 'none'} only QMIX(CIA). Corrected for all "
-        f"{len(facts.fresh.corrected)} tests of the rule, {probability(corrected)}.\n"
+        f"of QMIX sleep, and {cia.sum()} of QMIX(CIA).** On {pair.only_theirs} seeds "
+        f"only QMIX sleeps, on {pair.only_ours or 'none'} only QMIX(CIA). Corrected "
+        f"for all {len(facts.fresh.corrected)} tests of the rule, "
+        f"{probability(corrected)}.\n"
     )
 
 
