@@ -81,6 +81,8 @@ bench: setup .venv/battles ## measure speed beside the published structure, on o
 	@PYTHONPATH=tests $(PY) -m bench.battles
 	@PYTHONPATH=tests $(PY) -m bench.battle_training
 	@PYTHONPATH=tests $(PY) -m bench.battle_rates
+	@PYTHONPATH=tests $(PY) -m bench.battle_memory
+	@PYTHONPATH=tests $(PY) -m bench.two_paths
 
 .venv/gpu: .venv/battles
 	@echo "setup: installing JAX's CUDA packages into .venv"

@@ -45,6 +45,8 @@ from ciacore.methods import MIXERS, SLOTS
 from ciacore.mixers.vdn import VDN
 from ciacore.types import InvalidInputError
 
+assert_equal = partial(assert_close, rtol=0, atol=0)
+
 
 def shared(ours, theirs) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Pairs of equally named online parameters; every one of `theirs`."""
@@ -337,6 +339,32 @@ def test_eoi_learns_who_saw_what():
     losses = [part.learn(record, None)["classifier_loss"].item() for _ in range(100)]
     assert losses[0] > 0.3 and losses[-1] < 0.05
     assert (part.classifier(seen).argmax(-1) == torch.arange(2)).all()
+
+
+@pytest.mark.parametrize("target", ["published", "fixed"])
+@pytest.mark.parametrize("lengths", [[8] * 40, [8, 5] * 25])
+def test_eoi_steps_written_out_are_those_of_torch(lengths, target, monkeypatch):
+    """Bit for bit: losses, weights and what the optimizers remember."""
+    config = METHODS["eoi"].but(**SMALL, eoi_target=target)
+    spec = SPEC._replace(ends_early=min(lengths) < 8)
+    ours = learner(config, spec)
+    record = ours.forward(random_episodes(lengths))
+    written_out = ours.auxiliaries["eoi"]
+    plain = copy.deepcopy(written_out)
+    blocks = len(written_out.rows(record.episodes).agents) // 256
+    assert blocks >= 2
+    monkeypatch.setattr(written_out, "descend_once", None)  # torch's own
+    for _ in range(3):
+        found = written_out.learn(record, None)
+        with monkeypatch.context() as slow:
+            slow.setenv("CIACORE_FAST", "0")
+            expected = plain.learn(record, None)
+        assert found == expected and len(found) == 2
+    assert_equal(written_out.state_dict(), plain.state_dict())
+    for name, optimizer in written_out.optimizers.items():
+        state = optimizer.state_dict()["state"]
+        assert_equal(state, plain.optimizers[name].state_dict()["state"])
+        assert state[0]["step"] == 3 * blocks
 
 
 def test_eoi_sizes_on_turn():

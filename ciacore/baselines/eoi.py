@@ -16,7 +16,9 @@ from torch import Tensor
 from ciacore.config import Config
 from ciacore.fast import jax_networks, whole_episodes
 from ciacore.fast.arrays import library, lowest, uniform
+from ciacore.fast.eoi_steps import Numbers, losses_of_steps
 from ciacore.fast.numpy_twins import playing_like
+from ciacore.fast.perceptrons import may_be_written_out
 from ciacore.learning.auxiliary import Auxiliary, descend
 from ciacore.learning.exploration import EpsilonGreedy, Memory
 from ciacore.networks import mlp
@@ -56,6 +58,15 @@ class EOI(Auxiliary):
         K, size = spec.n_agents, spec.observation_size
         self.ends_early = spec.ends_early
         self.renewed = {"published": KEPT, "fixed": 1 - KEPT}[config.eoi_target]
+        self.numbers = Numbers(
+            rows=ROWS,
+            entropy=ENTROPY,
+            small=SMALL,
+            scale=SCALE,
+            gamma=GAMMA,
+            kept=KEPT,
+            renewed=self.renewed,
+        )
         self.classifier = mlp(size, SIZE, SIZE, K)
         self.values = mlp(size + K, SIZE, SIZE, spec.n_actions)
         # The target starts elsewhere, as published.
@@ -75,10 +86,12 @@ class EOI(Auxiliary):
             The mean losses of both networks; none where there was no whole block.
         """
         rows = self.rows(record.episodes)
-        losses = []
-        for first in range(0, len(rows.agents) - ROWS + 1, ROWS):
-            block = Rows(*(part[first : first + ROWS] for part in rows))
-            losses.append(self.descend_once(block))
+        if may_be_written_out(self):
+            losses = losses_of_steps(self, rows, self.numbers)
+        else:
+            whole = len(rows.agents) // ROWS
+            blocks = zip(*(part.split(ROWS)[:whole] for part in rows), strict=True)
+            losses = [self.descend_once(Rows(*block)) for block in blocks]
         if not losses:
             return {}
         return {
@@ -88,24 +101,25 @@ class EOI(Auxiliary):
 
     def rows(self, episodes: Episodes) -> Rows:
         """Every transition of every agent but, as published, the last of an episode."""
-        observations = episodes.observations.float()
-        n_games, steps = episodes.rewards.shape
-        n_agents, steps = len(self.identity), steps - 1
-        agents = torch.arange(n_agents, device=observations.device)
-        agents = agents.expand(n_games, steps, -1)
-        ended = (episodes.discounts[:, :steps] == 0).unsqueeze(-1).expand_as(agents)
-        of_all = Rows(
-            observations=observations[:, :steps],
-            after=observations[:, 1 : steps + 1],
-            agents=agents,
-            actions=episodes.actions[:, :steps],
-            ended=ended,
-        )
-        rows = Rows(*(part.flatten(0, 2) for part in of_all))
+        n_games, n_steps = episodes.rewards.shape
+        n_agents, device = len(self.identity), episodes.rewards.device
+        # where they stand in the axes of episodes and time, taken as one
+        games = torch.arange(n_games, device=device).unsqueeze(-1)
+        step = n_steps * games + torch.arange(n_steps - 1, device=device)
         if self.ends_early:
-            real = (episodes.weights[:, :steps] > 0).unsqueeze(-1).expand_as(agents)
-            rows = Rows(*(part[real.flatten()] for part in rows))
-        return rows
+            step = step[episodes.weights[:, :-1] > 0]
+        step = step.flatten()
+        slot = step + step // n_steps  # an episode has one slot more than it has steps
+        observations = episodes.observations.float().flatten(0, 1)
+        actions = episodes.actions.flatten(0, 1)
+        ended = episodes.discounts.flatten().index_select(0, step) == 0
+        return Rows(
+            observations=observations.index_select(0, slot).flatten(0, 1),
+            after=observations.index_select(0, slot + 1).flatten(0, 1),
+            agents=torch.arange(n_agents, device=device).repeat(len(step)),
+            actions=actions.index_select(0, step).flatten(),
+            ended=ended.repeat_interleave(n_agents),
+        )
 
     def descend_once(self, rows: Rows) -> dict[str, Float[Tensor, ""]]:
         """One step of the classifier, then one of the values, then the target's.

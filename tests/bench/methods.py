@@ -1,4 +1,4 @@
-"""What each method costs: its wall time beside the arithmetic of its update.
+"""What each method costs: its CPU time beside the arithmetic of its update.
 
     PYTHONPATH=tests python -m bench.methods
 
@@ -34,19 +34,19 @@ WARM_UP = 34  # iterations before the first that counts; updates begin with the 
 
 
 def iteration(training: Training) -> tuple[float, float]:
-    """Seconds of play and of the update in one iteration."""
+    """CPU seconds of play and of the update in one iteration."""
     config = training.config
     rngs = training.rngs
-    start = time.perf_counter()
+    start = time.process_time()
     policy = training.explore()  # as at the start of a training
     episodes = play(training.game, policy, config.n_games, rngs["play"], config.gamma)
     training.replay.insert(episodes)
     training.learner.on_episodes(episodes, rngs["learning"])
-    between = time.perf_counter()
+    between = time.process_time()
     if int(training.replay.inserted) >= config.batch:
         batch = training.replay.sample(config.batch, rngs["replay"])
         training.learner.update(batch, rngs["learning"])
-    return between - start, time.perf_counter() - between
+    return between - start, time.process_time() - between
 
 
 def in_place(added: torch.Size, a: torch.Size, b: torch.Size, **_: Any) -> int:
