@@ -138,6 +138,9 @@ def test_the_table_of_claims_counts_the_same_teams(facts) -> None:
     counts |= {name: facts.fresh.arms[name].asleep.sum() for name in ("scale", "noise")}
     assert f"has {counts['scale']} of 40 asleep, and noise as large as" in page
     assert f"CIA's gradient {counts['noise']} of 40" in page
+    permuted = facts.fresh.arms["permuted"].asleep.sum()
+    assert f"permuted in every batch {permuted} of 40 teams sleep" in page
+    assert facts.fresh.verdicts["cia", "permuted"] == "beats"
     # "larger credits are enough", "does as well", "does nothing"
     assert facts.fresh.verdicts["cia", "scale"] == "equal"
     assert facts.fresh.verdicts["scale", "qmix"] == "beats"
