@@ -9,9 +9,9 @@ shortened: its exploration, too, in the same proportion. They take turns, an ite
 each, until every one has played its steps. A second seed on the compiled path says how
 far apart two trainings lie anyway.
 
-Paths may part where an agent's two best values are equal but for rounding. Where they
-do, the gap between these values is written down. Writes
-book/results/bench/two_paths.json.
+Each path rounds in its own way, and rounding adds up over updates. So paths part where
+an agent's two best values are nearly equal; the gap between them is written down.
+Writes book/results/bench/two_paths.json.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def measure(env_steps: int) -> dict[str, Any]:
 def main() -> None:
     """Measures, prints, and writes the file whole or not at all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--env-steps", type=int, default=30_000, help="of a training")
+    parser.add_argument("--env-steps", type=int, default=12_000, help="of a training")
     parser.add_argument("--out", type=Path, default=RESULTS / "two_paths.json")
     options = parser.parse_args()
     result = measure(options.env_steps)
