@@ -255,7 +255,7 @@ def test_papermill_stops_at_an_unknown_parameter(tmp_path):
     assert message in done.stderr and "Did you mean 'env_steps'?" in done.stderr
     assert not (tmp_path / "runs").exists()
     notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    trained = [cell for cell in notebook.cells if "runs = train(" in cell.source]
+    trained = [cell for cell in notebook.cells if "train_methods(" in cell.source]
     assert len(trained) == 1 and trained[0].execution_count is None
 
 

