@@ -22,12 +22,19 @@ TWO_STEP: dict[str, Any] = {
     "epsilon_end": 1.0,  # every action is random, as in the paper
     "evaluation_interval": 500,
 }
+# as the files with which MAVEN's authors launched and drew their runs have it
 M_STEP: dict[str, Any] = {
-    **BRISK,
-    "env_steps": 20_000,
-    "n_games": 8,
-    "epsilon_steps": 10_000,
+    "env_steps": 100_000,
+    "buffer": 1_000,
+    "epsilon_end": 0.01,
     "evaluation_interval": 1_000,
+}
+M_STEP_MAVEN: dict[str, Any] = {
+    "epsilon_steps": 100,
+    "maven_coefficient": 1.0,
+    "maven_size": 32,
+    "maven_layers": 1,
+    "maven_entropy_coefficient": 0.001,
 }
 PREY: dict[str, Any] = {
     "env_steps": 400_000,
@@ -59,7 +66,7 @@ STUDIES: dict[str, list[Entry]] = {
             SHOWCASE_SEEDS,
         ),
         *grid(
-            [showcase(name, **M_STEP) for name in ("qmix", "maven")],
+            [showcase("qmix", **M_STEP), showcase("maven", **M_STEP, **M_STEP_MAVEN)],
             "m_step",
             SHOWCASE_SEEDS,
         ),
