@@ -25,6 +25,7 @@ from ciacore.controls.hypernetworks import MeasuredCIA, MeasuredEqualiser, Noise
 from ciacore.controls.identities import FrozenCIA, PermutedCIA
 from ciacore.controls.measures import CreditRatio, MeanCredit, RelativeDifference
 from ciacore.controls.optimism import optimistic_head
+from ciacore.controls.own_turn import CreditInTurn, TurnCredit
 from ciacore.controls.scale import Scale
 from ciacore.controls.timing import TimedCIA
 from ciacore.credits import has_closed_form
@@ -70,9 +71,13 @@ TERMS: dict[str, Callable[..., Any]] = {  # (spec, config) -> Term
     "equaliser": Equaliser,
     "scale": Scale,
     "noise": Noise,
+    "turn_credit_0": partial(TurnCredit, agent=0),
+    "turn_credit_1": partial(TurnCredit, agent=1),
     # what is logged
     "mean_credit": MeanCredit,
     "relative_difference": RelativeDifference,
+    "credit_in_turn_0": partial(CreditInTurn, agent=0),
+    "credit_in_turn_1": partial(CreditInTurn, agent=1),
     "cia_measured": MeasuredCIA,
     "equaliser_measured": MeasuredEqualiser,
 }

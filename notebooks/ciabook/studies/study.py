@@ -13,6 +13,7 @@ from ciabook.studies import (
     battles,
     maven,
     other_games,
+    own_turn,
     right_credits,
     showcases,
     turn,
@@ -49,6 +50,7 @@ STUDIES: dict[str, list[Entry]] = {
     **showcases.STUDIES,
     **right_credits.STUDIES,
     **other_games.STUDIES,
+    **own_turn.STUDIES,
 }
 
 
@@ -67,6 +69,8 @@ PLACES = {
     "wake_logged": "book/results/wake",
     "wake_strong": "book/results/wake",
     "wake_calibration": "book/results/wake_calibration",
+    "own_turn_calibration": "book/results/wake_calibration",
+    "own_turn": "book/results/own_turn",
     "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
     "wake_long": "book/results/wake_long",
