@@ -1,4 +1,4 @@
-"""Does credit in the second agent's own turn wake a team? (book/rules/own_turn.md)"""
+"""Does credit in the second agent's own turn wake a team? (book/rules/own_turn.md)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Any
 
 from ciabook.studies.battles import frozen
 from ciabook.studies.runs import Entry, grid
-from ciabook.studies.wake import CALIBRATION_SEEDS, LOGGED, calibration
+from ciabook.studies.wake import (
+    CALIBRATION_SEEDS,
+    LOGGED,
+    QMIX_LOGGED,
+    WAKE_SEEDS,
+    calibration,
+)
 from ciacore.config import Config
 from ciacore.methods import METHODS
 
@@ -58,6 +64,8 @@ def arms() -> dict[str, Config]:
     }
 
 
+# the arm `qmix` of *What wakes a team?* again, to the step at which its ends are told
+EARLY = QMIX_LOGGED.but(method="qmix_early", env_steps=30_000)
 OWN_TURN_CALIBRATION = [
     calibration(f"{method}_turn", method, 60_000, [*METHODS[method].terms, *IN_TURN])
     for method in ("qmix", "qmix_cia")
@@ -69,5 +77,6 @@ STUDIES: dict[str, list[Entry]] = {
         for seed in OWN_TURN_SEEDS
         for config in arms().values()
     ],
+    "own_turn_early": [Entry(EARLY, "turn", seed) for seed in WAKE_SEEDS],
     "own_turn_calibration": grid(OWN_TURN_CALIBRATION, "turn", CALIBRATION_SEEDS),
 }
