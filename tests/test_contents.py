@@ -1,4 +1,4 @@
-"""The table of contents: seventeen chapters, six parts, and every old address."""
+"""The table of contents: eighteen chapters, six parts, and every old address."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def title(page: str) -> str:
     return re.search(r"^# (.*)$", text, re.MULTILINE)[1]
 
 
-def test_the_parts_and_their_seventeen_chapters():
+def test_the_parts_and_their_eighteen_chapters():
     assert list(PARTS) == ["Start here", *NUMBERED, "Lab book", "Reference"]
     assert [name for name in PARTS if PARTS[name].get("numbered")] == NUMBERED
-    assert [len(PARTS[name]["chapters"]) for name in NUMBERED] == [4, 9, 4]
+    assert [len(PARTS[name]["chapters"]) for name in NUMBERED] == [4, 10, 4]
     assert len(pages()) == len(set(pages()))
 
 

@@ -16,7 +16,12 @@ def metrics_of(config: Config, sleeps: bool) -> dict[str, list]:
     ends = range(0, config.env_steps + 1, config.evaluation_interval)
     games = [0.0] * 4 if sleeps else [-20.0, 10.0, 20.0, 30.0]
     losses = {"td_loss": 1.0 if sleeps else 2.0}
-    for term in ("mean_credit", "relative_difference"):
+    for term in (
+        "mean_credit",
+        "relative_difference",
+        "credit_in_turn_0",
+        "credit_in_turn_1",
+    ):
         if term in config.terms:
             losses[term] = 0.5
     return {

@@ -79,6 +79,15 @@ def early_row(run: Run, whole: Run, sleeps: bool) -> dict[str, Any]:
     }
 
 
+def read_early(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file that `main` wrote.
+
+    Args:
+        file: its place.
+    """
+    return json.loads(file.read_text())["rows"]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the file; returns the exit code."""
     began = now()

@@ -21,10 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ciabook.evidence import wake
+from ciabook.evidence import wake, wake_checks, wake_outcome
 from ciabook.evidence.statistics import holm
 from ciabook.evidence.wake import Comparison, compare
-from ciabook.evidence.wake_calibration import course, ends_at, loss_means, rounded
+from ciabook.evidence.wake_calibration import (
+    course,
+    ends_at,
+    loss_means,
+    over,
+    rounded,
+)
 from ciabook.evidence.wake_checks import expected
 from ciabook.studies.battles import DATA
 from ciabook.studies.own_turn import (
@@ -35,7 +41,7 @@ from ciabook.studies.own_turn import (
     OWN_TURN_SEEDS,
     arms,
 )
-from ciabook.studies.wake import CALIBRATION_SEEDS
+from ciabook.studies.wake import CALIBRATION_SEEDS, QMIX_LOGGED, WAKE_SEEDS
 from ciacore.runtime.files import write_whole
 from ciacore.runtime.sealed import is_kept
 from ciacore.runtime.store import Run, load_run, run_folder
@@ -51,6 +57,16 @@ CHECKED = {"fed": IN_TURN[1], "starved": IN_TURN[1], "first": IN_TURN[0]}
 TESTS = (("fed", "qmix"), ("fed", "first"), ("cia", "starved"))
 CHECKS = DATA / "own_turn_checks.json"
 WAITS, UNINFORMATIVE = "waits", "uninformative"
+# as a table and a sentence call an arm
+NAMES = {
+    "qmix": "QMIX",
+    "fed": "fed",
+    "first": "first fed",
+    "cia": "QMIX(CIA)",
+    "starved": "starved",
+}
+# arms of *What wakes a team?* that logged the difference at 30,000 steps
+LOGGED_IN_E1 = ("noise", "permuted", "equaliser", "scale")
 
 
 def runs_of(arm: str, results: Path) -> list[Run]:
@@ -87,20 +103,32 @@ def median_course(runs: Sequence[Run], name: str) -> list[float]:
 
 
 def calibrated(results: Path) -> dict[str, Any]:
-    """The courses of both agents' credits in their own turns, of QMIX and QMIX(CIA).
+    """The courses of both agents' credits in their own turns.
+
+    That of CIA is over all seeds of calibration, that of sleepers over those seeds of
+    QMIX whose relative difference at 30,000 steps lies above the line.
 
     Args:
         results: the folder of the calibration runs.
     """
-    courses = {}
+    groups = {}
     for config in OWN_TURN_CALIBRATION:
-        runs = [
+        method = config.method.removesuffix("_turn_calibration")
+        groups[method] = [
             load_run(run_folder(results, "turn", config.method, seed))
             for seed in CALIBRATION_SEEDS
         ]
-        method = config.method.removesuffix("_turn_calibration")
-        courses[method] = {name[-1]: median_course(runs, name) for name in IN_TURN}
-    return {"interval": INTERVAL, "courses": courses}
+    before = TOLD_AT - 10_000
+    sleepers = [
+        run
+        for run in groups["qmix"]
+        if over(run, "relative_difference", before, TOLD_AT) > APART
+    ]
+    courses = {}
+    for like, runs in (("qmix_cia", groups["qmix_cia"]), ("sleepers", sleepers)):
+        courses[like] = {name[-1]: median_course(runs, name) for name in IN_TURN}
+    seeds = [run.seed for run in sleepers]
+    return {"interval": INTERVAL, "sleepers": seeds, "courses": courses}
 
 
 # --------------------------------------------------------------------------------
@@ -154,12 +182,22 @@ def outcome(results: Path, checks: Mapping[str, Any]) -> Outcome:
         results: the folder of the runs.
         checks: by arm, as committed.
     """
-    runs, sleeping = {}, {}
+    runs = {}
     for arm in arms():
         found = [] if arm in CHECKED and arm not in checks else runs_of(arm, results)
         if found:
             runs[arm] = found
-            sleeping[arm] = wake.asleep(found)
+    return judged(runs, checks)
+
+
+def judged(runs: Mapping[str, list[Run]], checks: Mapping[str, Any]) -> Outcome:
+    """The verdicts on arms that may be read.
+
+    Args:
+        runs: by arm, over the same seeds; the others wait.
+        checks: by arm.
+    """
+    sleeping = {arm: wake.asleep(group) for arm, group in runs.items()}
     failed = {arm for arm, found in checks.items() if not found["passed"]}
     comparisons, p_values = {}, {}
     for ours, theirs in TESTS:
@@ -182,7 +220,7 @@ def outcome(results: Path, checks: Mapping[str, Any]) -> Outcome:
             verdicts[ours, theirs] = wake.verdict(
                 comparisons[ours, theirs], by_pair[ours, theirs]
             )
-    return Outcome(runs, sleeping, comparisons, by_pair, verdicts)
+    return Outcome(dict(runs), sleeping, comparisons, by_pair, verdicts)
 
 
 def conclusions(found: Outcome) -> dict[str, bool | None]:
@@ -225,8 +263,124 @@ def foretold(runs: Sequence[Run]) -> int:
     Args:
         runs: that log it.
     """
-    told = at_told(runs, "relative_difference") > APART
-    return int((told == wake.asleep(runs)).sum())
+    return told_right(at_told(runs, "relative_difference"), wake.asleep(runs))
+
+
+def logged_in_e1(
+    results: Path,
+) -> dict[str, tuple[Float[np.ndarray, "teams"], Bool[np.ndarray, "teams"]]]:
+    """Teams of *What wakes a team?* at 30,000 steps, and what became of them.
+
+    Args:
+        results: the folder of its runs.
+
+    Returns:
+        Name of the arm -> the relative difference at 30,000 steps, and who sleeps; of
+        the arms that logged it and were read.
+    """
+    whole = wake_outcome.outcome(results, wake_outcome.committed_checks())
+    found = {}
+    for arm in ("qmix", *LOGGED_IN_E1):
+        if arm in whole.waiting:
+            continue
+        runs = whole.arms[arm].runs
+        if arm == "qmix":  # its credits were logged when its seeds were trained again
+            runs = wake_checks.runs_of(results, QMIX_LOGGED, WAKE_SEEDS)
+        difference = at_told(runs, "relative_difference")
+        found[wake_outcome.NAMES[arm]] = (difference, whole.arms[arm].asleep)
+    return found
+
+
+def told_right(
+    difference: Float[np.ndarray, "teams"], sleeps: Bool[np.ndarray, "teams"]
+) -> int:
+    """How many teams sleep or wake as the line of the rule says.
+
+    Args:
+        difference: the relative difference of credits at 30,000 steps.
+        sleeps: who sleeps in the end.
+    """
+    return int(((difference > APART) == sleeps).sum())
+
+
+# --------------------------------------------------------------------------------
+# in sentences
+
+
+def answer(found: Outcome, early: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The answer in three sentences, from verdicts and numbers alone.
+
+    Args:
+        found: the outcome.
+        early: the rows of `early_credits`.
+    """
+    credit = {
+        kind: [row["credits"][1][1] for row in early if row["asleep"] == kind]
+        for kind in (True, False)
+    }
+    apart = max(credit[True]) < min(credit[False])
+    whose = (
+        "At 30,000 steps its second agent has no credit to speak of in its own turn: "
+        f"{np.median(credit[True]):.1f} where a team will sleep, "
+        f"{np.median(credit[False]):.1f} where it will wake"
+    )
+    seen = ", and no two teams are out of order." if apart else ", in the median."
+    return [whose + seen, of_fed(found), of_starved(found)]
+
+
+def count(found: Outcome, arm: str) -> str:
+    """How many teams of an arm sleep.
+
+    Args:
+        found: the outcome.
+        arm: one that was read.
+    """
+    return f"{found.asleep[arm].sum()} of {len(found.asleep[arm])}"
+
+
+def of_fed(found: Outcome) -> str:
+    """What the two fed arms show."""
+    words = {test: found.verdicts[test] for test in TESTS[:2]}
+    if WAITS in words.values():
+        return "Whether that credit wakes a team waits for fresh runs."
+    if UNINFORMATIVE in words.values():
+        return "A credit was not held as planned, so whether it wakes a team is open."
+    told = (
+        f"Of QMIX's teams {count(found, 'qmix')} sleep; {count(found, 'fed')} where "
+        f"that credit is given, and {count(found, 'first')} where the first agent's is"
+    )
+    shown = conclusions(found)["credit in the second agent's turn wakes"]
+    end = "the credit wakes teams." if shown else "that it wakes teams is not shown."
+    return f"{told}: {end}"
+
+
+def of_starved(found: Outcome) -> str:
+    """What the starved arm shows."""
+    word = found.verdicts[TESTS[2]]
+    if word == WAITS:
+        return "Whether CIA works through it waits, too."
+    if word == UNINFORMATIVE:
+        return (
+            "Whether CIA works through it is open: the credit was not held as planned."
+        )
+    told = (
+        f"Taken from CIA, {count(found, 'starved')} sleep, and {count(found, 'cia')} "
+        "otherwise"
+    )
+    shown = conclusions(found)["CIA wakes through that credit"]
+    end = (
+        "CIA works through it." if shown else "that CIA works through it is not shown."
+    )
+    return f"{told}: {end}"
+
+
+def read_checks(file: Path) -> dict[str, Any]:
+    """The manipulation checks by arm; none where the file is not there.
+
+    Args:
+        file: where they are committed.
+    """
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

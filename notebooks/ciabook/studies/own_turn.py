@@ -9,6 +9,7 @@ from ciabook.studies.runs import Entry, grid
 from ciabook.studies.wake import (
     CALIBRATION_SEEDS,
     LOGGED,
+    PREVIEW_SEEDS,
     QMIX_LOGGED,
     WAKE_SEEDS,
     calibration,
@@ -34,7 +35,7 @@ def arm(
         name: of the arm.
         method: a name in METHODS.
         held: the term that holds a credit; none: nothing is held.
-        like: the method whose calibrated course the credit follows.
+        like: whose calibrated course the credit follows, a key of the file's courses.
         changes: fields of its Config that differ from those of the method.
     """
     if held:
@@ -59,7 +60,7 @@ def arms() -> dict[str, Config]:
         "qmix": arm("qmix", "qmix"),
         "cia": arm("cia", "qmix_cia"),
         "fed": arm("fed", "qmix", SECOND, "qmix_cia"),
-        "starved": arm("starved", "qmix_cia", SECOND, "qmix"),
+        "starved": arm("starved", "qmix_cia", SECOND, "sleepers"),
         "first": arm("first", "qmix", FIRST, "qmix_cia"),
     }
 
@@ -70,6 +71,17 @@ OWN_TURN_CALIBRATION = [
     calibration(f"{method}_turn", method, 60_000, [*METHODS[method].terms, *IN_TURN])
     for method in ("qmix", "qmix_cia")
 ]
+
+
+def previews() -> list[Config]:
+    """The arms that hold a credit, until they let it go."""
+    held = {name: config for name, config in arms().items() if config.control_course}
+    return [
+        config.but(method=f"{name}_turn_preview", env_steps=HELD_TO)
+        for name, config in held.items()
+    ]
+
+
 STUDIES: dict[str, list[Entry]] = {
     # seed after seed
     "own_turn": [
@@ -78,5 +90,7 @@ STUDIES: dict[str, list[Entry]] = {
         for config in arms().values()
     ],
     "own_turn_early": [Entry(EARLY, "turn", seed) for seed in WAKE_SEEDS],
+    # whether the weight holds a credit, tried on two of the calibration seeds
+    "own_turn_previews": grid(previews(), "turn", PREVIEW_SEEDS),
     "own_turn_calibration": grid(OWN_TURN_CALIBRATION, "turn", CALIBRATION_SEEDS),
 }

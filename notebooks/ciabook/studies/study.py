@@ -70,6 +70,7 @@ PLACES = {
     "wake_strong": "book/results/wake",
     "wake_calibration": "book/results/wake_calibration",
     "own_turn_calibration": "book/results/wake_calibration",
+    "own_turn_previews": "book/results/wake_calibration",
     "own_turn": "book/results/own_turn",
     "own_turn_early": "runs/own_turn_early",
     "wake_previews": "book/results/wake_calibration",

@@ -1,0 +1,182 @@
+"""The second agent's turn: courses, checks, verdicts, sentences, and the page."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+from ciabook.evidence import own_turn
+from ciabook.evidence.own_turn_replication import own_outcome, side_by_side
+from ciabook.page.kernel import own_kernel
+from ciabook.studies.own_turn import FILE, OWN_TURN_SEEDS, arms
+from ciabook.studies.study import find
+from support.wake import metrics_of, seal_arm
+
+from ciacore.runtime.store import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+PASSED = {name: {"passed": True, "over_course": [1.0]} for name in own_turn.CHECKED}
+EARLY = [
+    {"seed": 1, "asleep": True, "credits": [[9.0, 1.0], [1.0, 0.3]], "stays": [1, 1]},
+    {"seed": 2, "asleep": False, "credits": [[9.0, 2.0], [1.0, 3.0]], "stays": [1, 0]},
+]
+
+
+def made_up(arm: str, sleepers: int, seeds=OWN_TURN_SEEDS) -> list[Run]:
+    """Runs of an arm of which the first so many sleep; nobody trained them."""
+    config = arms()[arm]
+    found = []
+    for number, seed in enumerate(seeds):
+        metrics = metrics_of(config, number < sleepers)
+        found.append(Run(config, "turn", seed, metrics, {}, {}))
+    return found
+
+
+def shown(**sleepers: int):
+    """The outcome where so many teams of each arm sleep."""
+    return {arm: made_up(arm, count) for arm, count in sleepers.items()}
+
+
+def test_the_arms_are_what_the_rule_says():
+    study = find("own_turn")
+    assert len(study) == 5 * 20 and {entry.seed for entry in study} == {
+        *range(141, 161)
+    }
+    other_seeds = {
+        entry.seed
+        for name in ("turn", "rest", "wake", "wake_alpha", "wake_long", "maven_fair")
+        for entry in find(name)
+    }
+    assert not other_seeds & {*OWN_TURN_SEEDS}
+    fields = {name: config.to_dict() for name, config in arms().items()}
+    courses = json.loads((ROOT / "book" / "data" / FILE).read_text())["courses"]
+    for name, base, term, like, agent in (
+        ("fed", "qmix", "turn_credit_1", "qmix_cia", "1"),
+        ("first", "qmix", "turn_credit_0", "qmix_cia", "0"),
+        ("starved", "cia", "turn_credit_1", "sleepers", "1"),
+    ):
+        changed = {
+            field: value
+            for field, value in fields[name].items()
+            if value != fields[base][field]
+        }
+        assert changed.pop("method") == f"{name}_turn"
+        assert set(changed.pop("terms")) - set(fields[base]["terms"]) == {term}
+        assert changed == {
+            "control_coefficient": 1.0,
+            "control_course": courses[like][agent],
+            "control_interval": 2_000,
+            "control_stop": 60_000,
+        }
+
+
+def test_a_course_is_a_median_and_not_that_of_two_kinds():
+    runs = made_up("qmix", 0, range(3))
+    for run, value in zip(runs, (1.0, 2.0, 9.0), strict=True):
+        for entry in run.metrics["losses"]:
+            entry["credit_in_turn_1"] = value
+    found = own_turn.median_course(runs, "credit_in_turn_1")
+    assert found == [2.0] * 30
+
+
+def test_a_check_asks_for_a_tenth():
+    for credit, passes in ((1.05, True), (1.2, False), (0.85, False)):
+        runs = made_up("fed", 0)
+        for run in runs:
+            expected = own_turn.expected(run)
+            for entry, course in zip(run.metrics["losses"], expected, strict=True):
+                entry["credit_in_turn_1"] = credit * float(np.nan_to_num(course))
+        check = own_turn.check("fed", runs)
+        assert check.passed == passes and len(check.over_course) == 6
+
+
+def test_verdicts_and_sentences():
+    found = own_turn.judged(shown(qmix=13, cia=1, fed=1, first=12, starved=11), PASSED)
+    assert set(found.verdicts.values()) == {"beats"}
+    assert set(own_turn.conclusions(found).values()) == {True}
+    text = " ".join(own_turn.answer(found, EARLY))
+    assert "0.3 where a team will sleep, 3.0 where it will wake" in text
+    assert "no two teams are out of order" in text
+    assert "13 of 20 sleep; 1 of 20 where that credit is given, and 12 of 20" in text
+    assert "the credit wakes teams" in text and "CIA works through it." in text
+
+    found = own_turn.judged(shown(qmix=13, cia=1, fed=11, first=12, starved=2), PASSED)
+    assert "beats" not in found.verdicts.values()
+    assert set(own_turn.conclusions(found).values()) == {False}
+    text = " ".join(own_turn.answer(found, EARLY))
+    assert "that it wakes teams is not shown" in text
+    assert "that CIA works through it is not shown" in text
+
+
+def test_an_arm_that_failed_its_check_says_nothing():
+    failed = {**PASSED, "fed": {"passed": False, "over_course": [2.0]}}
+    found = own_turn.judged(shown(qmix=13, cia=1, fed=1, first=12, starved=11), failed)
+    assert found.verdicts["fed", "qmix"] == own_turn.UNINFORMATIVE
+    assert found.corrected["fed", "qmix"] == 1
+    assert "was not held as planned" in own_turn.answer(found, EARLY)[1]
+    assert own_turn.conclusions(found)["CIA wakes through that credit"] is True
+
+
+def test_what_waits_says_so():
+    found = own_turn.judged(shown(qmix=13), {})
+    assert set(found.verdicts.values()) == {own_turn.WAITS}
+    assert set(own_turn.conclusions(found).values()) == {None}
+    text = " ".join(own_turn.answer(found, EARLY))
+    assert "waits for fresh runs" in text and "waits, too" in text
+
+
+def test_the_line_foretells():
+    difference = np.array([0.5, 1.1, 1.2, 1.6])
+    assert own_turn.told_right(difference, np.array([False, False, True, True])) == 4
+    assert own_turn.told_right(difference, np.array([True, False, False, True])) == 2
+    runs = made_up("qmix", 2, range(4))  # a difference of 0.5 foretells waking
+    assert own_turn.foretold(runs) == 2
+
+
+def test_a_reader_with_two_arms_makes_one_test():
+    seeds = range(5_001, 5_011)
+    mine = own_outcome(
+        {"qmix": made_up("qmix", 7, seeds), "fed": made_up("fed", 0, seeds)}
+    )
+    book = own_turn.judged(shown(qmix=13, cia=1, fed=1, first=12, starved=11), PASSED)
+    # made-up credits do not follow their course
+    assert mine.verdicts["fed", "qmix"] == own_turn.UNINFORMATIVE
+    assert list(side_by_side(book, mine)) == ["fed against qmix"]
+    checked = own_turn.judged(mine.runs, PASSED)
+    rows = side_by_side(book, checked)
+    assert rows["fed against qmix"]["together"] == "agrees"
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_the_page(tmp_path, complete):
+    if complete:
+        counts = {"qmix": 13, "cia": 1, "fed": 1, "first": 12, "starved": 11}
+        for arm, sleepers in counts.items():
+            seeds = tuple(OWN_TURN_SEEDS)
+            seal_arm(tmp_path / "results", arms()[arm], seeds[:sleepers], seeds)
+        (tmp_path / "checks.json").write_text(json.dumps(PASSED))
+    page = tmp_path / "page.ipynb"
+    with own_kernel() as kernel:
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / "why_they_sleep.ipynb"),
+            str(page),
+            {
+                "results": str(tmp_path / "results"),
+                "checks": str(tmp_path / "checks.json"),
+            },
+            cwd=str(ROOT / "notebooks"),
+            progress_bar=False,
+            kernel_name=kernel,
+        )
+    text = ""
+    for cell in nbformat.read(page, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            text += output.get("text", "") + output.get("data", {}).get("text/html", "")
+    assert "QMIX: 40 of 40 told right" in text
+    if complete:
+        assert "the credit wakes teams" in text and "CIA works through it" in text
+        assert "foretold: 26 of 40" in text
+    else:
+        assert "waits for fresh runs" in text and "waiting: QMIX, fed" in text
