@@ -45,6 +45,7 @@ PLAIN = [
     *ANSWERED,
     *COMPUTED,
     "notebooks/what_wakes_a_team.ipynb",
+    "notebooks/why_they_sleep.ipynb",
     "notebooks/turn.ipynb",
     "notebooks/value_decomposition.ipynb",
     "notebooks/contrastive_identity.ipynb",

@@ -85,9 +85,8 @@ def test_a_check_asks_for_a_tenth():
     for credit, passes in ((1.05, True), (1.2, False), (0.85, False)):
         runs = made_up("fed", 0)
         for run in runs:
-            expected = own_turn.expected(run)
-            for entry, course in zip(run.metrics["losses"], expected, strict=True):
-                entry["credit_in_turn_1"] = credit * float(np.nan_to_num(course))
+            values = credit * np.nan_to_num(own_turn.expected(run))
+            run.metrics["losses"] = [{"credit_in_turn_1": value} for value in values]
         check = own_turn.check("fed", runs)
         assert check.passed == passes and len(check.over_course) == 6
 

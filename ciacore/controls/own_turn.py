@@ -13,8 +13,9 @@ from ciacore.config import Config
 from ciacore.controls.course import Course
 from ciacore.controls.equaliser import SMALL
 from ciacore.credits import credits_at
-from ciacore.games.turn import N_ACTIONS
 from ciacore.types import Forward, Spec, refuse
+
+ACTIONS = 6  # of Turn
 
 
 def check_turn(spec: Spec) -> None:
@@ -29,7 +30,7 @@ def check_turn(spec: Spec) -> None:
     n_agents = spec.n_agents
     cells, left = divmod(spec.state_size - n_agents, n_agents + 1)
     is_square = round(max(cells, 0) ** 0.5) ** 2 == cells
-    if spec.n_actions != N_ACTIONS or left or not is_square:
+    if spec.n_actions != ACTIONS or left or not is_square:
         cure = "Leave out the term: other games do not say whose turn it is."
         refuse("game", "Turn, whose state says who is free", f"another: {spec}", cure)
 
