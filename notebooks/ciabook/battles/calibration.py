@@ -31,6 +31,8 @@ from ciacore.runtime.store import Run, load_run, run_folder
 FILE = "battle_calibration.json"
 WANTED = 0.45  # win rate
 ACCEPTED = (0.30, 0.60)
+# a value whose first seed lies outside is not trained with the second
+PLAIN = (0.1, 0.9)
 STEEPEST = 0.15  # what the win rate may rise by over the last third
 MOST = 9  # values that are tried on a map
 STEP = 2  # tenths: how far the second value is from the first
@@ -100,20 +102,34 @@ def crossing(rates: Mapping[int, float]) -> float:
 
 
 def runs_of(scenario: str, tenths: int, results: Path) -> list[Run]:
-    """The runs with one value; none where one of them is missing.
+    """The runs with one value that are there, in the order of the seeds.
 
     Args:
         scenario: a key of MAPS.
         tenths: of `foe_damage`.
         results: the folder of the runs.
     """
-    folders = []
+    found = []
     for seed in TUNING_SEEDS:
         config, game, _ = calibration_run(scenario, tenths, seed)
-        folders.append(run_folder(results, game, config.method, seed))
-    if not all(folder.exists() for folder in folders):
-        return []
-    return [load_run(folder) for folder in folders]
+        folder = run_folder(results, game, config.method, seed)
+        if folder.exists():
+            found.append(load_run(folder))
+    return found
+
+
+def is_whole(runs: Sequence[Run]) -> bool:
+    """Whether a value has all the runs that it needs.
+
+    One is enough where the first seed is plainly too easy or too hard.
+
+    Args:
+        runs: with one value, in the order of the seeds.
+    """
+    if len(runs) == len(TUNING_SEEDS):
+        return True
+    low, high = PLAIN
+    return bool(runs) and not low <= tried_with(runs).win_rate <= high
 
 
 def course(scenario: str, results: Path) -> tuple[dict[int, Tried], int | None]:
@@ -131,7 +147,7 @@ def course(scenario: str, results: Path) -> tuple[dict[int, Tried], int | None]:
     tried: dict[int, Tried] = {}
     while (value := next_value(guess, tried)) is not None:
         runs = runs_of(scenario, value, results)
-        if not runs:
+        if not is_whole(runs):
             return tried, value
         tried[value] = tried_with(runs)
     return tried, None
@@ -165,12 +181,10 @@ def train_next(scenario: str, results: Path) -> None:
         print(scenario, tried, "next:", value, flush=True)
         if value is None:
             return
-        for seed in TUNING_SEEDS:
-            run = calibration_run(scenario, value, seed)
-            folder = run_folder(results, run.game, run.config.method, seed)
-            if not folder.exists():
-                game = make_game(run.game)
-                train(run.config, game, seeds=[seed], results=results, processes=1)
+        seed = TUNING_SEEDS[len(runs_of(scenario, value, results))]
+        run = calibration_run(scenario, value, seed)
+        game = make_game(run.game)
+        train(run.config, game, seeds=[seed], results=results, processes=1)
 
 
 def written(results: Path) -> dict[str, Any]:
@@ -190,6 +204,7 @@ def written(results: Path) -> dict[str, Any]:
                 f"{tenths / 10:g}": {
                     "win_rate": round(found.win_rate, 4),
                     "rise": round(found.rise, 4),
+                    "seeds": len(runs_of(scenario, tenths, results)),
                 }
                 for tenths, found in tried.items()
             },

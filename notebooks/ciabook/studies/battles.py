@@ -180,8 +180,8 @@ def calibration_runs() -> list[Entry]:
     return [
         calibration_run(name, round(10 * float(value)), seed)
         for name, row in rows.items()
-        for value in row["tried"]
-        for seed in TUNING_SEEDS
+        for value, found in row["tried"].items()
+        for seed in TUNING_SEEDS[: found["seeds"]]
     ]
 
 
