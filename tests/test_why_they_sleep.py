@@ -12,12 +12,13 @@ from ciabook.evidence.own_turn_replication import own_outcome, side_by_side
 from ciabook.page.kernel import own_kernel
 from ciabook.studies.own_turn import FILE, OWN_TURN_SEEDS, arms
 from ciabook.studies.study import find
+from support.faults import refused
 from support.wake import metrics_of, seal_arm
 
 from ciacore.runtime.store import Run
 
 ROOT = Path(__file__).resolve().parents[1]
-PASSED = {name: {"passed": True, "over_course": [1.0]} for name in own_turn.CHECKED}
+PASSED = {name: {"passed": True} for name in own_turn.CHECKED}
 EARLY = [
     {"seed": 1, "asleep": True, "credits": [[9.0, 1.0], [1.0, 0.3]], "stays": [1, 1]},
     {"seed": 2, "asleep": False, "credits": [[9.0, 2.0], [1.0, 3.0]], "stays": [1, 0]},
@@ -96,21 +97,21 @@ def test_verdicts_and_sentences():
     assert set(found.verdicts.values()) == {"beats"}
     assert set(own_turn.conclusions(found).values()) == {True}
     text = " ".join(own_turn.answer(found, EARLY))
-    assert "0.3 where a team will sleep, 3.0 where it will wake" in text
-    assert "no two teams are out of order" in text
+    assert "0.3 in the median team that will sleep, and 3.0 in one that" in text
+    assert "parts QMIX's forty teams without an error" in text
     assert "13 of 20 sleep; 1 of 20 where that credit is given, and 12 of 20" in text
-    assert "the credit wakes teams" in text and "CIA works through it." in text
+    assert "the credit wakes teams" in text and "CIA does not wake them" in text
 
     found = own_turn.judged(shown(qmix=13, cia=1, fed=11, first=12, starved=2), PASSED)
     assert "beats" not in found.verdicts.values()
     assert set(own_turn.conclusions(found).values()) == {False}
     text = " ".join(own_turn.answer(found, EARLY))
     assert "that it wakes teams is not shown" in text
-    assert "that CIA works through it is not shown" in text
+    assert "that CIA needs that credit is not shown" in text
 
 
 def test_an_arm_that_failed_its_check_says_nothing():
-    failed = {**PASSED, "fed": {"passed": False, "over_course": [2.0]}}
+    failed = {**PASSED, "fed": {"passed": False}}
     found = own_turn.judged(shown(qmix=13, cia=1, fed=1, first=12, starved=11), failed)
     assert found.verdicts["fed", "qmix"] == own_turn.UNINFORMATIVE
     assert found.corrected["fed", "qmix"] == 1
@@ -124,6 +125,11 @@ def test_what_waits_says_so():
     assert set(own_turn.conclusions(found).values()) == {None}
     text = " ".join(own_turn.answer(found, EARLY))
     assert "waits for fresh runs" in text and "waits, too" in text
+    assert set(own_turn.predictions(found).values()) == {None}
+    # a small p-value stays small when the others come; a large one may not
+    some = own_turn.judged(shown(qmix=13, fed=1, first=5), PASSED)
+    assert some.verdicts["fed", "qmix"] == "beats"
+    assert some.verdicts["fed", "first"] == own_turn.WAITS
 
 
 def test_the_line_foretells():
@@ -132,6 +138,17 @@ def test_the_line_foretells():
     assert own_turn.told_right(difference, np.array([True, False, False, True])) == 2
     runs = made_up("qmix", 2, range(4))  # a difference of 0.5 foretells waking
     assert own_turn.foretold(runs) == 2
+    assert own_turn.by_majority(np.array([True, False, False])) == 2
+    found = own_turn.judged(shown(qmix=2, cia=1), {})
+    assert list(own_turn.predictions(found).values()) == [True, False]
+
+
+def test_runs_of_another_config_are_refused(tmp_path):
+    seeds = tuple(OWN_TURN_SEEDS)
+    other = arms()["fed"].but(control_course=(1.0,))
+    seal_arm(tmp_path, other, (), seeds)
+    refused(lambda: own_turn.runs_of("fed", tmp_path), "the Config of fed_turn")
+    assert own_turn.runs_of("qmix", tmp_path) == []
 
 
 def test_a_reader_with_two_arms_makes_one_test():
@@ -175,7 +192,8 @@ def test_the_page(tmp_path, complete):
             text += output.get("text", "") + output.get("data", {}).get("text/html", "")
     assert "QMIX: 40 of 40 told right" in text
     if complete:
-        assert "the credit wakes teams" in text and "CIA works through it" in text
-        assert "foretold: 26 of 40" in text
+        assert "the credit wakes teams" in text and "does not wake them" in text
+        assert "the line tells 26 of 40 right" in text and "came true: False" in text
     else:
         assert "waits for fresh runs" in text and "waiting: QMIX, fed" in text
+        assert "it waits" in text
