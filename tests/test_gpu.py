@@ -91,6 +91,7 @@ def test_without_a_gpu_nothing_begins_and_one_sentence_says_so(tree: Path) -> No
     assert measured(tree) == (2, ["env/gpu/first_minutes.py --ask"])
 
 
+@pytest.mark.long
 def test_the_first_minutes_come_to_their_end_without_a_gpu(tmp_path: Path) -> None:
     """A dry run of each kind of part; `test_long.py` runs them all."""
     all_methods = "all methods, 5 seeds"

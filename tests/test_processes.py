@@ -36,7 +36,10 @@ def alone():
     return {seed: train(CONFIG, GAME, [seed])[0] for seed in (1, 2, 3)}
 
 
-@pytest.mark.parametrize(("seeds", "at_once"), [([3, 1, 2], 3), ([2, 3, 1], 1)])
+@pytest.mark.parametrize(
+    ("seeds", "at_once"),
+    [([3, 1, 2], 3), pytest.param([2, 3, 1], 1, marks=pytest.mark.long)],
+)
 def test_every_seed_is_what_it_is_alone(seeds, at_once, alone, tmp_path):
     steps, totals, reported = [], [], []
 

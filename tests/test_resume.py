@@ -72,7 +72,7 @@ def test_resumed_twice_after_any_kind_of_interruption(kind, tmp_path):
     )
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_several_seeds_are_resumed_or_read(at_once, tmp_path):
     """Interrupted twice: one seed complete and one begun, or two under way."""
     config, seeds = small(**CIA), [1, 2, 3]

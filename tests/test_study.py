@@ -502,6 +502,7 @@ def test_a_run_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path)
     assert not [path for path in files(tmp_path) if "/." in path]
 
 
+@pytest.mark.long
 def test_a_study_killed_anywhere_is_what_it_would_have_been(undisturbed, tmp_path):
     """Command, scheduler, run step or kernel: the same command again is the whole
     recovery."""

@@ -204,7 +204,7 @@ def test_a_drawing_is_found_by_class():
 PAINTED = "pettingzoo:support.environments:Painted"
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_an_environment_draws_itself_at_every_step(processes):
     (run,) = train(CONFIG, make_game(PAINTED), [1])
     game = make_game(PAINTED, render_mode="rgb_array", processes=processes)

@@ -65,7 +65,7 @@ def check_alike(training: Training, epsilon: float, n_games: int, monkeypatch):
         assert unclear[game, : first + 1].any()
 
 
-@pytest.mark.parametrize("epsilon", [1.0, 0.3])
+@pytest.mark.parametrize("epsilon", [pytest.param(1.0, marks=pytest.mark.long), 0.3])
 def test_battles_are_those_of_play_step_by_step(epsilon, game, monkeypatch):
     training = Training(METHODS["qmix_cia"].but(buffer=32), game, 1, CPU)
     check_alike(training, epsilon, 1, monkeypatch)
