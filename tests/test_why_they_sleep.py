@@ -10,7 +10,7 @@ import pytest
 from ciabook.evidence import own_turn
 from ciabook.evidence.own_turn_replication import own_outcome, side_by_side
 from ciabook.page.kernel import own_kernel
-from ciabook.studies.own_turn import FILE, OWN_TURN_SEEDS, arms
+from ciabook.studies.own_turn import FILE, OWN_TURN_SEEDS, arms, raised
 from ciabook.studies.study import find
 from support.faults import refused
 from support.wake import metrics_of, seal_arm
@@ -27,7 +27,7 @@ EARLY = [
 
 def made_up(arm: str, sleepers: int, seeds=OWN_TURN_SEEDS) -> list[Run]:
     """Runs of an arm of which the first so many sleep; nobody trained them."""
-    config = arms()[arm]
+    config = {**arms(), **raised()}[arm]
     found = []
     for number, seed in enumerate(seeds):
         metrics = metrics_of(config, number < sleepers)
@@ -42,6 +42,9 @@ def shown(**sleepers: int):
 
 def test_the_arms_are_what_the_rule_says():
     study = find("own_turn")
+    beside = find("own_turn_raised")
+    assert [entry.seed for entry in beside] == [*OWN_TURN_SEEDS]
+    assert {entry.config for entry in beside} == {*raised().values()}
     assert len(study) == 5 * 20 and {entry.seed for entry in study} == {
         *range(141, 161)
     }
@@ -51,12 +54,14 @@ def test_the_arms_are_what_the_rule_says():
         for entry in find(name)
     }
     assert not other_seeds & {*OWN_TURN_SEEDS}
-    fields = {name: config.to_dict() for name, config in arms().items()}
+    every = {**arms(), **raised()}
+    fields = {name: config.to_dict() for name, config in every.items()}
     courses = json.loads((ROOT / "book" / "data" / FILE).read_text())["courses"]
     for name, base, term, like, agent in (
         ("fed", "qmix", "turn_credit_1", "qmix_cia", "1"),
         ("first", "qmix", "turn_credit_0", "qmix_cia", "0"),
         ("starved", "cia", "turn_credit_1", "sleepers", "1"),
+        ("raised", "qmix", "turn_credit_0", "first_raised", "0"),
     ):
         changed = {
             field: value
@@ -108,6 +113,15 @@ def test_verdicts_and_sentences():
     text = " ".join(own_turn.answer(found, EARLY))
     assert "that it wakes teams is not shown" in text
     assert "that CIA needs that credit is not shown" in text
+
+
+def test_the_raised_arm_is_read_beside_the_family():
+    family = shown(qmix=13, cia=1, fed=1, first=12, starved=11)
+    without = own_turn.judged(family, PASSED)
+    assert own_turn.beside(without) is None
+    found = own_turn.judged({**family, **shown(raised=14)}, PASSED)
+    assert own_turn.beside(found).only_theirs == 13
+    assert found.corrected == without.corrected
 
 
 def test_an_arm_that_failed_its_check_says_nothing():

@@ -40,6 +40,7 @@ from ciabook.studies.own_turn import (
     OWN_TURN_CALIBRATION,
     OWN_TURN_SEEDS,
     arms,
+    raised,
 )
 from ciabook.studies.wake import CALIBRATION_SEEDS, QMIX_LOGGED, WAKE_SEEDS
 from ciacore.runtime.files import write_whole
@@ -52,9 +53,15 @@ NEAR_OVER = (10_000, HELD_TO)  # ... at every evaluation from here to there
 # what foretells sleep at 30,000 steps, as it parts the forty seeds of `qmix` in E1
 TOLD_AT = 30_000
 APART = 1.145  # a relative difference of credits above this
-CHECKED = {"fed": IN_TURN[1], "starved": IN_TURN[1], "first": IN_TURN[0]}
+CHECKED = {
+    "fed": IN_TURN[1],
+    "starved": IN_TURN[1],
+    "first": IN_TURN[0],
+    "raised": IN_TURN[0],
+}
 # (our arm, expected to sleep less; their arm): the family of tests
 TESTS = (("fed", "qmix"), ("fed", "first"), ("cia", "starved"))
+BESIDE = ("fed", "raised")  # read beside the family, with its own p-value
 CHECKS = DATA / "own_turn_checks.json"
 WAITS, UNINFORMATIVE = "waits", "uninformative"
 # as a table and a sentence call an arm
@@ -62,6 +69,7 @@ NAMES = {
     "qmix": "QMIX",
     "fed": "fed",
     "first": "first held",
+    "raised": "first raised",
     "cia": "QMIX(CIA)",
     "starved": "starved",
 }
@@ -79,7 +87,7 @@ def runs_of(arm: str, results: Path) -> list[Run]:
     Raises:
         InvalidInputError: a run is damaged, or has another Config.
     """
-    config = arms()[arm]
+    config = {**arms(), **raised()}[arm]
     folders = [
         run_folder(results, "turn", config.method, seed) for seed in OWN_TURN_SEEDS
     ]
@@ -130,6 +138,16 @@ def calibrated(results: Path) -> dict[str, Any]:
     courses = {}
     for like, runs in (("qmix_cia", groups["qmix_cia"]), ("sleepers", sleepers)):
         courses[like] = {name[-1]: median_course(runs, name) for name in IN_TURN}
+    # as much credit as `fed` adds for agent 1, added for agent 0
+    added = zip(
+        courses["sleepers"]["0"],
+        courses["qmix_cia"]["1"],
+        courses["sleepers"]["1"],
+        strict=True,
+    )
+    courses["first_raised"] = {
+        "0": [rounded(first + more - less) for first, more, less in added]
+    }
     seeds = [run.seed for run in sleepers]
     return {"interval": INTERVAL, "sleepers": seeds, "courses": courses}
 
@@ -192,7 +210,7 @@ def outcome(results: Path, checks: Mapping[str, Any]) -> Outcome:
         checks: by arm, as committed.
     """
     runs = {}
-    for arm in arms():
+    for arm in (*arms(), *raised()):
         found = [] if arm in CHECKED and arm not in checks else runs_of(arm, results)
         if found:
             runs[arm] = found
@@ -234,6 +252,18 @@ def judged(runs: Mapping[str, list[Run]], checks: Mapping[str, Any]) -> Outcome:
             told = word in ("beats", "is beaten") or len(comparisons) == len(TESTS)
             verdicts[ours, theirs] = word if told else WAITS
     return Outcome(dict(runs), sleeping, torn, comparisons, by_pair, verdicts)
+
+
+def beside(found: Outcome) -> Comparison | None:
+    """The comparison that is read beside the family; None where it waits.
+
+    Args:
+        found: the outcome.
+    """
+    if not {*BESIDE} <= set(found.asleep):
+        return None
+    ours, theirs = BESIDE
+    return compare(found.asleep[ours], found.asleep[theirs])
 
 
 def conclusions(found: Outcome) -> dict[str, bool | None]:

@@ -65,6 +65,13 @@ def arms() -> dict[str, Config]:
     }
 
 
+def raised() -> dict[str, Config]:
+    """The arm that is read beside the others (departure 2 of the rule)."""
+    if not frozen(FILE):
+        return {}
+    return {"raised": arm("raised", "qmix", FIRST, "first_raised")}
+
+
 # the arm `qmix` of *What wakes a team?* again, to the step at which its ends are told
 EARLY = QMIX_LOGGED.but(method="qmix_early", env_steps=30_000)
 OWN_TURN_CALIBRATION = [
@@ -88,6 +95,11 @@ STUDIES: dict[str, list[Entry]] = {
         Entry(config, "turn", seed)
         for seed in OWN_TURN_SEEDS
         for config in arms().values()
+    ],
+    "own_turn_raised": [
+        Entry(config, "turn", seed)
+        for seed in OWN_TURN_SEEDS
+        for config in raised().values()
     ],
     "own_turn_early": [Entry(EARLY, "turn", seed) for seed in WAKE_SEEDS],
     # whether the weight holds a credit, tried on two of the calibration seeds

@@ -72,6 +72,7 @@ PLACES = {
     "own_turn_calibration": "book/results/wake_calibration",
     "own_turn_previews": "book/results/wake_calibration",
     "own_turn": "book/results/own_turn",
+    "own_turn_raised": "book/results/own_turn",
     "own_turn_early": "runs/own_turn_early",
     "wake_previews": "book/results/wake_calibration",
     "wake_alpha": "book/results/wake",
