@@ -286,6 +286,21 @@ def conclusions(found: Outcome) -> dict[str, bool | None]:
     return shown
 
 
+def at(runs: Sequence[Run], name: str, env_steps: int) -> Float[np.ndarray, "runs"]:
+    """A logged quantity at an evaluation, over the updates since the one before.
+
+    Args:
+        runs: stored runs.
+        name: of the quantity.
+        env_steps: at which the evaluation was due.
+    """
+    found = []
+    for run in runs:
+        means, _ = loss_means(run, name)
+        found.append(float(means[ends_at(run) == env_steps][0]))
+    return np.array(found)
+
+
 def at_told(runs: Sequence[Run], name: str) -> Float[np.ndarray, "runs"]:
     """A logged quantity at 30,000 env steps, over the updates since 20,000.
 
@@ -293,11 +308,7 @@ def at_told(runs: Sequence[Run], name: str) -> Float[np.ndarray, "runs"]:
         runs: that evaluate every 10,000 steps.
         name: of the quantity.
     """
-    found = []
-    for run in runs:
-        means, _ = loss_means(run, name)
-        found.append(float(means[ends_at(run) == TOLD_AT][0]))
-    return np.array(found)
+    return at(runs, name, TOLD_AT)
 
 
 def foretold(runs: Sequence[Run]) -> int:

@@ -2,7 +2,7 @@
 
 python -m ciabook.page.story
     rewrites the numbers in book/story.md, and in book/data story_sleepers.svg,
-    story_mixture.svg, story_credits.svg and story_shuffled.svg
+    story_mixture.svg, story_credits.svg and story_own_turn.svg
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
+from ciabook.evidence import own_turn
 from ciabook.evidence.beside_paper import (
     Reading,
     mixture_band,
     mixture_mean,
     readings,
 )
+from ciabook.evidence.early_credits import RESULT as EARLY_CREDITS
 from ciabook.evidence.final_returns import (
     GROUP,
     final_returns,
@@ -42,17 +44,27 @@ from ciabook.evidence.wake_outcome import (
 )
 from ciabook.evidence.whose_turn import RESULT
 from ciabook.page.front_page import EARLY, LATE, PAPER, RESULTS, ROOT, SHORT
-from ciabook.page.plots import colour_of, label_of, name_lines, seed_lines, style
+from ciabook.page.plots import colour_of, label_of, name_lines, style
+from ciabook.studies.own_turn import OWN_TURN_SEEDS
 from ciabook.studies.wake import WAKE_SEEDS
 from ciacore.runtime.files import opened_whole, write_whole
 from ciacore.runtime.store import Run, read_runs
 
 PAGE = ROOT / "book" / "story.md"
-FULL = ("qmix", "qmix_rs", "qmix_cia")  # drawn side by side
+FULL = ("qmix", "qmix_rs", "qmix_cia")  # of the paper's length
 SEEDS = 5  # behind a mean of the paper
 CAUSE = "cause.json"  # in the folder of results: credits of the short runs
 # arms with forty fresh seeds that are drawn, as soon as they are read, each as a method
 DRAWN = {"qmix": "qmix", "cc": "qmix_cc", "rs": "qmix_rs", "cia": "qmix_cia"}
+# the arms of *Why does a team sleep?*, as the figure calls them
+TOLD = {
+    "qmix": "QMIX",
+    "fed": "QMIX, agent 1 given credit",
+    "first": "QMIX, agent 0 held",
+    "raised": "QMIX, agent 0 given credit",
+    "cia": "QMIX(CIA)",
+    "starved": "QMIX(CIA), agent 1 robbed",
+}
 POINT = {"markersize": 8, "linestyle": "", "markeredgewidth": 1.5}
 LOOKS = {  # whether a team is asleep -> its mark
     True: {"marker": "s", "markerfacecolor": "white"},
@@ -75,6 +87,8 @@ class Facts(NamedTuple):
     kinds: tuple[float, float]  # what sleepers and the others return at two million
     credits: list[dict[str, Any]]  # a row per network of the paper's length
     short_credits: list[dict[str, Any]]  # a row per network of the short runs
+    early: list[dict[str, Any]]  # a row per network of QMIX at 30,000 steps
+    given: own_turn.Outcome  # teams whose credits were held
 
 
 def read(results: Path) -> Facts:
@@ -117,6 +131,10 @@ def read(results: Path) -> Facts:
         kinds=kinds,
         credits=rows_of(results / RESULT.name),
         short_credits=rows_of(results / CAUSE),
+        early=rows_of(results / EARLY_CREDITS.name),
+        given=own_turn.outcome(
+            results / "own_turn", own_turn.read_checks(own_turn.CHECKS)
+        ),
     )
 
 
@@ -246,6 +264,38 @@ def controls(facts: Facts) -> str:
     )
 
 
+def own_turn_credits(facts: Facts) -> tuple[list[float], list[float]]:
+    """Agent 1's credit in its own turn at 30,000 steps, of each team.
+
+    Args:
+        facts: what the page is made of.
+
+    Returns:
+        Of the teams that will sleep, and of those that will wake.
+    """
+    found: tuple[list[float], list[float]] = ([], [])
+    for row in facts.early:
+        found[not row["asleep"]].append(row["credits"][1][1])
+    return found
+
+
+def second_agent(facts: Facts) -> str:
+    """What the second agent's credit foretells."""
+    sleepers, others = own_turn_credits(facts)
+    order = "No team is out of order." if max(sleepers) < min(others) else ""
+    return (
+        f"In its own turn agent 1's credit is then {np.median(sleepers):.1f} in the "
+        f"median team that will sleep, and {np.median(others):.1f} in one that will "
+        f"wake. {order}\n"
+    )
+
+
+def given(facts: Facts) -> str:
+    """What becomes of teams that are given that credit, or robbed of it."""
+    words = own_turn.answer(facts.given, facts.early)
+    return f"{words[1]} {words[2]}\n"
+
+
 SECTIONS: dict[str, Callable[[Facts], str]] = {
     "two kinds": two_kinds,
     "how often": how_often,
@@ -253,6 +303,8 @@ SECTIONS: dict[str, Callable[[Facts], str]] = {
     "whose turn": whose_turn,
     "shuffled": shuffled,
     "controls": controls,
+    "second agent": second_agent,
+    "given": given,
 }
 
 
@@ -341,16 +393,33 @@ def draw_credits(facts: Facts) -> Figure:
     return figure
 
 
-def draw_shuffled(facts: Facts) -> Figure:
-    """Learning curves of credits left alone, made alike, and contrasted."""
-    figure, axes = plt.subplots(1, len(FULL), figsize=(8, 3), sharey=True, sharex=True)
-    for axis, method in zip(axes, FULL, strict=True):
-        seed_lines(axis, facts.full[method], group=4)
-        awake = ~facts.sleeps[method]
-        axis.set_title(f"{label_of(method)}\n{awake.sum()} of {len(awake)} awake")
-        axis.set(xlim=(0, 2.05), xticks=[0, 1, 2], ylim=(-70, 95))
-    axes[0].set(ylabel="greedy return")
-    axes[1].set(xlabel="environment steps (millions)")
+def draw_own_turn(facts: Facts) -> Figure:
+    """Agent 1's credit in its own turn, and teams that were given it or lost it."""
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(8.5, 3), width_ratios=(1, 2.2), layout="constrained"
+    )
+    draws = np.random.default_rng(0)
+    for place, values in enumerate(own_turn_credits(facts)):
+        look = POINT | LOOKS[place == 0] | {"markersize": 5, "color": colour_of("qmix")}
+        left.plot(place + draws.uniform(-0.2, 0.2, len(values)), values, **look)
+    left.set(yscale="log", yticks=[0.3, 1, 3], yticklabels=["0.3", "1", "3"])
+    left.set(xticks=[0, 1], xticklabels=["will sleep", "will wake"], xlim=(-0.5, 1.5))
+    left.set_title("agent 1's credit in its turn", fontsize=11)
+    left.grid(visible=False, axis="x")
+    shown = [name for name in own_turn.NAMES if name in facts.given.asleep]
+    for height, name in enumerate(shown):
+        colour = colour_of("qmix_cia" if name in ("cia", "starved") else "qmix")
+        sleeps = facts.given.asleep[name]
+        for seed, yes in zip(OWN_TURN_SEEDS, sleeps, strict=True):
+            look = {**POINT, "markersize": 5, "color": colour} | LOOKS[bool(yes)]
+            right.plot(seed, height, **look)
+        told = f"{sleeps.sum()} of {len(sleeps)} asleep"
+        beside = {"transform": right.get_yaxis_transform(), "va": "center", "size": 10}
+        right.text(1.02, height, told, color=colour, **beside)
+    right.set(yticks=range(len(shown)), yticklabels=[TOLD[name] for name in shown])
+    right.set(xlabel="seed", xticks=OWN_TURN_SEEDS[::19])
+    right.set(ylim=(len(shown) - 0.5, -0.5))
+    right.grid(visible=False)
     return figure
 
 
@@ -358,7 +427,7 @@ FIGURES: dict[str, Callable[[Facts], Figure]] = {
     "story_sleepers.svg": draw_sleepers,
     "story_mixture.svg": draw_mixture,
     "story_credits.svg": draw_credits,
-    "story_shuffled.svg": draw_shuffled,
+    "story_own_turn.svg": draw_own_turn,
 }
 
 
