@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from ciabook.evidence.analysis import evaluate_on, greedy_episodes, team
+from ciabook.evidence.analysis import (
+    evaluate_on,
+    greedy_episodes,
+    identified,
+    retrieval_accuracy,
+    team,
+)
 from ciabook.evidence.wake import asleep
 from ciabook.evidence.wake_checks import runs_of
-from ciabook.evidence.whose_turn import free_agents
+from ciabook.evidence.whose_turn import balanced_score, free_agents
 from ciabook.studies.own_turn import EARLY
 from ciabook.studies.study import ROOT
 from ciabook.studies.wake import WAKE, WAKE_SEEDS
@@ -50,7 +58,9 @@ def early_row(run: Run, whole: Run, sleeps: bool) -> dict[str, Any]:
 
     Returns:
         Seed; whether it sleeps; [free agent][agent] mean credits; the share of greedy
-        steps at which each agent stays.
+        steps at which each agent stays; whether credits are *told apart* and
+        *identified*; how often the free agent has the larger one (*balanced*); how
+        alike the two courses are within an episode (*parallel*).
 
     Raises:
         InvalidInputError: the whole run did not begin as this one.
@@ -76,7 +86,22 @@ def early_row(run: Run, whole: Run, sleeps: bool) -> dict[str, Any]:
             for who in (0, 1)
         ],
         "stays": stays.tolist(),
+        "told apart": retrieval_accuracy(credits),
+        "identified": identified(credits),
+        "balanced": balanced_score(credits, free),
+        "parallel": parallel(credits),
     }
+
+
+def parallel(credits: Float[Tensor, "B T 2"]) -> float:
+    """The correlation of two agents' credits within an episode, mean over episodes.
+
+    Args:
+        credits: [B, T, 2] of whole episodes.
+    """
+    around = credits.double() - credits.double().mean(1, keepdim=True)
+    size = around.norm(dim=1).prod(-1).clamp(min=1e-12)
+    return float((around.prod(-1).sum(1) / size).mean())
 
 
 def read_early(file: Path) -> list[dict[str, Any]]:

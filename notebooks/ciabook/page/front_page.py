@@ -52,9 +52,9 @@ BEGIN = "<!-- results: python -m ciabook.page.front_page -->\n"
 END = "<!-- end of results -->\n"
 # what the verdict on a mean says of it
 OUTCOMES = {
-    "agrees": "comes out again",
-    "differs": "does not come out again",
-    "cannot tell": "is left open by so few seeds",
+    "agrees": "It comes out again, within {margin:.0f} points.",
+    "differs": "It does not come out again.",
+    "cannot tell": "So few seeds cannot tell.",
 }
 PICTURE = (
     "![Learning curves on Turn, one line per seed of QMIX and of QMIX(CIA)]"
@@ -67,29 +67,24 @@ def finding(results: Path) -> str:
     runs = read_runs(results / "study", "turn", PAIR)
     shown = {method: beside(runs[method], PAPER, method) for method in PAIR}
     step = max(shown["qmix"])
-    at_the_end = {method: shown[method][step] for method in PAIR}
-    told = []
-    for method, name in PAIR.items():
-        told.append(f"{name} {as_told(at_the_end[method])}")
-    first = " and ".join(
-        f"the mean of {name} {OUTCOMES[at_the_end[method].verdict]}"
-        for method, name in PAIR.items()
-    )
-    first = f"Of the paper's Figure 4(b), {first}."
-    return f"{first} After {step / 1e6:.0f} million steps on Turn: {'; '.join(told)}.\n"
+    told = [f"This is the paper's Figure 4(b), at {step / 1e6:.0f} million steps."]
+    for method, name in reversed(PAIR.items()):
+        told.append(as_told(name, shown[method][step]))
+    return " ".join(told) + "\n"
 
 
-def as_told(found: Beside) -> str:
-    """Our mean and the paper's in half a sentence."""
+def as_told(name: str, found: Beside) -> str:
+    """Our mean beside the paper's, and what the comparison says.
+
+    Args:
+        name: of the method.
+        found: its comparison.
+    """
     ours, theirs = found.ours, found.paper
-    words = f"{found.verdict} within {found.margin:.0f} points"
-    if found.verdict != "agrees":
-        words = "no difference that so few seeds could show"
-        if found.verdict == "differs":
-            words = "more than chance"
     return (
-        f"{ours.mean:.1f} ({ours.runs} seeds; the paper {theirs.mean:.1f}; "
-        f"z = {found.test.t:.1f}, {words})"
+        f"{ours.runs} teams of {name} earn {ours.mean:.1f} points on average, and the "
+        f"paper has {theirs.mean:.1f}. "
+        + OUTCOMES[found.verdict].format(margin=found.margin)
     )
 
 
@@ -116,7 +111,7 @@ def sleeping(results: Path) -> str:
         "that was fixed before the first run.\n"
         f"**Telling agents apart is not needed for it.** QMIX(RS), whose credits are "
         f"made alike, has {rs.sum()} of {len(rs)} teams asleep. **Larger credits do as "
-        f"well:** a control that only drives their mean where CIA's goes has "
+        f"well:** a control that makes the average credit as large as CIA's has "
         f"{scale.sum()} of {len(scale)} asleep. Noise as large as CIA's gradient has "
         f"{noise.sum()}, and CIA with identities permuted in every batch "
         f"{permuted.sum()}: **within CIA, identity matters.**\n"
@@ -151,7 +146,7 @@ def in_short(results: Path) -> str:
         f"permuted in every batch, {permuted.sum()} of {len(permuted)} teams sleep. "
         f"Yet QMIX(RS) makes credits alike, and {rs.sum()} of its {len(rs)} teams "
         f"sleep; it earns less in the end, though ({ends['qmix_rs'].mean():.0f}). A "
-        "control that only drives the mean credit where CIA's goes has "
+        "control that makes the average credit as large as CIA's has "
         f"{scale.sum()} of {len(scale)} asleep.\n"
     )
 
