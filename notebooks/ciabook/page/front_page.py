@@ -12,12 +12,16 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 
+from ciabook.evidence import own_turn
 from ciabook.evidence.beside_paper import (
     Beside,
     beside,
     readings,
 )
+from ciabook.evidence.early_credits import RESULT as EARLY_CREDITS
+from ciabook.evidence.early_credits import read_early
 from ciabook.evidence.final_returns import TWO_MILLION, returns_at_two_million
 from ciabook.evidence.wake import asleep
 from ciabook.evidence.wake_outcome import committed_checks, name_of_test, outcome
@@ -52,8 +56,8 @@ BEGIN = "<!-- results: python -m ciabook.page.front_page -->\n"
 END = "<!-- end of results -->\n"
 # what the verdict on a mean says of it
 OUTCOMES = {
-    "agrees": "It comes out again, within {margin:.0f} points.",
-    "differs": "It does not come out again.",
+    "agrees": "The two agree within {margin:.0f} points.",
+    "differs": "The two differ.",
     "cannot tell": "So few seeds cannot tell.",
 }
 PICTURE = (
@@ -67,7 +71,10 @@ def finding(results: Path) -> str:
     runs = read_runs(results / "study", "turn", PAIR)
     shown = {method: beside(runs[method], PAPER, method) for method in PAIR}
     step = max(shown["qmix"])
-    told = [f"This is the paper's Figure 4(b), at {step / 1e6:.0f} million steps."]
+    told = [
+        "The paper's Figure 4(b) is QMIX with and without CIA, in the small game of "
+        f"Turn. At {step / 1e6:.0f} million steps:"
+    ]
     for method, name in reversed(PAIR.items()):
         told.append(as_told(name, shown[method][step]))
     return " ".join(told) + "\n"
@@ -109,12 +116,39 @@ def sleeping(results: Path) -> str:
         f"sleeps, on {pair.only_ours or 'none'} only QMIX(CIA): {as_probability(p)} "
         f"by McNemar's test, corrected for all {len(found.corrected)} tests of a rule "
         "that was fixed before the first run.\n"
-        f"**Telling agents apart is not needed for it.** QMIX(RS), whose credits are "
-        f"made alike, has {rs.sum()} of {len(rs)} teams asleep. **Larger credits do as "
-        f"well:** a control that makes the average credit as large as CIA's has "
-        f"{scale.sum()} of {len(scale)} asleep. Noise as large as CIA's gradient has "
-        f"{noise.sum()}, and CIA with identities permuted in every batch "
-        f"{permuted.sum()}: **within CIA, identity matters.**\n"
+        + why(results)
+        + "**So the paper is right that it is about credit, and not about telling "
+        f"agents apart.** QMIX(RS) makes credits alike, and {rs.sum()} of {len(rs)} "
+        "teams sleep. A control that only makes the average credit as large as CIA's "
+        f"has {scale.sum()} of {len(scale)} asleep. Noise as large as CIA's gradient "
+        f"has {noise.sum()}, and CIA with permuted identities {permuted.sum()}.\n"
+    )
+
+
+def why(results: Path) -> str:
+    """Why teams sleep, and what shows it.
+
+    Args:
+        results: the folder of all results.
+    """
+    early = read_early(results / EARLY_CREDITS.name)
+    given = own_turn.outcome(
+        results / "own_turn", own_turn.read_checks(own_turn.CHECKS)
+    )
+    credit = {
+        kind: np.median(
+            [row["credits"][1][1] for row in early if row["asleep"] == kind]
+        )
+        for kind in (True, False)
+    }
+    asleep_of = {arm: own_turn.count(given, arm) for arm in given.asleep}
+    return (
+        "**Teams sleep whose second agent goes without credit in its own turn.** At "
+        f"30,000 steps that credit is {credit[True]:.1f} in the median team that will "
+        f"sleep, and {credit[False]:.1f} in one that will wake. In fresh teams it is a "
+        f"cause. {asleep_of['qmix']} teams of QMIX sleep, and {asleep_of['fed']} where "
+        f"that credit is given. Of QMIX(CIA) {asleep_of['cia']} sleep, and "
+        f"{asleep_of['starved']} where it is taken away.\n"
     )
 
 
@@ -130,7 +164,10 @@ def in_short(results: Path) -> str:
     theirs = {name: readings(PAPER, name)[LATE].mean for name in PAIR}
     found = outcome(results / "wake", committed_checks())
     sleepers_of = [found.arms[name].asleep for name in ARMS]
-    qmix, cia, rs, scale, _, permuted = sleepers_of
+    qmix, cia, rs, *_ = sleepers_of
+    given = own_turn.outcome(
+        results / "own_turn", own_turn.read_checks(own_turn.CHECKS)
+    )
     p = found.corrected[name_of_test("cia", "qmix")]
     return (
         "**The paper's number for CIA comes out again.** At two million steps on Turn "
@@ -142,12 +179,12 @@ def in_short(results: Path) -> str:
         f"earn nothing. On {len(qmix)} fresh seeds {qmix.sum()} teams of QMIX sleep, "
         f"and {cia.sum()} of QMIX(CIA) ({as_probability(p)}, by a rule fixed before "
         "the first run).\n\n"
-        "**Identity matters in CIA, and other ways do as well.** With identities "
-        f"permuted in every batch, {permuted.sum()} of {len(permuted)} teams sleep. "
-        f"Yet QMIX(RS) makes credits alike, and {rs.sum()} of its {len(rs)} teams "
-        f"sleep; it earns less in the end, though ({ends['qmix_rs'].mean():.0f}). A "
-        "control that makes the average credit as large as CIA's has "
-        f"{scale.sum()} of {len(scale)} asleep.\n"
+        "**Why they sleep.** Their second agent goes without credit in its own turn, "
+        "and never learns to move. Of fresh teams of QMIX "
+        f"{own_turn.count(given, 'qmix')} sleep, and {own_turn.count(given, 'fed')} "
+        "where that credit is given. Take it from CIA, and "
+        f"{own_turn.count(given, 'starved')} sleep. Telling agents apart is not "
+        f"needed: QMIX(RS) makes credits alike, and {rs.sum()} of {len(rs)} sleep.\n"
     )
 
 
