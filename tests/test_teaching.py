@@ -111,6 +111,10 @@ def test_numbers_on_slides_are_those_of_the_results():
     against, p = facts.pairs["qmix_rest"], facts.p_values["qmix_rest"]
     told = f"on {against.only_theirs} seeds, only QMIX(CIA) on {against.only_ours}: "
     assert told + f"McNemar's p is {against.p_value:.3f}, and {p:.3f} by Holm" in slides
+    held = facts.given.asleep
+    qmix, fed, starved = (held[arm].sum() for arm in ("qmix", "fed", "starved"))
+    assert f"{qmix} of QMIX sleep, {fed} where the second agent is given" in slides
+    assert f"and {starved} of QMIX(CIA) where it is taken away" in slides
 
 
 def test_credits_by_hand_are_those_of_the_mixer():

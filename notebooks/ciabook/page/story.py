@@ -289,9 +289,9 @@ SECTIONS: dict[str, Callable[[Facts], str]] = {
     "mixture": mixture,
     "whose turn": whose_turn,
     "shuffled": shuffled,
-    "controls": controls,
     "second agent": second_agent,
     "given": given,
+    "controls": controls,
 }
 
 
@@ -390,8 +390,11 @@ def draw_own_turn(facts: Facts) -> Figure:
         look = POINT | LOOKS[place == 0] | {"markersize": 5, "color": colour_of("qmix")}
         left.plot(place + draws.uniform(-0.2, 0.2, len(values)), values, **look)
     left.set(yscale="log", yticks=[0.3, 1, 3], yticklabels=["0.3", "1", "3"])
-    left.set(xticks=[0, 1], xticklabels=["will sleep", "will wake"], xlim=(-0.5, 1.5))
-    left.set_title("agent 1's credit in its turn", fontsize=11)
+    left.minorticks_off()
+    left.set(xticks=[0, 1], xticklabels=["sleeps", "wakes"], xlim=(-0.5, 1.5))
+    left.set(
+        ylabel="credit of agent 1\nin its own turn", xlabel="what the team will do"
+    )
     left.grid(visible=False, axis="x")
     shown = [name for name in own_turn.NAMES if name in facts.given.asleep]
     for height, name in enumerate(shown):
