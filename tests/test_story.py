@@ -139,7 +139,10 @@ def test_the_table_of_claims_counts_the_same_teams(facts) -> None:
     assert f"has {counts['scale']} of 40 asleep, and noise as large as" in page
     assert f"CIA's gradient {counts['noise']} of 40" in page
     permuted = facts.fresh.arms["permuted"].asleep.sum()
-    assert f"permuted in every batch {permuted} of 40 teams sleep" in page
+    assert f"permuted in every batch CIA leaves {permuted} of 40 asleep" in page
+    held = {arm: sleeps.sum() for arm, sleeps in facts.given.asleep.items()}
+    assert f"Of twenty fresh teams of QMIX {held['qmix']} sleep, and none" in page
+    assert held["fed"] == held["cia"] == 0 and held["starved"] == 20
     assert facts.fresh.verdicts["cia", "permuted"] == "beats"
     # "larger credits are enough", "does as well", "does nothing"
     assert facts.fresh.verdicts["cia", "scale"] == "equal"
