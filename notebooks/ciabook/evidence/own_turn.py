@@ -463,12 +463,12 @@ def of_starved(found: Outcome) -> str:
     if word == UNINFORMATIVE:
         return "Whether CIA wakes teams without it is open: it was not held as planned."
     told = (
-        f"Taken from CIA, {count(found, 'starved')} sleep, and {count(found, 'cia')} "
-        "otherwise"
+        f"Of QMIX(CIA)'s teams {count(found, 'cia')} sleep, and "
+        f"{count(found, 'starved')} where that credit is taken away"
     )
     if conclusions(found)["CIA wakes through that credit"]:
-        return f"{told}: without that credit CIA does not wake them."
-    return f"{told}: that CIA needs that credit is not shown."
+        return f"{told}: without it CIA does not wake them."
+    return f"{told}: that CIA needs it is not shown."
 
 
 def read_checks(file: Path) -> dict[str, Any]:
