@@ -103,7 +103,7 @@ def credits_of(record: Forward | PaddedSteps, config: Config) -> Float[Tensor, "
     """
     utilities = record.utilities
     if config.credit_detach:
-        utilities = utilities._replace(chosen=utilities.chosen.detach())
+        utilities = utilities.with_chosen(utilities.chosen.detach())
     if config.credit_derivative == "published":
         return record.mixing.credits(utilities, derivative="published")
     return credits_at(record.mixing, utilities, create_graph=True)

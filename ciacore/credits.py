@@ -93,7 +93,7 @@ def credits_at(
     with torch.enable_grad():
         if not (create_graph and chosen.requires_grad):
             chosen = chosen.detach().requires_grad_()
-        q_tot = mixing(utilities._replace(chosen=chosen)).q_tot
+        q_tot = mixing(utilities.with_chosen(chosen)).q_tot
         (gradient,) = torch.autograd.grad(
             q_tot.sum(), chosen, create_graph=create_graph
         )

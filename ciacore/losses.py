@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,9 +51,31 @@ def utilities_of(
     """
     return Utilities(
         chosen=value_of(action_values, actions),
-        greedy=value_of(action_values, greedy_actions(action_values, available)),
-        actions=F.one_hot(actions, action_values.shape[-1]).float(),
+        greedy=partial(greedy_value, action_values, available),
+        actions=partial(one_hot, actions, action_values.shape[-1]),
     )
+
+
+def greedy_value(
+    action_values: Float[Tensor, "... A"], available: Bool[Tensor, "... A"]
+) -> Float[Tensor, "..."]:
+    """max_u Q(u) over the available actions.
+
+    Args:
+        action_values: [..., A].
+        available: [..., A] the actions that may be taken.
+    """
+    return value_of(action_values, greedy_actions(action_values, available))
+
+
+def one_hot(actions: Int[Tensor, "..."], n_actions: int) -> Float[Tensor, "... A"]:
+    """The actions as rows of zeros with a single one.
+
+    Args:
+        actions: [...].
+        n_actions: A.
+    """
+    return F.one_hot(actions, n_actions).float()
 
 
 def td_targets(

@@ -212,12 +212,46 @@ class Batch(NamedTuple):
 # mixers
 
 
-class Utilities(NamedTuple):
-    """What the agents hand to a mixer."""
+class Utilities:
+    """What the agents hand to a mixer.
 
-    chosen: Float[Tensor, "... K"]  # Q_k(tau_k, u_k), the utility of the action taken
-    greedy: Float[Tensor, "... K"]  # max_u Q_k(tau_k, u) over the available actions
-    actions: Float[Tensor, "... K A"]  # the actions taken, one-hot
+    Most mixers read `chosen` alone. So `greedy` and `actions` may be given as functions
+    without arguments; these are called whenever a mixer reads them.
+    """
+
+    def __init__(
+        self,
+        chosen: Float[Tensor, "... K"],
+        greedy: Float[Tensor, "... K"] | Callable[[], Tensor],
+        actions: Float[Tensor, "... K A"] | Callable[[], Tensor],
+    ) -> None:
+        """Keeps what is given.
+
+        Args:
+            chosen: Q_k(tau_k, u_k), the utility of the action taken.
+            greedy: max_u Q_k(tau_k, u) over the available actions.
+            actions: the actions taken, one-hot.
+        """
+        self.chosen = chosen
+        self._greedy, self._actions = greedy, actions
+
+    @property
+    def greedy(self) -> Float[Tensor, "... K"]:
+        """max_u Q_k(tau_k, u) over the available actions, [..., K]."""
+        return self._greedy() if callable(self._greedy) else self._greedy
+
+    @property
+    def actions(self) -> Float[Tensor, "... K A"]:
+        """The actions taken, one-hot, [..., K, A]."""
+        return self._actions() if callable(self._actions) else self._actions
+
+    def with_chosen(self, chosen: Float[Tensor, "... K"]) -> Utilities:
+        """The same actions with other utilities.
+
+        Args:
+            chosen: [..., K].
+        """
+        return Utilities(chosen, self._greedy, self._actions)
 
 
 class Mixed(NamedTuple):

@@ -65,7 +65,7 @@ def test_its_credits_are_its_weights_and_it_is_monotone(state_sum):
         raised = given.chosen.clone()
         raised[:, k] += 1
         before = mixer(given, states).q_tot
-        rise = mixer(given._replace(chosen=raised), states).q_tot - before
+        rise = mixer(given.with_chosen(raised), states).q_tot - before
         assert_close(rise.detach(), found[:, k], rtol=1e-4, atol=1e-5)
 
 

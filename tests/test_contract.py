@@ -339,9 +339,7 @@ class OneForAll(Sum):
 
 class Detached(Sum):
     def forward(self, utilities, state):
-        return super().forward(
-            utilities._replace(chosen=utilities.chosen.detach()), state
-        )
+        return super().forward(utilities.with_chosen(utilities.chosen.detach()), state)
 
 
 class Deaf(Sum):

@@ -57,8 +57,8 @@ def test_qmix_credits_closed_form_autograd_and_finite_differences_agree(n_agents
         up, down = given.chosen.clone(), given.chosen.clone()
         up[:, k] += h
         down[:, k] -= h
-        above = mixer(given._replace(chosen=up), state).q_tot
-        below = mixer(given._replace(chosen=down), state).q_tot
+        above = mixer(given.with_chosen(up), state).q_tot
+        below = mixer(given.with_chosen(down), state).q_tot
         assert_close(closed[:, k], (above - below) / (2 * h), rtol=0, atol=1e-6)
     z = mixer.at(state).z(given)
     assert (z < 0).any() and (z > 0).any()  # both branches of ELU were seen
@@ -164,7 +164,7 @@ def test_qmix_is_monotone(n_agents, wide):
             raised = given.chosen.clone()
             raised[:, k] += torch.rand(BATCH, generator=rng(seed), dtype=torch.float64)
             before = mixer(given, state).q_tot
-            rise = mixer(given._replace(chosen=raised), state).q_tot - before
+            rise = mixer(given.with_chosen(raised), state).q_tot - before
             assert (rise >= -1e-12).all() and rise.max() > 0.01
 
 
@@ -199,6 +199,6 @@ def test_qmix_is_permuted_with_its_first_layer():
     last = mixer.hyper_w1[-1]
     last.weight.data = last.weight.data.unflatten(0, (2, 8)).flip(0).flatten(0, 1)
     last.bias.data = last.bias.data.unflatten(0, (2, 8)).flip(0).flatten()
-    swapped = given._replace(chosen=given.chosen.flip(-1))
+    swapped = given.with_chosen(given.chosen.flip(-1))
     assert_close(mixer(swapped, state).q_tot, before)
     assert not torch.allclose(mixer(given, state).q_tot, before)

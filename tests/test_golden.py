@@ -145,7 +145,7 @@ def credits_with_graph(mixer, given, state, kind):
     if kind == "autograd":
         return credits(mixer, given, state, create_graph=True)
     if kind == "published":
-        given = given._replace(chosen=given.chosen.detach())
+        given = given.with_chosen(given.chosen.detach())
     return mixer.credits(given, state, kind)
 
 

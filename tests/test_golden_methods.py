@@ -51,7 +51,7 @@ def number(recorded: dict, name: str) -> float:
 
 def chosen_only(values: torch.Tensor) -> Utilities:
     """What a mixer is told that looks at the chosen utilities only."""
-    return Utilities(values, values, torch.zeros(1))
+    return Utilities(values, values, torch.zeros(*values.shape, 1))
 
 
 # -------------------------------------------------------------------------------- QPLEX

@@ -8,6 +8,7 @@ import torch
 from support.toys import SPEC, gradients, learner, random_episodes, small
 from torch.testing import assert_close
 
+from ciacore.fast.steps import AllSteps
 from ciacore.losses import greedy_actions, td_loss, td_targets, utilities_of, value_of
 from ciacore.methods import assemble
 from ciacore.types import Episodes
@@ -83,7 +84,8 @@ def test_agent_unrolled_at_once_equals_step_by_step():
     ours, episodes = learner(small(mixer="vdn")), random_episodes(SHORT)
     agent = ours.online["agent"]
     values, hiddens = agent.unroll(episodes)
-    last, hidden = agent.last_actions(episodes), agent.initial(len(SHORT))[0]
+    last = agent.last_actions(episodes, AllSteps()).transpose(0, 1)
+    hidden, _ = agent.initial(len(SHORT))
     assert (last[:, 0] == 0).all()
     for t in range(values.shape[1]):
         stepped, hidden = agent.step(episodes.observations[:, t], last[:, t], hidden)

@@ -194,7 +194,7 @@ def test_a_shuffled_mixer_credits_the_slot_of_an_agent(order):
     shuffled.order.copy_(torch.tensor(order))
     given = random_utilities(BATCH, K, dtype=torch.float64)
     state = torch.randn(BATCH, STATE, generator=rng(9), dtype=torch.float64)
-    reordered = given._replace(chosen=given.chosen[:, order])
+    reordered = given.with_chosen(given.chosen[:, order])
     at_slots = credits(plain, reordered, state)
     assert_close(credits(shuffled, given, state)[:, order], at_slots)
     assert torch.equal(shuffled(given, state).q_tot, plain(reordered, state).q_tot)

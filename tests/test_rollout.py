@@ -4,6 +4,7 @@ import pytest
 import torch
 from support.toys import Stroll, learner, random_episodes, rng, small
 
+from ciacore.fast.steps import AllSteps
 from ciacore.games import Turn
 from ciacore.learning.exploration import EpsilonGreedy
 from ciacore.learning.replay import Replay, pad_to, trim
@@ -55,7 +56,7 @@ def test_only_available_actions_were_played():
 
 def test_last_action_is_one_hot_after_real_steps_and_zero_elsewhere():
     _, agent, episodes = stroll()
-    last = agent.last_actions(episodes)
+    last = agent.last_actions(episodes, AllSteps()).transpose(0, 1)
     assert (last[:, 0] == 0).all()
     for row, length in enumerate(episodes.weights.sum(1).long().tolist()):
         told = last[row, 1 : length + 1].argmax(-1)

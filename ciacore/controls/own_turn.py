@@ -61,7 +61,7 @@ def credit_in_turn(
         create_graph: True lets a gradient into the mixer; never into the agents.
     """
     chosen = record.utilities.chosen.detach()
-    utilities = record.utilities._replace(chosen=chosen)
+    utilities = record.utilities.with_chosen(chosen)
     credits = credits_at(record.mixing, utilities, create_graph)[..., agent]
     free = free_steps(record, spec, agent)
     return (credits * free).sum() / free.sum().clamp(min=1.0)

@@ -88,7 +88,7 @@ class RecurrentAgent(nn.Module):
         """
         steps = steps or AllSteps()
         observations = steps.time_first(episodes.observations)
-        last_actions = steps.time_first(self.last_actions(episodes))
+        last_actions = self.last_actions(episodes, steps)
         rows = self.join(observations, last_actions).flatten(-3, -2)
         return Inputs(unique_rows(rows), steps)
 
@@ -164,15 +164,21 @@ class RecurrentAgent(nn.Module):
         identity = identity.expand(*observations.shape[:-2], -1, -1)
         return torch.cat([observations, last_actions, identity], dim=-1)
 
-    def last_actions(self, episodes: Episodes) -> Tensor:
-        """One-hot u_{t-1} [B, slots, K, A].
+    def last_actions(self, episodes: Episodes, steps: Steps) -> Tensor:
+        """One-hot u_{t-1} at every slot, in the order of a recurrence: [..., K, A].
 
         All zeros at t = 0 and after padding, where no action is available.
+
+        Args:
+            episodes: B of them.
+            steps: which are computed.
         """
-        filled = episodes.available[:, :-1].any(-1, keepdim=True)
-        choices = self.choices.to(episodes.observations.dtype)
-        taken = F.embedding(episodes.actions, choices)
-        return F.pad(taken * filled, (0, 0, 0, 0, 1, 0))
+        no_action = self.spec.n_actions  # a row of zeros stands below all others
+        choices = F.pad(self.choices.to(episodes.observations.dtype), (0, 0, 0, 1))
+        filled = episodes.available[:, :-1].any(-1)
+        taken = episodes.actions.where(filled, no_action)
+        taken = F.pad(taken, (0, 0, 1, 0), value=no_action)
+        return F.embedding(steps.time_first(taken), choices)
 
 
 class SharedHead(nn.Linear):

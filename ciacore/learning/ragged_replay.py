@@ -7,12 +7,10 @@ checkpoint need not write it twice.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ciacore.learning.replay import draw_slots, pack
 from ciacore.types import SLOT_FIELDS, STEP_FIELDS, Episodes, refuse
@@ -91,7 +89,7 @@ class RaggedReplay:
         for name in Episodes._fields:
             parts = [getattr(episode, name)[0] for episode in chosen]
             in_time = name in (*SLOT_FIELDS, *STEP_FIELDS)
-            join = partial(pad_sequence, batch_first=True) if in_time else torch.stack
+            join = padded if in_time else torch.stack
             fields[name] = join(parts)
         return Episodes(**fields | {"actions": fields["actions"].long()})
 
@@ -136,6 +134,22 @@ class RaggedReplay:
         if "lengths" in tensors:
             segments.append(segment_of(tensors))
         self.segments = sorted(segments, key=lambda segment: segment.first)
+
+
+def padded(parts: list[Tensor]) -> Tensor:
+    """Episodes as one tensor [B, longest, ...], with zeros after their ends.
+
+    As torch's `pad_sequence`; but every place is written once, not twice.
+
+    Args:
+        parts: [its length, ...] of each of the B episodes.
+    """
+    longest = max(len(part) for part in parts)
+    whole = parts[0].new_empty(len(parts), longest, *parts[0].shape[1:])
+    for row, part in zip(whole, parts, strict=True):
+        row[: len(part)] = part
+        row[len(part) :] = 0
+    return whole
 
 
 def cut(episodes: Episodes, row: int, length: int) -> Episodes:
