@@ -545,6 +545,8 @@ class Smax(Checked):
         """All units and the last actions, [S]."""
         n, alive = self.n_allies, field.unit_alive[:, None]
         longest = self.smax.unit_type_weapon_cooldowns[self.unit_types]
+        # A constant is, in some programs and not in others, replaced by its inverse.
+        longest = jax.lax.optimization_barrier(longest)
         cooldown = jnp.clip(field.unit_weapon_cooldowns / longest, 0, 1)[:, None]
         spot = field.unit_positions / SIZE - 0.5
         ally_health, ally_rest = allies[:, :1], allies[:, 1:]
