@@ -162,6 +162,8 @@ def protocol_runs() -> list[Entry]:
 def calibration_run(name: str, tenths: int, seed: int) -> Entry:
     """QMIX on a map with one value of `foe_damage`, as the protocol was chosen.
 
+    It is named as the runs of the protocol are: one of these may be the same run.
+
     Args:
         name: of the map, a key of MAPS.
         tenths: ten times `foe_damage`.
@@ -170,7 +172,8 @@ def calibration_run(name: str, tenths: int, seed: int) -> Entry:
     facts = frozen("battle_protocol.json")
     config = in_battle(METHODS["qmix"], name)
     config = within(config, facts["budgets"][name])
-    config = config.but(method="qmix_calibration", n_games=facts["games_per_update"])
+    n_games = facts["games_per_update"]
+    config = config.but(method=f"qmix_{n_games}_games", n_games=n_games)
     return Entry(config, clash_name(name, tenths / 10), seed)
 
 
