@@ -77,7 +77,7 @@ def test_identity_matters_where_cia_beats_all_three():
     shown = found(**IDENTITY)
     assert shown.verdicts["cia", "qmix"] == "beats"
     assert identity(shown) == "matters"
-    assert "Identity matters: CIA beats equaliser" in answer(shown)[2]
+    assert "identity matters: CIA beats equaliser" in answer(shown)[2]
     # one of the three does as well
     assert identity(found(**{**IDENTITY, "noise": 2})) == "open"
     assert identity(found(**{**IDENTITY, "permuted": 2})) == "open"

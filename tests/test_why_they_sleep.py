@@ -104,7 +104,7 @@ def test_verdicts_and_sentences():
     text = " ".join(own_turn.answer(found, EARLY))
     assert "0.3 in the median team that will sleep, and 3.0 in one that" in text
     assert "parts QMIX's forty teams without an error" in text
-    assert "13 of 20 sleep; 1 of 20 where that credit is given, and 12 of 20" in text
+    assert "13 of 20 sleep. Given that credit, 1 of 20 do." in text
     assert "the credit wakes teams" in text and "CIA does not wake them" in text
 
     found = own_turn.judged(shown(qmix=13, cia=1, fed=11, first=12, starved=2), PASSED)

@@ -73,6 +73,15 @@ NAMES = {
     "cia": "QMIX(CIA)",
     "starved": "starved",
 }
+# as a figure calls it, for readers who do not know these names
+TOLD = {
+    "qmix": "QMIX",
+    "fed": "QMIX, agent 1 given credit",
+    "first": "QMIX, agent 0's credit as CIA's",
+    "raised": "QMIX, agent 0 given credit",
+    "cia": "QMIX(CIA)",
+    "starved": "QMIX(CIA), agent 1's credit taken",
+}
 # arms of *What wakes a team?* that logged the difference at 30,000 steps
 LOGGED_IN_E1 = ("noise", "permuted", "equaliser", "scale")
 
@@ -446,9 +455,9 @@ def of_fed(found: Outcome) -> str:
     if UNINFORMATIVE in words.values():
         return "A credit was not held as planned, so whether it wakes a team is open."
     told = (
-        f"Of QMIX's teams {count(found, 'qmix')} sleep; {count(found, 'fed')} where "
-        f"that credit is given, and {count(found, 'first')} where the first agent's is "
-        "held at CIA's course"
+        f"Of QMIX's teams {count(found, 'qmix')} sleep. Given that credit, "
+        f"{count(found, 'fed')} do. Holding the first agent's credit at CIA's course "
+        f"instead leaves {count(found, 'first')} asleep"
     )
     shown = conclusions(found)["credit in the second agent's turn wakes"]
     end = "the credit wakes teams." if shown else "that it wakes teams is not shown."

@@ -383,7 +383,10 @@ def of_identity(found: Outcome) -> str:
     without = f" ({listed(gone)} without a verdict)" if gone else ""
     if kind == "matters":
         beaten = [name for name in needed if found.verdicts["cia", name] == "beats"]
-        return f"Identity matters: CIA beats {listed(beaten)}{without}."
+        return (
+            f"By the rule identity matters: CIA beats {listed(beaten)}{without}. It "
+            "does not follow that agents must be told apart to wake."
+        )
     tail = f"{without}{so_far(found)}."
     if kind == "does not matter":
         level = [

@@ -180,20 +180,20 @@ def in_short(results: Path) -> str:
     return (
         "**The paper's number for CIA comes out again.** At two million steps on Turn "
         f"teams of QMIX(CIA) earn {ends['qmix_cia'].mean():.0f} points; the paper has "
-        f"{theirs['qmix_cia']:.0f}. Our {len(full['qmix'])} teams of QMIX earn "
-        f"{ends['qmix'].mean():.0f}, too few to hold against its "
-        f"{theirs['qmix']:.0f}.\n\n"
-        "**CIA wakes teams.** Some teams *fall asleep* early: they learn to stay and "
+        f"{theirs['qmix_cia']:.0f}. Our {len(full['qmix'])} teams of QMIX average "
+        f"{ends['qmix'].mean():.0f}, and the paper's {theirs['qmix']:.0f}. So few "
+        "teams cannot tell whether that differs.\n\n"
+        "**CIA wakes teams.** Some teams *sleep*: early on they learn to stay, and "
         f"earn nothing. On {len(qmix)} fresh seeds {qmix.sum()} teams of QMIX sleep, "
         f"and {cia.sum()} of QMIX(CIA) ({as_probability(p)}, by a rule fixed before "
         "the first run).\n\n"
-        "**Why they sleep.** Their second agent goes without credit in its own turn, "
-        "and never learns to move. Of fresh teams of QMIX "
+        "**Why they sleep.** Their second agent goes without credit in its own turn. "
+        "Of fresh teams of QMIX "
         f"{own_turn.count(given, 'qmix')} sleep, and {own_turn.count(given, 'fed')} "
         "where that credit is given. Take it from CIA, and "
         f"{own_turn.count(given, 'starved')} sleep. Telling agents apart is not "
         f"needed to wake: QMIX(RS) makes credits alike, and {rs.sum()} of {len(rs)} "
-        "sleep.\n"
+        f"sleep. But it ends at {ends['qmix_rs'].mean():.0f} points.\n"
     )
 
 

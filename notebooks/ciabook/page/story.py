@@ -56,14 +56,6 @@ CAUSE = "cause.json"  # in the folder of results: credits of the short runs
 # arms with forty fresh seeds that are drawn, as soon as they are read, each as a method
 DRAWN = {"qmix": "qmix", "cc": "qmix_cc", "rs": "qmix_rs", "cia": "qmix_cia"}
 # the arms of *Why does a team sleep?*, as the figure calls them
-TOLD = {
-    "qmix": "QMIX",
-    "fed": "QMIX, agent 1 given credit",
-    "first": "QMIX, agent 0 held",
-    "raised": "QMIX, agent 0 given credit",
-    "cia": "QMIX(CIA)",
-    "starved": "QMIX(CIA), agent 1 robbed",
-}
 POINT = {"markersize": 8, "linestyle": "", "markeredgewidth": 1.5}
 LOOKS = {  # whether a team is asleep -> its mark
     True: {"marker": "s", "markerfacecolor": "white"},
@@ -189,11 +181,11 @@ def how_often(facts: Facts) -> str:
     corrected = facts.fresh.corrected[name_of_test("cia", "qmix")]
     return (
         f"Of {number} teams each, {few['qmix_rest']} of QMIX slept and "
-        f"{few['qmix_cia_rest']} of QMIX(CIA), {verdict} (p = {p:.3f}). So we fixed a "
-        f"rule. **Of {len(qmix)} fresh seeds {qmix.sum()} teams of QMIX sleep, and "
-        f"{cia.sum()} of QMIX(CIA).** On {pair.only_theirs} seeds only QMIX sleeps, "
-        f"on {pair.only_ours or 'none'} only QMIX(CIA). Corrected for all "
-        f"{len(facts.fresh.corrected)} tests, {probability(corrected)}.\n"
+        f"{few['qmix_cia_rest']} of QMIX(CIA), {verdict} (paired, corrected: p = "
+        f"{p:.3f}). So we fixed a rule. **Of {len(qmix)} fresh seeds {qmix.sum()} "
+        f"teams of QMIX sleep, and {cia.sum()} of QMIX(CIA).** On {pair.only_theirs} "
+        f"seeds only QMIX sleeps, on {pair.only_ours or 'none'} only QMIX(CIA). "
+        f"Corrected for all {len(facts.fresh.corrected)} tests, {probability(corrected)}.\n"
     )
 
 
@@ -210,9 +202,9 @@ def mixture(facts: Facts) -> str:
     return (
         f"Let {100 * share:.0f} % of the teams sleep, as in our first twenty, and let "
         f"each kind earn what it does in our long runs. At two million steps QMIX then "
-        f"has {mean:.1f} points, with a 50 % band of ±{band:.1f} over {SEEDS} seeds. "
-        f"The paper has {theirs.mean:.1f} ± {theirs.half_width:.1f}. With the "
-        f"{100 * later:.0f} % of the forty the mean is "
+        f"has {mean:.1f} points. Half of such means over {SEEDS} seeds lie within "
+        f"±{band:.1f}. The paper has {theirs.mean:.1f} ± {theirs.half_width:.1f}. With "
+        f"the {100 * later:.0f} % of the forty the mean is "
         f"{mixture_mean(later, *facts.kinds):.0f}.\n"
     )
 
@@ -222,10 +214,10 @@ def whose_turn(facts: Facts) -> str:
     score = averages(facts.credits, "balanced")
     apart = averages(facts.credits, "told apart")
     return (
-        f"The free agent has it {score['qmix']:.2f} of the time with QMIX and "
-        f"{score['qmix_cia']:.2f} with QMIX(CIA); chance is 0.5. Credits of QMIX(CIA) "
-        f"are told apart more often: {apart['qmix_cia']:.2f} against "
-        f"{apart['qmix']:.2f}.\n"
+        f"The free agent has the larger credit at {100 * score['qmix']:.0f} % of steps "
+        f"with QMIX and at {100 * score['qmix_cia']:.0f} % with QMIX(CIA); chance is "
+        "50 %. Credits of QMIX(CIA) are told apart more "
+        f"often: {apart['qmix_cia']:.2f} against {apart['qmix']:.2f}.\n"
     )
 
 
@@ -235,7 +227,7 @@ def shuffled(facts: Facts) -> str:
     rs, vdn = facts.fresh.arms["rs"].asleep, facts.sleeps["vdn"]
     return (
         f"After short runs they are told apart {apart['qmix_rs_rest']:.2f} of the "
-        f"time, which is near chance. QMIX has {apart['qmix_rest']:.2f} there. Yet "
+        f"time, near chance; QMIX's {apart['qmix_rest']:.2f}. Yet "
         f"only **{rs.sum()} of {len(rs)} teams of QMIX(RS) sleep**. VDN's credits are "
         f"all 1, and {vdn.sum()} of its {len(vdn)} teams sleep.\n"
     )
@@ -269,7 +261,10 @@ def own_turn_credits(facts: Facts) -> tuple[list[float], list[float]]:
 def second_agent(facts: Facts) -> str:
     """What the second agent's credit foretells."""
     sleepers, others = own_turn_credits(facts)
-    order = "No team is out of order." if max(sleepers) < min(others) else ""
+    order = ""
+    if max(sleepers) < min(others):
+        line = (max(sleepers) + min(others)) / 2
+        order = f"All teams below {line:.2f} sleep later, and all above it wake."
     return (
         f"In its own turn agent 1's credit is then {np.median(sleepers):.1f} in the "
         f"median team that will sleep, and {np.median(others):.1f} in one that will "
@@ -406,7 +401,9 @@ def draw_own_turn(facts: Facts) -> Figure:
         told = f"{sleeps.sum()} of {len(sleeps)} asleep"
         beside = {"transform": right.get_yaxis_transform(), "va": "center", "size": 10}
         right.text(1.02, height, told, color=colour, **beside)
-    right.set(yticks=range(len(shown)), yticklabels=[TOLD[name] for name in shown])
+    right.set(
+        yticks=range(len(shown)), yticklabels=[own_turn.TOLD[name] for name in shown]
+    )
     right.set(xlabel="seed", xticks=OWN_TURN_SEEDS[::19])
     right.set(ylim=(len(shown) - 0.5, -0.5))
     right.grid(visible=False)
