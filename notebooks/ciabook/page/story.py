@@ -185,7 +185,8 @@ def how_often(facts: Facts) -> str:
         f"{p:.3f}). So we fixed a rule. **Of {len(qmix)} fresh seeds {qmix.sum()} "
         f"teams of QMIX sleep, and {cia.sum()} of QMIX(CIA).** On {pair.only_theirs} "
         f"seeds only QMIX sleeps, on {pair.only_ours or 'none'} only QMIX(CIA). "
-        f"Corrected for all {len(facts.fresh.corrected)} tests, {probability(corrected)}.\n"
+        f"Corrected for all {len(facts.fresh.corrected)} tests, "
+        f"{probability(corrected)}.\n"
     )
 
 
