@@ -5,6 +5,7 @@ And the book is shown to a room.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ciabook.evidence.beside_paper import readings
+from ciabook.evidence.beside_paper import mixture_mean, readings
 from ciabook.evidence.final_returns import final_returns
 from ciabook.evidence.wake_replication import REPLICATION
 from ciabook.page.front_page import PAPER
@@ -115,6 +116,24 @@ def test_numbers_on_slides_are_those_of_the_results():
     qmix, fed, starved = (held[arm].sum() for arm in ("qmix", "fed", "starved"))
     assert f"{qmix} of QMIX sleep, {fed} where the second agent is given" in slides
     assert f"and {starved} of QMIX(CIA) where it is taken away" in slides
+    assert f"credit for agent 0 leaves {held['raised'].sum()} of 20 asleep" in slides
+    alike = facts.fresh.arms["rs"].asleep
+    assert f"credits alike, and {alike.sum()} of {len(alike)} sleep" in slides
+    share = facts.fresh.arms["qmix"].asleep.mean()
+    fresh = mixture_mean(share, *facts.kinds)
+    told = f"the {100 * share:.0f} % of our forty fresh seeds the mean would be"
+    assert f"{told} {fresh:.0f}" in slides
+
+
+def test_votes_on_a_slide_are_those_of_its_chapter():
+    """The chapter asserts the counts, and the slide says them."""
+    chapter = (ROOT / "notebooks" / "credits.ipynb").read_text(encoding="utf-8")
+    (counts,) = re.findall(r"counts == (\{.*\})", chapter)
+    counts = ast.literal_eval(counts.replace('\\"', '"'))
+    (few, whole), (few_cia, whole_cia) = counts["QMIX"], counts["QMIX(CIA)"]
+    slides = " ".join(SLIDES)
+    assert f"network is right {few} times and that of QMIX(CIA) {few_cia} ti" in slides
+    assert f"on all hundred {whole} and {whole_cia} times" in slides
 
 
 def test_credits_by_hand_are_those_of_the_mixer():
