@@ -57,6 +57,11 @@ def showcase(method: str, **changes: Any) -> Config:
     return METHODS[method].but(method=f"{method}_showcase", **changes)
 
 
+MAVEN = showcase("maven", **M_STEP, **M_STEP_MAVEN)
+TRACED = [
+    MAVEN.but(method="maven_even_showcase", auxiliaries=()),
+    MAVEN.but(method="maven_broad_showcase", maven_entropy_weight=1.0),
+]
 STUDIES: dict[str, list[Entry]] = {
     # each method in its own paper's test
     "showcases_tiny": [
@@ -66,7 +71,7 @@ STUDIES: dict[str, list[Entry]] = {
             SHOWCASE_SEEDS,
         ),
         *grid(
-            [showcase("qmix", **M_STEP), showcase("maven", **M_STEP, **M_STEP_MAVEN)],
+            [showcase("qmix", **M_STEP), MAVEN],
             "m_step",
             SHOWCASE_SEEDS,
         ),
@@ -76,4 +81,6 @@ STUDIES: dict[str, list[Entry]] = {
         "predator_prey",
         SHOWCASE_SEEDS[:3],
     ),
+    # does MAVEN fail in the m-step game because its latents leave play?
+    "showcases_trace": grid(TRACED, "m_step", SHOWCASE_SEEDS),
 }

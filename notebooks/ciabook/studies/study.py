@@ -80,6 +80,7 @@ PLACES = {
     "maven_fair": "book/results/maven_fair",
     "showcases_tiny": "book/results/showcases",
     "showcases_prey": "book/results/showcases",
+    "showcases_trace": "book/results/showcases_trace",
     "right_credits_turn": "book/results/right_credits",
     "right_credits_long": "book/results/right_credits",
     "right_credits_prey": "book/results/right_credits",
