@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from ciacore.config import Config
 from ciacore.credits import credits
 from ciacore.games import Turn
+from ciacore.losses import utilities_of
 from ciacore.methods import MIXERS
 from ciacore.mixers.qplex import WEIGHTS
 from ciacore.types import Spec, Utilities
@@ -206,3 +207,31 @@ def test_sizes_on_turn():
     for name, size in sizes.items():
         made = MIXERS[name](Turn().spec, Config())
         assert size_of(made) == size, name
+
+
+# what a mixer reads
+
+
+@pytest.mark.parametrize("name", ["vdn", "qmix"])
+def test_what_a_mixer_does_not_read_is_not_computed(name):
+    _, given, state = every_joint_action(5)
+    eager = mixer(name)(given, state).q_tot
+
+    def never() -> torch.Tensor:
+        pytest.fail("it was computed")
+
+    lazy = Utilities(given.chosen, never, never)
+    assert torch.equal(mixer(name)(lazy, state).q_tot, eager)
+    doubled = mixer(name)(lazy.with_chosen(2 * given.chosen), state).q_tot
+    assert not torch.equal(doubled, eager)
+
+
+def test_utilities_of_actions_are_those_computed_at_once():
+    values, given, state = every_joint_action(6)
+    repeated = values.unsqueeze(1).expand(-1, len(JOINT), -1, -1)
+    actions = JOINT.expand(BATCH, -1, -1)
+    found = utilities_of(repeated, actions, torch.ones_like(repeated, dtype=torch.bool))
+    for name in ("chosen", "greedy", "actions"):
+        assert torch.equal(getattr(found, name).double(), getattr(given, name))
+    q_tot = mixer("qplex")(found, state).q_tot
+    assert_close(q_tot, mixer("qplex")(given, state).q_tot, rtol=0, atol=0)
