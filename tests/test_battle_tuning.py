@@ -14,7 +14,7 @@ from ciabook.studies.battles import budget, in_battle, within
 from ciabook.studies.study import STUDIES
 
 from ciacore import METHODS
-from ciacore.runtime.store import Run, run_folder, write_run
+from ciacore.runtime.store import Run, load_run, run_folder, write_run
 from ciacore.types import InvalidInputError
 
 PROTOCOL = {
@@ -235,3 +235,20 @@ def test_the_comparison_waits_for_every_map(tuning):
     first = runs[1]
     assert (first.config.method, first.game) == ("qmix_cia", "clash_10m_vs_11m_at_0.9")
     assert first.config.cia_coefficient == 0.02
+
+
+def test_the_committed_protocol_is_what_its_runs_and_the_pages_say():
+    root = Path(__file__).resolve().parents[1]
+    facts = json.loads((root / "book/data/battle_protocol.json").read_text())
+    means = {1: [], 8: []}
+    for config, game, seed in battles.protocol_runs():
+        folder = root / "book/results/battle_tuning" / game / config.method
+        run = load_run(folder / f"seed_{seed}")
+        assert run.config == config
+        means[config.n_games].append(last_quarter(run, "episode_return"))
+    assert facts["games_per_update"] == chosen(means)
+    gain = sum(means[8]) / 4 - sum(means[1]) / 4
+    pages = (root / "notebooks/deviations.ipynb", root / "CHANGELOG.md")
+    for page in pages:
+        said = page.read_text().replace("\n", " ").replace("  ", " ")
+        assert f"earn {gain:.2f} of return more".replace("0.", ".") in said
