@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from ciabook.evidence.beside_paper import readings
+from ciabook.evidence.beside_paper import mixture_mean, readings
 from ciabook.evidence.statistics import placements
 from ciabook.evidence.wake import ASLEEP, LEVEL
 from ciabook.evidence.whose_turn import RESULT, STUDY, balanced_score, scored
@@ -157,3 +157,7 @@ def test_the_table_of_claims_counts_the_same_teams(facts) -> None:
     theirs = facts.paper[LATE]
     assert f"±{band:.1f} against ±{theirs.half_width:.1f}" in page
     assert round(abs(mean - theirs.mean)) < band
+    share = facts.fresh.arms["qmix"].asleep.mean()
+    fresh = mixture_mean(share, *facts.kinds)
+    told = f"share of our forty fresh seeds, {100 * share:.0f} %, would give"
+    assert f"{told} {fresh:.0f}." in page
